@@ -1,0 +1,50 @@
+"""What does every job do first? Log to its file and the console, and keep to its threads."""
+
+import json
+import logging
+import os
+import sys
+from typing import Any
+
+
+class _Tee:
+    """Progress bars and warnings that libraries print go where the log goes."""
+
+    def __init__(self, *streams: Any) -> None:
+        self.streams = streams
+
+    def write(self, text: str) -> int:
+        for stream in self.streams:
+            stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        for stream in self.streams:
+            stream.flush()
+
+    def isatty(self) -> bool:
+        return False
+
+
+def start(snakemake: Any) -> dict[str, Any]:
+    """Set up logging and thread limits for one job; return its spec (see workflow/rules/common.smk).
+
+    The number of threads of a job is fixed by its rule and not by the machine, because sums in
+    another order round differently: the same config must give the same table on any `--cores`.
+    """
+    for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ[variable] = str(snakemake.threads)
+    os.environ["POLARS_MAX_THREADS"] = str(snakemake.threads)
+    if snakemake.log:
+        file = open(snakemake.log[0], "w", encoding="utf-8", buffering=1)  # noqa: SIM115 lives as long as the job
+        sys.stderr = _Tee(sys.stderr, file)
+        sys.stdout = _Tee(sys.stdout, file)
+    logging.basicConfig(
+        level=logging.INFO,
+        format=f"%(asctime)s {snakemake.rule} %(levelname)s %(message)s",
+        datefmt="%H:%M:%S",
+        stream=sys.stderr,
+        force=True,
+    )
+    logging.captureWarnings(True)
+    return json.loads(snakemake.params.spec)

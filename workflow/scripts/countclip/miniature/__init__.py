@@ -1,0 +1,1 @@
+"""The bundled world: scenes, captions, a server with faults. Real stages run on it offline."""
