@@ -13,6 +13,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
+HOME = Path(__file__).resolve().parents[3]
+"""The workflow's own folder, which may not be the one that it runs in."""
+
+
+def resource(path: str) -> str:
+    """A file that belongs to the workflow (`resources/...`), from wherever the workflow runs."""
+    return str(HOME / path) if path.startswith("resources/") else path
+
 
 @contextmanager
 def publish(path: str | Path) -> Iterator[Path]:
@@ -89,3 +97,8 @@ def progress(
         ascii=True,
         ncols=100,
     )
+
+
+def digest(*parts: str) -> str:
+    """A short name for a run's settings, for the folder of its resumable state."""
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]

@@ -27,7 +27,7 @@ class _Tee:
 
 
 def start(snakemake: Any) -> dict[str, Any]:
-    """Set up logging and thread limits for one job; return its spec (see workflow/rules/common.smk).
+    """Set up logging and thread limits for one job; return its spec (workflow/rules/common.smk).
 
     The number of threads of a job is fixed by its rule and not by the machine, because sums in
     another order round differently: the same config must give the same table on any `--cores`.

@@ -1,0 +1,27 @@
+from snakemake.utils import min_version, validate
+
+min_version("9.20")
+
+
+configfile: workflow.source_path("config/config.yaml")
+
+
+validate(config, workflow.source_path("workflow/schemas/config.schema.yaml"))
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/miniature.smk"
+include: "workflow/rules/laion.smk"
+include: "workflow/rules/countbench.smk"
+include: "workflow/rules/counting_set.smk"
+include: "workflow/rules/training.smk"
+include: "workflow/rules/evaluation.smk"
+include: "workflow/rules/report.smk"
+
+
+rule all:
+    default_target: True
+    localrule: True
+    input:
+        "results/table1.csv",
+        figures(),

@@ -1,0 +1,119 @@
+"""What rules share: their part of the config, the digest of their code, the lists of targets."""
+
+import ast
+import functools
+import hashlib
+import json
+from pathlib import Path
+
+HOME = Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).parents[1]
+SCRIPTS = HOME / "workflow" / "scripts"
+
+
+wildcard_constraints:
+    part=r"[A-Za-z0-9._-]+",
+    variant=r"[A-Za-z0-9_]+",
+    seed=r"\d+",
+
+
+# ---- what triggers a rerun: the spec and the code of a rule, nothing else about them ----
+
+
+def canonical(value):
+    """JSON with sorted keys: the same config always gives the same string."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def spec(*keys):
+    """The sections of the config that a rule uses, and no others: `spec("fetch", "model.name")`."""
+    selected = {}
+    for key in keys:
+        source, target, parents = config, selected, key.split(".")
+        for parent in parents[:-1]:
+            source, target = source[parent], target.setdefault(parent, {})
+        target[parents[-1]] = source[parents[-1]]
+    return canonical(selected)
+
+
+@functools.cache
+def modules_of(path):
+    """The package's files that a Python file reaches through its imports, itself included."""
+    path = Path(path)
+    found, pending = set(), [path]
+    while pending:
+        current = pending.pop()
+        if current in found:
+            continue
+        found.add(current)
+        for node in ast.walk(ast.parse(current.read_text(encoding="utf-8"))):
+            names = []
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+            for name in names:
+                module = SCRIPTS.joinpath(*name.split("."))
+                for file in (module.with_suffix(".py"), module / "__init__.py"):
+                    if file.is_file():
+                        pending.append(file)
+    return frozenset(found)
+
+
+@functools.cache
+def code(script):
+    """Digest of a rule's script and of every module of ours that it imports, however deep.
+
+    Touching a file changes nothing; editing one reruns the rules that reach it.
+    """
+    digest = hashlib.sha256()
+    for file in sorted(modules_of(SCRIPTS / f"{script}.py")):
+        digest.update(file.relative_to(SCRIPTS).as_posix().encode() + b"\0")
+        digest.update(hashlib.sha256(file.read_bytes()).digest())
+    return digest.hexdigest()[:16]
+
+
+# ---- paths and targets ----
+
+
+def resource(path):
+    """A file that belongs to the workflow (resources/...) from wherever the workflow runs."""
+    path = str(path)
+    return str(HOME / path) if path.startswith("resources/") else path
+
+
+def model_files():
+    """The files that the base model is read from; a tag such as `openai` is none."""
+    files = [config["model"]["config"], config["model"]["pretrained"]]
+    return [resource(file) for file in files if file and "/" in file]
+
+
+def variants():
+    return list(config["variants"])
+
+
+def settings(variant):
+    """The training settings of one variant: the common ones with its own over them."""
+    own = {key: value for key, value in config["variants"][variant].items() if key != "label"}
+    return config["training"] | own
+
+
+def runs(pattern):
+    """One path for every variant and seed that is trained."""
+    return expand(pattern, variant=variants(), seed=config["seeds"])
+
+
+def predictions():
+    """The predictions of every run and of the untouched model."""
+    return [
+        "results/evaluation/baseline/seed0/predictions.parquet",
+        *runs("results/evaluation/{variant}/seed{seed}/predictions.parquet"),
+    ]
+
+
+def histories():
+    return runs("results/training/{variant}/seed{seed}/history.csv")
+
+
+def world():
+    """The server's table where the miniature stands for the internet, and no input elsewhere."""
+    return "results/miniature/world.parquet" if config["network"] == "miniature" else []

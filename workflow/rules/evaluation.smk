@@ -1,0 +1,35 @@
+rule evaluate_baseline:
+    input:
+        benchmark="results/countbench/benchmark.parquet",
+        benchmark_images="results/countbench/images.parquet",
+        model=model_files(),
+    output:
+        predictions="results/evaluation/baseline/seed0/predictions.parquet",
+    log:
+        "logs/evaluate_baseline.log",
+    params:
+        spec=spec("model"),
+        code=code("evaluate_baseline"),
+    threads: 1
+    script:
+        "../scripts/evaluate_baseline.py"
+
+
+rule evaluate_variant:
+    input:
+        benchmark="results/countbench/benchmark.parquet",
+        benchmark_images="results/countbench/images.parquet",
+        model=model_files(),
+        end="results/training/{variant}/seed{seed}/end.safetensors",
+        best="results/training/{variant}/seed{seed}/best_on_benchmark.safetensors",
+        selected="results/training/{variant}/seed{seed}/selected.safetensors",
+    output:
+        predictions="results/evaluation/{variant}/seed{seed}/predictions.parquet",
+    log:
+        "logs/evaluate_variant/{variant}_seed{seed}.log",
+    params:
+        spec=spec("model"),
+        code=code("evaluate_variant"),
+    threads: 1
+    script:
+        "../scripts/evaluate_variant.py"

@@ -1,0 +1,47 @@
+rule pack_images:
+    input:
+        counting="results/counting_set/counting.parquet",
+        non_counting="results/counting_set/non_counting.parquet",
+        images=expand("results/images/{part}.parquet", part=config["laion"]["parts"]),
+        model=model_files(),
+    output:
+        images="results/training/images.npy",
+    log:
+        "logs/pack_images.log",
+    params:
+        spec=spec("model"),
+        code=code("pack_images"),
+    threads: 1
+    script:
+        "../scripts/pack_images.py"
+
+
+rule train_variant:
+    message:
+        "train {wildcards.variant}, seed {wildcards.seed}"
+    input:
+        counting="results/counting_set/counting.parquet",
+        non_counting="results/counting_set/non_counting.parquet",
+        images="results/training/images.npy",
+        benchmark="results/countbench/benchmark.parquet",
+        benchmark_images="results/countbench/images.parquet",
+        model=model_files(),
+    output:
+        end="results/training/{variant}/seed{seed}/end.safetensors",
+        best="results/training/{variant}/seed{seed}/best_on_benchmark.safetensors",
+        selected="results/training/{variant}/seed{seed}/selected.safetensors",
+        history="results/training/{variant}/seed{seed}/history.csv",
+        lambdas="results/training/{variant}/seed{seed}/lambdas.csv",
+        model="results/training/{variant}/seed{seed}/model.json",
+    log:
+        "logs/train_variant/{variant}_seed{seed}.log",
+    params:
+        spec=lambda wildcards: canonical(
+            {"model": config["model"], "training": settings(wildcards.variant)}
+        ),
+        code=code("train_variant"),
+    threads: lambda wildcards: settings(wildcards.variant)["threads"]
+    resources:
+        gpu=1 if config["training"]["accelerator"] != "cpu" else 0,
+    script:
+        "../scripts/train_variant.py"

@@ -1,0 +1,198 @@
+"""What does a step see? Pairs as arrays, and batches that are a pure function of seed and step."""
+
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from countclip import captions
+from countclip.files import progress, publish
+from countclip.models import Clip, cut_padding
+
+
+def resize(image: Image.Image, size: int) -> np.ndarray:
+    """uint8 (size, size, 3): shorter side to `size` (bicubic), centre cropped, as CLIP does it."""
+    image = image.convert("RGB")
+    scale = size / min(image.size)
+    width, height = (max(size, round(side * scale)) for side in image.size)
+    image = image.resize((width, height), Image.Resampling.BICUBIC)
+    left, top = (width - size) // 2, (height - size) // 2
+    return np.asarray(image.crop((left, top, left + size, top + size)))
+
+
+def decode(data: bytes) -> Image.Image:
+    """An image from bytes, as RGB."""
+    return Image.open(io.BytesIO(data)).convert("RGB")
+
+
+def pack_images(images: Iterator[Image.Image], n: int, size: int, path: str) -> None:
+    """Publish `n` images as one uint8 array (n, size, size, 3) that training maps into memory.
+
+    Decoding and resizing happen once here instead of once an epoch and variant.
+    """
+    with publish(path) as temporary:
+        shape = (n, size, size, 3)
+        array = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.uint8, shape=shape)
+        done = 0
+        for done, image in enumerate(progress(images, total=n, unit="image", desc="pack"), 1):
+            array[done - 1] = resize(image, size)
+        if done != n:
+            raise ValueError(f"{path}: {n} pairs need an image each, {done} images were read")
+        array.flush()
+
+
+@dataclass
+class Pairs:
+    """Image-caption pairs of one kind, ready for batches.
+
+    images: uint8 (n, size, size, 3). tokens: uint16 (n, 1 + C, length), the caption first and then
+    its C counterfactuals (C is 8 for counting pairs, 0 for others). numbers: int (n,), the number
+    that each caption names, 0 for none.
+    """
+
+    images: np.ndarray
+    tokens: np.ndarray
+    numbers: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @classmethod
+    def counting(
+        cls, clip: Clip, images: np.ndarray, texts: Sequence[str], numbers: Sequence[int]
+    ) -> "Pairs":
+        """Pairs whose captions name a number; the nine captions in the order of the classes would
+        tell the answer by position, so the true one comes first and the others follow."""
+        rows = [candidates(clip, text, number) for text, number in zip(texts, numbers, strict=True)]
+        for row, number in zip(rows, numbers, strict=True):
+            row.insert(0, row.pop(captions.NUMBERS.index(number)))
+        return cls(images, _tokens(clip, rows), np.asarray(numbers, dtype=np.int64))
+
+    @classmethod
+    def plain(cls, clip: Clip, images: np.ndarray, texts: Sequence[str]) -> "Pairs":
+        """Pairs that only the contrastive loss of CLIP sees."""
+        return cls(images, _tokens(clip, [[text] for text in texts]), np.zeros(len(texts), int))
+
+
+def candidates(clip: Clip, caption: str, number: int) -> list[str]:
+    """The nine captions of one image, two to ten, cut so that the number word is among the tokens.
+
+    Raises ValueError if the nine are not nine different token sequences: such a row would be
+    counted wrong (or right) by chance.
+    """
+    fitted = captions.fit(caption, number, clip.tokenizer.encode, clip.token_limit)
+    return captions.candidates(fitted, number)
+
+
+def _tokens(clip: Clip, rows: list[list[str]]) -> np.ndarray:
+    if not rows:
+        return np.zeros((0, 1, 1), np.uint16)
+    flat = clip.tokenize(text for row in rows for text in row)
+    return flat.reshape(len(rows), len(rows[0]), -1)
+
+
+@dataclass
+class Batch:
+    """One step's work: `images` (B, size, size, 3) uint8; `tokens` (B + N K, length), the B
+    captions and then the K counterfactuals of each of the N counting pairs, which are the first N
+    of the batch; `weights` (N,), their lambdas."""
+
+    images: Tensor
+    tokens: Tensor
+    weights: Tensor
+
+    def to(self, device: torch.device) -> "Batch":
+        return Batch(
+            *(t.to(device, non_blocking=True) for t in (self.images, self.tokens, self.weights))
+        )
+
+
+class Batches:
+    """Batches of `size` pairs, `n_counting` of them counting pairs, the rest others.
+
+    Each kind is shuffled anew in every pass over it. `batch(step)` depends on the seed and the step
+    alone, so a resumed run sees what an undisturbed one would have seen.
+
+    counterfactuals: K, how many are drawn for each counting pair.
+    lambdas: number -> weight of its counting loss.
+    """
+
+    def __init__(
+        self,
+        counting: Pairs,
+        others: Pairs,
+        *,
+        size: int,
+        n_counting: int,
+        counterfactuals: int,
+        lambdas: dict[int, float],
+        seed: int,
+    ) -> None:
+        for kind, pairs, n in (
+            ("counting", counting, n_counting),
+            ("non-counting", others, size - n_counting),
+        ):
+            if n > len(pairs):
+                raise ValueError(
+                    f"a batch needs {n} {kind} pairs; the training set has {len(pairs)}"
+                )
+        self.counting, self.others = counting, others
+        self.size, self.n_counting = size, n_counting
+        self.k = counterfactuals
+        self.lambdas = lambdas
+        self.seed = seed
+        self._orders: dict[int, dict[int, np.ndarray]] = {}
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Steps in which every counting pair is seen once; of the others, where there are none."""
+        if self.n_counting:
+            return len(self.counting) // self.n_counting
+        return len(self.others) // self.size
+
+    def batch(self, step: int) -> Batch:
+        """The batch of a step, counted from 0."""
+        rng = np.random.default_rng([self.seed, 0, step])
+        counting = self._rows(1, len(self.counting), self.n_counting, step)
+        others = self._rows(2, len(self.others), self.size - self.n_counting, step)
+        drawn = rng.permuted(np.tile(np.arange(1, 9), (len(counting), 1)), axis=1)[:, : self.k]
+        parts = [
+            self.counting.tokens[counting, 0],
+            self.others.tokens[others, 0],
+            self.counting.tokens[counting[:, None], drawn].reshape(
+                len(counting) * self.k, self.counting.tokens.shape[2]
+            ),
+        ]
+        length = max(part.shape[1] for part in parts)
+        tokens = np.concatenate(
+            [np.pad(part, ((0, 0), (0, length - part.shape[1]))) for part in parts]
+        )
+        weights = [self.lambdas[int(number)] for number in self.counting.numbers[counting]]
+        return Batch(
+            torch.from_numpy(
+                np.concatenate([self.counting.images[counting], self.others.images[others]])
+            ),
+            torch.from_numpy(cut_padding(tokens).astype(np.int64)),
+            torch.tensor(weights, dtype=torch.float32),
+        )
+
+    def _rows(self, stream: int, n_pairs: int, n: int, step: int) -> np.ndarray:
+        """The rows of step `step` in an endless sequence of shuffled passes over `n_pairs` rows."""
+        if n == 0:
+            return np.zeros(0, dtype=np.int64)
+        positions = np.arange(step * n, (step + 1) * n)
+        return np.array(
+            [self._order(stream, n_pairs, p // n_pairs)[p % n_pairs] for p in positions]
+        )
+
+    def _order(self, stream: int, n_pairs: int, epoch: int) -> np.ndarray:
+        # The last two orders of a stream serve a batch that lies across two passes.
+        known = self._orders.setdefault(stream, {})
+        if epoch not in known:
+            known[epoch] = np.random.default_rng([self.seed, stream, epoch]).permutation(n_pairs)
+            known.pop(epoch - 2, None)
+        return known[epoch]

@@ -1,0 +1,50 @@
+"""What is minimised? Small losses over embeddings, one shape convention.
+
+`image` is (batch, d), `text` is (batch, d), both L2-normalised. A counting loss takes the N
+counting pairs: `image` (N, d), `captions` (N, 1 + K, d) with the true caption first and its K
+counterfactuals after it, and `weights` (N,), the lambda of each pair. All reductions are float32
+or wider, whatever autocast does around them.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class ClipLoss(nn.Module):
+    """The symmetric contrastive loss of CLIP (Radford et al., 2021) over the pairs of a batch."""
+
+    def forward(self, image: Tensor, text: Tensor, logit_scale: Tensor) -> Tensor:
+        logits = _at_least_float32(logit_scale) * (
+            _at_least_float32(image) @ _at_least_float32(text).T
+        )
+        target = torch.arange(len(logits), device=logits.device)
+        return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
+
+
+class CountLoss(nn.Module):
+    """The counting losses of CountCLIP: L_count (Eq. 2) with K = 1, L_count+ (Eq. 7) with K = 8.
+
+    Both are the cross entropy of the true caption among 1 + K, so one class serves. With the
+    paper's form (`logit_scale` None) cosines enter the softmax as they are: the loss then lies near
+    ln(1 + K) and its gradient is weak; a scale sharpens it.
+    """
+
+    def __init__(self, logit_scale: float | None = None) -> None:
+        super().__init__()
+        self.logit_scale = 1.0 if logit_scale is None else float(logit_scale)
+
+    def forward(self, image: Tensor, captions: Tensor, weights: Tensor) -> Tensor:
+        similarity = torch.einsum(
+            "nd,nkd->nk", _at_least_float32(image), _at_least_float32(captions)
+        )
+        log_probability = F.log_softmax(self.logit_scale * similarity, dim=1)[:, 0]
+        return -(weights * log_probability).mean()
+
+
+COUNTERFACTUALS = {"none": 0, "count": 1, "count_plus": 8}
+"""Counterfactual captions per pair, K, that each loss of the config asks for."""
+
+
+def _at_least_float32(tensor: Tensor) -> Tensor:
+    return tensor if tensor.dtype == torch.float64 else tensor.float()

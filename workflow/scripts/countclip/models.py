@@ -1,0 +1,119 @@
+"""Which CLIP is it? The one place that builds, loads and saves an open_clip model."""
+
+import gzip
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import open_clip
+import torch
+import torch.nn.functional as F
+from safetensors.torch import save_file
+from torch import Tensor
+
+from countclip.files import publish, resource
+
+LARGEST_LOGIT_SCALE = float(np.log(100))
+"""CLIP clips the learnt logit scale (a logarithm) so that logits are never scaled by over 100."""
+
+
+class Clip:
+    """An open_clip model with its tokenizer and the numbers that its images need.
+
+    name: open_clip's model name. With the weights of OpenAI it must be a `-quickgelu` one: the same
+        weights under the plain name silently compute something else.
+    pretrained: a tag that open_clip knows (`openai`), a file (.safetensors), or None (random).
+    config: a JSON file of open_clip's form that registers `name`; None for open_clip's own models.
+        `<name>.merges.txt.gz` beside it replaces the tokenizer's vocabulary.
+    """
+
+    def __init__(self, name: str, pretrained: str | None, config: str | None = None) -> None:
+        if pretrained == "openai" and "quickgelu" not in name:
+            raise ValueError(
+                f"model.name {name}, pretrained openai: those weights were trained with QuickGELU;"
+                f" use {name}-quickgelu"
+            )
+        self.name = name
+        merges = None
+        if config is not None:
+            config = resource(config)
+            open_clip.add_model_config(config)
+            merges = Path(config).with_name(f"{name}.merges.txt.gz")
+        self.model = open_clip.create_model(name, pretrained=pretrained and resource(pretrained))
+        self.tokenizer = open_clip.get_tokenizer(
+            name, **({"bpe_path": str(merges)} if merges and merges.exists() else {})
+        )
+        preprocessing = open_clip.get_model_preprocess_cfg(self.model)
+        self.image_size = int(np.max(preprocessing["size"]))
+        self.mean = torch.tensor(preprocessing["mean"])
+        self.std = torch.tensor(preprocessing["std"])
+
+    @property
+    def token_limit(self) -> int:
+        """Tokens that a caption may have, without the start and end tokens."""
+        return self.tokenizer.context_length - 2
+
+    def tokenize(self, captions: Iterable[str]) -> np.ndarray:
+        """Token ids (n, length of the longest caption), uint16, padded with 0."""
+        return cut_padding(self.tokenizer(list(captions)).numpy().astype(np.uint16))
+
+    def normalise(self, images: Tensor) -> Tensor:
+        """uint8 (n, height, width, 3) -> float (n, 3, height, width) as the model expects it."""
+        images = images.permute(0, 3, 1, 2).float() / 255
+        shape = (1, 3, 1, 1)
+        return (images - self.mean.to(images).view(shape)) / self.std.to(images).view(shape)
+
+
+def cut_padding(tokens: np.ndarray) -> np.ndarray:
+    """Cut token ids (..., context) to the longest caption; the end token has the highest id."""
+    return tokens[..., : tokens.argmax(axis=-1).max(initial=0) + 1]
+
+
+def encode_image(model: torch.nn.Module, images: Tensor) -> Tensor:
+    """Normalised embeddings (n, d) of images that `Clip.normalise` has prepared."""
+    return F.normalize(model.visual(images), dim=-1)
+
+
+def encode_text(model: torch.nn.Module, tokens: Tensor) -> Tensor:
+    """Normalised embeddings (n, d) of token ids (n, length), where length may be under the context.
+
+    CLIP's text tower is causal and pools at the end token, so what stands behind the longest
+    caption of a batch changes nothing; leaving it out saves most of the tower's work.
+    """
+    length = tokens.shape[1]
+    x = model.token_embedding(tokens) + model.positional_embedding[:length]
+    x = model.transformer(x, attn_mask=model.attn_mask[:length, :length])
+    x = model.ln_final(x)[torch.arange(len(x), device=x.device), tokens.argmax(dim=-1)]
+    return F.normalize(x @ model.text_projection, dim=-1)
+
+
+def save(model: torch.nn.Module, path: str | Path, about: dict[str, Any]) -> None:
+    """Publish the weights as safetensors; `about` (model name, digest, step...) is metadata."""
+    state = {
+        name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()
+    }
+    with publish(path) as temporary:
+        save_file(state, temporary, metadata={"about": json.dumps(about, sort_keys=True)})
+
+
+def cut_merges(words: Iterable[str], path: str | Path) -> int:
+    """Write the BPE merges of CLIP's tokenizer that `words` need, in CLIP's order; return how many.
+
+    The words get the same tokens as CLIP gives them; other text falls into smaller pieces. A small
+    vocabulary keeps the embedding table of a small model small.
+    """
+    full = open_clip.get_tokenizer("ViT-B-32")
+    parents = {first + second: (first, second) for first, second in full.bpe_ranks if first}
+    needed: set[tuple[str, str]] = set()
+    pending = [full.decoder[token] for word in words for token in full.encode(word)]
+    while pending:
+        if (merge := parents.get(pending.pop())) and merge not in needed:
+            needed.add(merge)
+            pending.extend(merge)
+    lines = [" ".join(merge) for merge in sorted(needed, key=full.bpe_ranks.__getitem__)]
+    text = "\n".join(["#version: cut from CLIP's", *lines])
+    with publish(path) as temporary:
+        temporary.write_bytes(gzip.compress(text.encode(), mtime=0))  # equal merges, equal bytes
+    return len(lines)

@@ -1,0 +1,30 @@
+"""One variant fine-tuned with one seed: weights, history and lambdas."""
+
+from countclip import countbench, training
+from countclip.files import digest, write_json
+from countclip.job import start
+
+spec = start(snakemake)  # noqa: F821
+wildcards, given, made = snakemake.wildcards, snakemake.input, snakemake.output  # noqa: F821
+run = {"variant": wildcards.variant, "seed": int(wildcards.seed)}
+key = digest(snakemake.params.spec, snakemake.params.code)  # noqa: F821
+about = run | spec | {"digest": key}
+training.finetune(
+    given.counting,
+    given.non_counting,
+    given.images,
+    countbench.read(given.benchmark, given.benchmark_images),
+    outputs={
+        "history": made.history,
+        "lambdas": made.lambdas,
+        "end": made.end,
+        "benchmark_accuracy": made.best,
+        "heldout_accuracy": made.selected,
+    },
+    state=f"results/.state/train_variant/{wildcards.variant}/seed{wildcards.seed}/{key}",
+    about=about,
+    model=spec["model"],
+    seed=run["seed"],
+    **spec["training"],
+)
+write_json(about, made.model)
