@@ -1,0 +1,360 @@
+"""Which candidates still have an image? img2dataset asks, under supervision.
+
+img2dataset reports success when shards failed, sometimes hangs at its end and never asks twice. So
+it runs as a subprocess with a watchdog, its shards are verified before they count, and failures
+that may be temporary get one more pass. The manifest has a row for every candidate.
+"""
+
+import ipaddress
+import json
+import logging
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tarfile
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import requests
+
+from countclip import fetch_worker, network
+from countclip.files import progress, publish, sha256, write_table
+
+log = logging.getLogger(__name__)
+
+MANIFEST = pa.schema(
+    {
+        "key": pa.string(),  # the candidate's row, nine digits
+        "sample_id": pa.string(),
+        "url": pa.string(),
+        "status": pa.string(),
+        "sha256": pa.string(),  # of the bytes that were downloaded
+        "width": pa.int32(),  # of the image that is kept
+        "height": pa.int32(),
+        "shard": pa.string(),  # tar below the shards' folder
+        "member": pa.string(),  # name in the tar
+    }
+)
+# What can become of a candidate, and the message by which img2dataset says so. First match wins.
+STATUSES = {
+    "private_address": r"private_address:",
+    "too_large": r"too_large:",
+    "truncated": r"truncated:|IncompleteRead",
+    "not_allowed": r"X-Robots-Tag",
+    "timeout": r"timeout:|timed out",
+    "too_many_redirects": r"infinite loop",
+    "too_many_pixels": r"CV_IO_MAX_IMAGE|validateInputImageSize",
+    "not_an_image": r"Image decoding error|OpenCV",
+    "bad_url": r"unknown url type|redirection to url|control characters|codec|nonnumeric port",
+    "unreachable": r"urlopen error|Connection|Remote end closed|SSL|Errno|BadStatusLine",
+}
+TEMPORARY = re.compile(r"timeout|truncated|unreachable|lost|http_429|http_5\d\d")
+GRACE = 60.0  # seconds for img2dataset to end by itself once all its shards are there
+
+
+def fetch_images(
+    candidates: str | Path,
+    manifest: str | Path,
+    *,
+    images: dict[str, Any],
+    state: str | Path,
+    connection: str,
+    world: str | Path | None = None,
+    connections: int = 16,
+    processes: int = 1,
+    stall_minutes: float = 10,
+    attempts: int = 3,
+) -> None:
+    """Fetch the images of `candidates`; write the manifest, and the shards in a folder beside it.
+
+    images: what decides which images there are: image_size, resize_mode, encode_format,
+        encode_quality, timeout, deadline, max_bytes, max_pixels, shard_rows, success_rate_min.
+        A file that needs neither another size nor another format keeps its bytes.
+    state: folder for what has arrived; a killed job goes on from there, whole shards at a time.
+    connections: at once, per process. stall_minutes: without a new shard, until img2dataset is
+        ended and started again, `attempts` times in all.
+    RuntimeError if less than success_rate_min of the URLs asked answer with an image.
+    """
+    rows = pq.read_table(candidates, columns=["sample_id", "url"])
+    urls = [askable(url) for url in rows["url"].to_pylist()]
+    answers = {i: {"status": reason} for i, (_, reason) in enumerate(urls) if reason}
+    digest = sha256((sha256(candidates) + json.dumps(images, sort_keys=True)).encode())
+    folder = Path(state) / digest[:16]
+    with network.connection(connection, world) as environment:
+        for name in ("first", "again"):
+            asked = [
+                i
+                for i in range(len(urls))
+                if i not in answers or (name == "again" and _is_temporary(answers[i]))
+            ]
+            run = _Run(folder / name, images, environment, connections, processes)
+            run.supervise({i: urls[i][0] for i in asked}, stall_minutes * 60, attempts)
+            answers.update(run.answers(asked))
+            if name == "first":
+                _gate(answers, images["success_rate_min"], run)
+    _publish(rows, answers, folder, Path(manifest))
+    shutil.rmtree(folder)
+
+
+def askable(url: str) -> tuple[str, str | None]:
+    """The URL as it can be sent (quoted, punycode) and None; or why it is not asked at all."""
+    try:
+        prepared = requests.Request("GET", url.strip()).prepare().url
+        parts = urlsplit(prepared)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            return url, "bad_url"
+    except (requests.exceptions.RequestException, ValueError):
+        return url, "bad_url"
+    try:
+        public = ipaddress.ip_address(parts.hostname).is_global
+    except ValueError:
+        public = parts.hostname != "localhost"
+    return prepared, None if public else "private_address"
+
+
+def classify(status: str, message: str | None) -> str:
+    """img2dataset's status and error message -> ok, http_<code>, one of STATUSES, or other."""
+    if status == "success":
+        return "ok"
+    message = message or ""
+    code = re.match(r"HTTP Error (\d{3})", message)
+    if code and not code[1].startswith("3"):
+        return f"http_{code[1]}"
+    for name, pattern in STATUSES.items():
+        if re.search(pattern, message, re.IGNORECASE):
+            return name
+    return f"http_{code[1]}" if code else "other"
+
+
+def _is_temporary(answer: dict[str, Any]) -> bool:
+    return TEMPORARY.fullmatch(answer["status"]) is not None
+
+
+class _Run:
+    """One pass of img2dataset over some URLs, in one folder."""
+
+    def __init__(
+        self,
+        folder: Path,
+        images: dict[str, Any],
+        environment: dict[str, str],
+        connections: int,
+        processes: int,
+    ) -> None:
+        self.folder, self.images, self.size = folder, images, images["shard_rows"]
+        self.options = {
+            "url_list": str(folder / "urls.parquet"),
+            "output_folder": str(folder / "shards"),
+            "input_format": "parquet",
+            "output_format": "webdataset",
+            "save_additional_columns": ["row"],
+            "processes_count": processes,
+            "thread_count": connections,
+            "number_sample_per_shard": self.size,
+            "image_size": images["image_size"],
+            "resize_mode": images["resize_mode"],
+            "resize_only_if_bigger": True,
+            "encode_format": images["encode_format"],
+            "encode_quality": images["encode_quality"],
+            "skip_reencode": True,
+            "timeout": images["timeout"],
+            "compute_hash": "sha256",
+            "extract_exif": False,
+            "user_agent_token": network.AGENT,
+        }
+        self.environment = {
+            **os.environ,
+            **environment,
+            "PYTHONPATH": str(Path(__file__).parents[1]),
+            "OPENCV_IO_MAX_IMAGE_PIXELS": str(images["max_pixels"]),
+            "FETCH_MAX_BYTES": str(images["max_bytes"]),
+            "FETCH_DEADLINE": str(images["deadline"]),
+            "NO_ALBUMENTATIONS_UPDATE": "1",
+            "WANDB_MODE": "disabled",
+        }
+
+    def supervise(self, urls: dict[int, str], stall: float, attempts: int) -> None:
+        """Run img2dataset until every shard is there; RuntimeError after `attempts` failures."""
+        (self.folder / "shards").mkdir(parents=True, exist_ok=True)
+        starts = range(0, len(urls), self.size)
+        self.rows = [min(self.size, len(urls) - start) for start in starts]  # of each shard
+        write_table(
+            pa.table({"row": list(urls), "url": list(urls.values())}), self.folder / "urls.parquet"
+        )
+        with progress(total=len(urls), unit="URL", desc=f"fetch ({self.folder.name} pass)") as bar:
+            for attempt in range(attempts):
+                self._drop_broken()
+                if not self._missing(bar):
+                    return
+                if attempt:
+                    log.warning(
+                        "img2dataset is started again, attempt %d of %d", attempt + 1, attempts
+                    )
+                self._run_once(stall, bar)
+            self._drop_broken()
+            if missing := self._missing(bar):
+                raise RuntimeError(
+                    f"img2dataset left {len(missing)} of {len(self.rows)} shards undone after "
+                    f"{attempts} attempts; see {self.folder / 'img2dataset.log'}. The others are "
+                    "kept: running again goes on with these"
+                )
+
+    def _run_once(self, stall: float, bar: Any) -> None:
+        with open(self.folder / "img2dataset.log", "ab") as output:
+            process = subprocess.Popen(
+                [sys.executable, "-m", fetch_worker.__name__, json.dumps(self.options)],
+                env=self.environment,
+                cwd=self.folder,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+            last, done = time.monotonic(), -1
+            try:
+                while process.poll() is None:
+                    time.sleep(0.2)
+                    missing = self._missing(bar)
+                    if len(self.rows) - len(missing) > done:
+                        last, done = time.monotonic(), len(self.rows) - len(missing)
+                    if time.monotonic() - last > (stall if missing else GRACE):
+                        log.warning("img2dataset hangs (%d shards missing); ended", len(missing))
+                        return
+            finally:
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+
+    def _stats(self, shard: int) -> Path:
+        return self.folder / "shards" / f"{shard:05d}_stats.json"
+
+    def _missing(self, bar: Any) -> list[int]:
+        missing = [i for i in range(len(self.rows)) if not self._stats(i).exists()]
+        bar.update(sum(self.rows) - sum(self.rows[i] for i in missing) - bar.n)
+        return missing
+
+    def _drop_broken(self) -> None:
+        """Forget shards that a kill left half written, so that img2dataset does them again."""
+        for i, rows in enumerate(self.rows):
+            stats = self._stats(i)
+            if not stats.exists():
+                continue
+            try:
+                found = json.loads(stats.read_text())
+                table = self.read(i)
+                ok = {r["key"] for r in table if r["status"] == "success"}
+                with tarfile.open(stats.with_name(f"{i:05d}.tar")) as tar:
+                    members = {Path(name).stem for name in tar.getnames()}
+                whole = found["count"] == rows and ok <= members
+            except (ValueError, KeyError, OSError, tarfile.TarError, pa.ArrowException) as error:
+                log.warning("%s: %s", stats, error)
+                whole = False
+            if not whole:
+                log.warning("shard %s is not whole and is done again", stats)
+                stats.unlink()
+
+    def read(self, shard: int) -> list[dict[str, Any]]:
+        columns = ["row", "key", "status", "error_message", "sha256", "width", "height"]
+        return pq.read_table(
+            self.folder / "shards" / f"{shard:05d}.parquet", columns=columns
+        ).to_pylist()
+
+    def answers(self, asked: list[int]) -> dict[int, dict[str, Any]]:
+        """Row -> what became of it; rows that img2dataset dropped are `lost`."""
+        answers: dict[int, dict[str, Any]] = {row: {"status": "lost"} for row in asked}
+        for shard in range(len(self.rows)):
+            for row in self.read(shard):
+                status = classify(row["status"], row["error_message"])
+                answers[row["row"]] = {"status": status}
+                if status == "other":
+                    log.info("img2dataset says %.300r", row["error_message"])
+                if status == "ok":
+                    answers[row["row"]] |= {
+                        "sha256": row["sha256"],
+                        "width": row["width"],
+                        "height": row["height"],
+                        "shard": f"{self.folder.name}/{shard:05d}.tar",
+                        "member": f"{row['key']}.{self.images['encode_format']}",
+                    }
+        return answers
+
+    def forget_failures(self, minimum: float) -> None:
+        for i in range(len(self.rows)):
+            table = self.read(i)
+            if sum(row["status"] == "success" for row in table) < minimum * len(table):
+                self._stats(i).unlink()
+
+
+def _gate(answers: dict[int, dict[str, Any]], minimum: float, run: _Run) -> None:
+    statuses = Counter(a["status"] for a in answers.values())
+    asked = sum(statuses.values()) - statuses["bad_url"] - statuses["private_address"]
+    if statuses["ok"] < minimum * asked:
+        run.forget_failures(minimum)
+        raise RuntimeError(
+            f"only {statuses['ok']} of {asked} URLs answered with an image, and "
+            f"fetch.images.success_rate_min is {minimum}: {dict(statuses.most_common(6))}. Check "
+            "the network and run again (only the shards that failed are asked again), or lower it"
+        )
+
+
+def _publish(
+    rows: pa.Table, answers: dict[int, dict[str, Any]], folder: Path, manifest: Path
+) -> None:
+    """The shards first, then the manifest: whoever sees the manifest has the shards."""
+    with publish(shards_of(manifest)) as temporary:
+        for name in ("first", "again"):
+            (temporary / name).mkdir(parents=True)
+            for tar in sorted((folder / name / "shards").glob("*.tar")):
+                os.link(tar, temporary / name / tar.name)
+    columns: dict[str, list] = {
+        "key": [f"{i:09d}" for i in range(len(rows))],
+        "sample_id": rows["sample_id"].to_pylist(),
+        "url": rows["url"].to_pylist(),
+    }
+    for name in MANIFEST.names[3:]:
+        columns[name] = [answers[i].get(name) for i in range(len(rows))]
+    write_table(pa.table(columns, schema=MANIFEST), manifest)
+    log.info("%s: %s", manifest, dict(Counter(columns["status"]).most_common()))
+
+
+def shards_of(manifest: str | Path) -> Path:
+    """The folder of the shards that a manifest names: results/images/{part}/."""
+    return Path(manifest).with_suffix("")
+
+
+def read_images(
+    manifest: str | Path, keys: Iterable[str] | None = None
+) -> Iterator[tuple[str, bytes]]:
+    """The images of a manifest (or those of `keys`) as (key, bytes of the file), sorted by key.
+
+    KeyError for a key without an image; FileNotFoundError if the shards are gone.
+    """
+    table = pq.read_table(manifest, columns=["key", "status", "shard", "member"]).to_pylist()
+    images = {row["key"]: row for row in table if row["status"] == "ok"}
+    with ExitStack() as stack:
+        tars: dict[str, tuple[Path, tarfile.TarFile]] = {}  # one of each pass: both are in order
+        for key in sorted(images if keys is None else set(keys)):
+            name, path = (
+                images[key]["shard"].split("/")[0],
+                shards_of(manifest) / images[key]["shard"],
+            )
+            if name not in tars or tars[name][0] != path:
+                if not path.exists():
+                    raise FileNotFoundError(
+                        f"{path} is gone, but {manifest} names it. Delete {manifest} and run "
+                        "again: its images are then fetched anew"
+                    )
+                if name in tars:
+                    tars[name][1].close()
+                tars[name] = path, stack.enter_context(tarfile.open(path))
+            yield key, tars[name][1].extractfile(images[key]["member"]).read()

@@ -1,0 +1,125 @@
+"""What does img2dataset do to the network? This: bounded, over http(s), to public addresses only.
+
+img2dataset opens any kind of URL on any host and reads without bound. `fetch` runs it through this
+module (`python -m countclip.fetch_worker`), which installs an opener of its own first, in each of
+its processes. Errors that the opener raises begin with a status of `fetch.STATUSES`.
+"""
+
+import http.client
+import ipaddress
+import os
+import signal
+import sys
+import threading
+import time
+import urllib.request
+from functools import partial
+from urllib.error import URLError
+
+CHUNK = 1 << 16
+
+
+class _Public:
+    """Checks the address that was really connected to, after redirects and name resolution."""
+
+    def connect(self) -> None:
+        super().connect()
+        address = self.sock.getpeername()[0].split("%")[0]
+        if not ipaddress.ip_address(address).is_global:
+            self.close()
+            raise URLError(f"private_address: {self.host} is at {address}")
+
+
+class _PublicHTTP(_Public, http.client.HTTPConnection):
+    pass
+
+
+class _PublicHTTPS(_Public, http.client.HTTPSConnection):
+    pass
+
+
+class _HTTPHandler(urllib.request.HTTPHandler):
+    def http_open(self, request):
+        return self.do_open(_PublicHTTP, request)
+
+
+class _HTTPSHandler(urllib.request.HTTPSHandler):
+    def https_open(self, request):
+        return self.do_open(_PublicHTTPS, request)
+
+
+class _Bounded(urllib.request.BaseHandler):
+    """Answers that can only be read up to a size and until a deadline."""
+
+    handler_order = 2000  # after redirects and errors
+
+    def __init__(self, max_bytes: int, deadline: float) -> None:
+        self.max_bytes, self.deadline = max_bytes, deadline
+
+    def http_response(self, request, response):
+        if not isinstance(response.read, partial):  # the answer after a redirect comes by twice
+            response.read = partial(self._read, response, response.read)
+        return response
+
+    https_response = http_response
+
+    def _read(self, response, read) -> bytes:
+        end = time.monotonic() + self.deadline
+        body = bytearray()
+        while chunk := read(CHUNK):
+            body += chunk
+            if len(body) > self.max_bytes:
+                raise URLError(f"too_large: over {self.max_bytes} bytes")
+            if time.monotonic() > end:
+                raise URLError(f"timeout: not complete after {self.deadline} s")
+        if response.length:  # read(n) does not mind when the connection ends too early
+            raise URLError(f"truncated: {response.length} bytes are missing")
+        return bytes(body)
+
+
+def opener(max_bytes: int, deadline: float) -> urllib.request.OpenerDirector:
+    """An opener for http(s) alone: no file:, ftp: or data:, whatever a redirect says.
+
+    Behind a proxy (http_proxy), which addresses may be reached is the proxy's business.
+    """
+    proxied = bool(urllib.request.getproxies())
+    made = urllib.request.OpenerDirector()
+    for handler in (
+        urllib.request.ProxyHandler(),
+        urllib.request.UnknownHandler(),
+        urllib.request.HTTPHandler() if proxied else _HTTPHandler(),
+        urllib.request.HTTPSHandler() if proxied else _HTTPSHandler(),
+        urllib.request.HTTPDefaultErrorHandler(),
+        urllib.request.HTTPRedirectHandler(),
+        urllib.request.HTTPErrorProcessor(),
+        _Bounded(max_bytes, deadline),
+    ):
+        made.add_handler(handler)
+    return made
+
+
+def _end_with_parent() -> None:
+    """img2dataset must not outlive a job that is killed, and the job cannot see to that then."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os.killpg(0, signal.SIGKILL)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+if __name__ in ("__main__", "__mp_main__"):  # also in the processes that img2dataset spawns
+    sys.modules["torch"] = None  # webdataset does without, and each process starts 2 s sooner
+    urllib.request.install_opener(
+        opener(int(os.environ["FETCH_MAX_BYTES"]), float(os.environ["FETCH_DEADLINE"]))
+    )
+
+if __name__ == "__main__":
+    import json
+
+    from img2dataset import download
+
+    _end_with_parent()
+    download(**json.loads(sys.argv[1]))
