@@ -18,3 +18,18 @@ rule make_world:
     threads: 1
     script:
         "../scripts/make_world.py"
+
+
+# No part of the main job: `make miniature-models` runs it and copies what it makes to resources/.
+rule train_miniature_detector:
+    output:
+        onnx="results/miniature_models/detector/yolov8.onnx",
+        recipe="results/miniature_models/detector/recipe.json",
+    log:
+        "logs/train_miniature_detector.log",
+    params:
+        spec=spec("miniature_detector"),
+        code=code("train_miniature_detector"),
+    threads: 1
+    script:
+        "../scripts/train_miniature_detector.py"

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from countclip.captions import NUMBERS, WORDS, find
 from countclip.files import sha256, write_json, write_table, write_text
-from countclip.miniature.scenes import Scene, make, plural
+from countclip.miniature.scenes import CLASSES, COLOURS, PATTERNS, Scene, make, plural
 
 COUNTED = (
     "{number} {things}",
@@ -123,8 +123,6 @@ def pretraining_pairs(n: int, seed: int, named_share: float) -> Iterator[tuple[S
 
 def vocabulary() -> list[str]:
     """Every text that `pretraining_pairs` is made of, for a tokenizer of just these words."""
-    from countclip.miniature.scenes import CLASSES, COLOURS, PATTERNS
-
     words = ["one", *WORDS.values(), *COLOURS, *PATTERNS, *CLASSES, *map(plural, CLASSES)]
     return words + [template.format(number="", things="", pattern="") for template in COUNTED]
 

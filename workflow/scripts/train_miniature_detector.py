@@ -1,0 +1,13 @@
+"""Train the miniature's detector from random weights, once: the result is committed."""
+
+from countclip.job import start
+from countclip.miniature import detector
+
+spec = start(snakemake)  # noqa: F821
+detector.train(
+    snakemake.output.onnx,  # noqa: F821
+    snakemake.output.recipe,  # noqa: F821
+    "results/.state/train_miniature_detector",
+    threads=snakemake.threads,  # noqa: F821
+    **spec["miniature_detector"],
+)
