@@ -1,0 +1,126 @@
+"""Where does the miniature's CLIP come from? The training loop of the workflow, on its own pairs.
+
+As the pretrained CLIP, it has seen few captions that say how many, and counts badly. This is done
+once; the result is committed beside the digest of its recipe.
+"""
+
+import json
+from typing import Any
+
+import numpy as np
+import torch
+
+from countclip.batches import Batches, Pairs, resize
+from countclip.evaluation import Questions, accuracy, similarities
+from countclip.files import progress, sha256, write_json
+from countclip.miniature.scenes import draw, make
+from countclip.miniature.world import COUNTED, caption, pretraining_pairs, vocabulary
+from countclip.models import Clip, cut_merges
+from countclip.training import fit
+
+NAME = "miniature-vit"
+ARCHITECTURE: dict[str, Any] = {
+    "embed_dim": 96,
+    "quick_gelu": True,
+    "vision_cfg": {
+        "image_size": 64,
+        "patch_size": 8,
+        "layers": 3,
+        "width": 96,
+        "head_width": 32,
+        "pool_type": "avg",
+    },
+    "text_cfg": {"context_length": 32, "layers": 2, "width": 96, "heads": 3},
+}
+
+
+def pretrain(
+    outputs: dict[str, str],
+    state: str,
+    *,
+    seed: int,
+    pairs: int,
+    named_share: float,
+    test_scenes: int,
+    threads: int,
+    steps: int,
+    batch_size: int,
+    evaluations: int,
+    **settings: Any,
+) -> None:
+    """Train from random weights and publish `config`, `merges`, `weights`, `history`, `recipe`.
+
+    pairs: how many there are; `named_share` of their captions name the number. test_scenes: unseen
+    ones, to measure on. The other settings are those of `training.fit`.
+    """
+    torch.set_num_threads(threads)
+    torch.manual_seed(seed)
+    n_merges = cut_merges(vocabulary(), outputs["merges"])
+    text = ARCHITECTURE["text_cfg"] | {"vocab_size": 2 * 256 + n_merges + 2}
+    write_json(ARCHITECTURE | {"text_cfg": text}, outputs["config"])
+    clip = Clip(NAME, None, outputs["config"])
+    images = np.empty((pairs, clip.image_size, clip.image_size, 3), np.uint8)
+    texts = []
+    drawn = pretraining_pairs(pairs, seed, named_share)
+    for i, (scene, words) in enumerate(progress(drawn, total=pairs, unit="scene", desc="draw")):
+        images[i] = resize(draw(scene), clip.image_size)
+        texts.append(words)
+    plain = Pairs.plain(clip, images, texts)
+    none = Pairs(images[:0], plain.tokens[:0], np.zeros(0, np.int64))
+    batches = Batches(
+        none, plain, size=batch_size, n_counting=0, counterfactuals=0, lambdas={}, seed=seed
+    )
+    unseen = _unseen(clip, test_scenes)
+
+    def evaluate(clip: Clip) -> dict[str, float]:
+        similarity = similarities(clip, unseen.images, unseen.tokens)
+        return {"unseen_accuracy": accuracy(similarity, unseen.numbers)}
+
+    made_by = recipe(
+        seed=seed,
+        pairs=pairs,
+        named_share=named_share,
+        steps=steps,
+        batch_size=batch_size,
+        **settings,
+    )
+    fit(
+        clip,
+        batches,
+        evaluate,
+        {"end": outputs["weights"], "history": outputs["history"]},
+        f"{state}/{made_by['digest'][:16]}",
+        {"name": NAME, "recipe": made_by["digest"]},
+        steps=steps,
+        evaluations=evaluations,
+        count_logit_scale=None,
+        seed=seed,
+        **settings,
+    )
+    weights = {"recipe": made_by, "sha256": sha256(outputs["weights"])}
+    write_json(weights | evaluate(clip), outputs["recipe"])
+
+
+def recipe(**settings: Any) -> dict[str, Any]:
+    """All that the weights follow from, and its digest: the pairs, the network, the settings."""
+    some = pretraining_pairs(100, settings["seed"], settings["named_share"])
+    made_by = {
+        "looks": sha256(repr(list(some)).encode()),
+        "network": ARCHITECTURE,
+        "settings": settings,
+    }
+    return {**made_by, "digest": sha256(json.dumps(made_by, sort_keys=True).encode())}
+
+
+def _unseen(clip: Clip, n: int) -> Questions:
+    """Scenes of a stream that nothing is trained on, captioned as a counting caption would be."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for index in range(n):
+        scene = make("detector_test", index, 2 + index % 9)
+        text = caption(scene, str(rng.choice(COUNTED)))
+        rows.append(
+            {"index": index, "image": draw(scene), "caption": text, "number": scene.number}
+        )
+    return Questions.of(clip, rows)
+
