@@ -1,0 +1,40 @@
+rule audit_countbench:
+    message:
+        "audit every link of the benchmark"
+    input:
+        list=resource(config["countbench"]["list"]),
+        world=world(),
+    output:
+        audit="results/countbench/audit.csv",
+        images="results/countbench/audited_images.parquet",
+    log:
+        "logs/audit_countbench.log",
+    params:
+        spec=spec("countbench.request", "countbench.picture", "network"),
+        code=code("audit_countbench"),
+    threads: 1
+    script:
+        "../scripts/audit_countbench.py"
+
+
+rule repair_countbench:
+    message:
+        "apply {input.repairs} to the benchmark"
+    input:
+        list=resource(config["countbench"]["list"]),
+        audit="results/countbench/audit.csv",
+        images="results/countbench/audited_images.parquet",
+        repairs=resource(config["countbench"]["repairs"]),
+        world=world(),
+    output:
+        benchmark="results/countbench/benchmark.parquet",
+        images="results/countbench/images.parquet",
+        summary="results/countbench/summary.json",
+    log:
+        "logs/repair_countbench.log",
+    params:
+        spec=spec("countbench.request", "countbench.picture", "network"),
+        code=code("repair_countbench"),
+    threads: 1
+    script:
+        "../scripts/repair_countbench.py"

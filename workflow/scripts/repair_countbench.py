@@ -1,0 +1,20 @@
+"""The benchmark as it is measured on: the audit with a person's repairs applied."""
+
+from countclip import countbench
+from countclip.job import start
+from countclip.network import connection
+
+spec = start(snakemake)  # noqa: F821
+given, made = snakemake.input, snakemake.output  # noqa: F821
+with connection(spec["network"], given.get("world")) as environment:
+    countbench.repair(
+        given.list,
+        given.audit,
+        given.images,
+        given.repairs,
+        made.benchmark,
+        made.images,
+        made.summary,
+        environment=environment,
+        **spec["countbench"],
+    )
