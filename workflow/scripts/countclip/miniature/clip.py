@@ -119,8 +119,5 @@ def _unseen(clip: Clip, n: int) -> Questions:
     for index in range(n):
         scene = make("detector_test", index, 2 + index % 9)
         text = caption(scene, str(rng.choice(COUNTED)))
-        rows.append(
-            {"index": index, "image": draw(scene), "caption": text, "number": scene.number}
-        )
+        rows.append({"index": index, "image": draw(scene), "caption": text, "number": scene.number})
     return Questions.of(clip, rows)
-

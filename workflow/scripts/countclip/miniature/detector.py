@@ -58,7 +58,7 @@ def train(
     made_by = recipe(**settings)
     state = Path(state).resolve() / made_by["digest"][:16]
     state.mkdir(parents=True, exist_ok=True)
-    yolo = _ultralytics(state, threads)
+    yolo = ultralytics_yolo(state, threads)
     last, trained = state / "run/weights/last.pt", state / "trained"
     if not trained.exists():
         data = _write_data(state / "data", settings["scenes"])
@@ -119,7 +119,7 @@ def exact_counts(model: Any, n: int, confidence: float = 0.25, iou: float = 0.5)
     return {"share": round(right.total() / n, 4), "n": n, "by_number": by_number}
 
 
-def _ultralytics(state: Path, threads: int) -> Any:
+def ultralytics_yolo(state: Path, threads: int) -> Any:
     """Ultralytics' YOLO, cut off from the network, with a config folder of its own."""
     config = state / "config"
     (config / "Ultralytics").mkdir(parents=True, exist_ok=True)

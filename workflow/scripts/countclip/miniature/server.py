@@ -77,9 +77,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _send(self, status: int, body: bytes, content_type: str, **headers: str) -> None:
         self.send_response(status)
-        self.send_header("Content-Type", content_type)
-        self.send_header("Content-Length", str(len(body)))
-        for name, value in headers.items():
+        standard = {"Content_Type": content_type, "Content_Length": str(len(body))}
+        for name, value in {**standard, **headers}.items():
             self.send_header(name.replace("_", "-"), value)
         self.end_headers()
         self.wfile.write(body)
@@ -91,8 +90,16 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(200, body, type or ("image/png" if png else "image/jpeg"), **headers)
 
     def _truncated(self, stream: str, index: int, number: int) -> None:
+        """Half of a file, with nothing wrong about the answer around it."""
         body = picture(stream, index, number, "JPEG")
-        self._send(200, body[:150], "image/jpeg")  # well-formed HTTP around a cut file
+        self._send(200, body[: len(body) // 2], "image/jpeg")
+
+    def _cut_off(self, stream: str, index: int, number: int) -> None:
+        """An answer that ends before its announced length."""
+        body = picture(stream, index, number, "JPEG")
+        length = str(len(body) + 1)
+        self._send(200, body[: len(body) // 2], "image/jpeg", Content_Length=length)
+        self.close_connection = True
 
     def _placeholder(self) -> None:
         self._send(200, placeholder(), "image/png")

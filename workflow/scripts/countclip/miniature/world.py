@@ -80,7 +80,8 @@ FAULTS = {
     "forbidden": 0.01,
     "broken": 0.01,
     "html": 0.01,
-    "truncated": 0.008,
+    "truncated": 0.006,
+    "cut_off": 0.004,
     "mislabelled": 0.005,
     "redirect": 0.02,
     "loop": 0.004,
@@ -216,7 +217,9 @@ def _benchmark(web: dict, rng: np.random.Generator) -> list[dict[str, Any]]:
         rows.append({"image_url": url, "text": text, "number": number})
     # As in CountBench, one pair is there twice.
     last = max(index for index, fate in enumerate(fates) if fate == "scene")
-    first = next(i for i, fate in enumerate(fates) if (fate, numbers[i]) == ("scene", numbers[last]))
+    first = next(
+        i for i, fate in enumerate(fates) if (fate, numbers[i]) == ("scene", numbers[last])
+    )
     rows[last] = dict(rows[first])
     return rows
 
@@ -287,6 +290,7 @@ def _address(web: dict, rng: np.random.Generator, fate: str, index: int, number:
         "broken": ("status", {"status": 500}),
         "html": ("html", {}),
         "truncated": ("truncated", shown),
+        "cut_off": ("cut_off", shown),
         "mislabelled": ("scene", {**shown, "type": "text/plain"}),
         "redirect": ("redirect", {"location": f"http://{site}/moved/{page}{ending}"}),
         "loop": ("redirect", {"location": url}),
