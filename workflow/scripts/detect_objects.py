@@ -1,0 +1,15 @@
+"""Detects objects in the images of one part whose captions name a number."""
+
+from countclip import detect
+from countclip.job import start
+
+spec = start(snakemake)  # noqa: F821
+settings = spec["detector"] | {"weights": snakemake.input.weights}  # noqa: F821
+detect.detect_objects(
+    snakemake.input.candidates,  # noqa: F821
+    snakemake.input.manifest,  # noqa: F821
+    snakemake.output.detections,  # noqa: F821
+    **settings,
+    state=f"results/.state/detect/{snakemake.wildcards.part}",  # noqa: F821
+    threads=snakemake.threads,  # noqa: F821
+)

@@ -1,0 +1,12 @@
+"""Makes the candidates of one part: rows that name a number, and a sample of the others."""
+
+from countclip import filtering
+from countclip.job import start
+
+spec = start(snakemake)  # noqa: F821
+filtering.filter_part(
+    snakemake.input.part,  # noqa: F821
+    snakemake.output.candidates,  # noqa: F821
+    snakemake.output.counts,  # noqa: F821
+    **spec["captions"],
+)
