@@ -2,8 +2,6 @@
 
 
 rule detect_objects:
-    message:
-        "detect objects in the counting images of {wildcards.part}"
     input:
         candidates="results/candidates/{part}.parquet",
         manifest="results/images/{part}.parquet",
@@ -12,24 +10,28 @@ rule detect_objects:
         detections="results/detections/{part}.parquet",
     log:
         "logs/detect_objects/{part}.log",
-    params:
-        spec=spec("detector"),
-        code=code("detect_objects"),
     threads: 1
     resources:
         gpu=0 if config["detector"]["device"] == "cpu" else 1,
+    params:
+        spec=spec("detector"),
+        code=code("detect_objects"),
+    message:
+        "detect objects in the counting images of {wildcards.part}"
     script:
         "../scripts/detect_objects.py"
 
 
 rule assemble_counting_set:
-    message:
-        "assemble the counting set: match, remove duplicates and the benchmark, hold out"
     input:
-        candidates=expand("results/candidates/{part}.parquet", part=config["laion"]["parts"]),
+        candidates=expand(
+            "results/candidates/{part}.parquet", part=config["laion"]["parts"]
+        ),
         counts=expand("results/candidates/{part}.json", part=config["laion"]["parts"]),
         images=expand("results/images/{part}.parquet", part=config["laion"]["parts"]),
-        detections=expand("results/detections/{part}.parquet", part=config["laion"]["parts"]),
+        detections=expand(
+            "results/detections/{part}.parquet", part=config["laion"]["parts"]
+        ),
         benchmark="results/countbench/benchmark.parquet",
     output:
         counting="results/counting_set/counting.parquet",
@@ -38,9 +40,11 @@ rule assemble_counting_set:
         summary="results/counting_set/summary.json",
     log:
         "logs/assemble_counting_set.log",
+    threads: 1
     params:
         spec=spec("laion.parts", "counting_set"),
         code=code("assemble_counting_set"),
-    threads: 1
+    message:
+        "assemble the counting set: match, remove duplicates and the benchmark, hold out"
     script:
         "../scripts/assemble_counting_set.py"

@@ -2,8 +2,6 @@
 
 
 rule download_part:
-    message:
-        "download {wildcards.part}, as the manifest describes it"
     input:
         manifest=resource(config["laion"]["manifest"]),
         world=world(),
@@ -11,18 +9,18 @@ rule download_part:
         part="results/laion/parts/{part}.parquet",
     log:
         "logs/download_part/{part}.log",
+    retries: 2
+    threads: 1
     params:
         spec=spec("network"),
         code=code("download_part"),
-    threads: 1
-    retries: 2
+    message:
+        "download {wildcards.part}, as the manifest describes it"
     script:
         "../scripts/download_part.py"
 
 
 rule filter_captions:
-    message:
-        "filter {wildcards.part}: captions that name a number, and a sample of the others"
     input:
         part="results/laion/parts/{part}.parquet",
     output:
@@ -30,18 +28,18 @@ rule filter_captions:
         counts="results/candidates/{part}.json",
     log:
         "logs/filter_captions/{part}.log",
+    threads: 1
     params:
         spec=spec("captions"),
         code=code("filter_captions"),
-    threads: 1
+    message:
+        "filter {wildcards.part}: captions that name a number, and a sample of the others"
     script:
         "../scripts/filter_captions.py"
 
 
 # How hard to try does not decide what comes out, so it is among the resources, which rerun nothing.
 rule fetch_images:
-    message:
-        "fetch the images of {wildcards.part} with img2dataset"
     input:
         candidates="results/candidates/{part}.parquet",
         world=world(),
@@ -49,14 +47,16 @@ rule fetch_images:
         manifest="results/images/{part}.parquet",
     log:
         "logs/fetch_images/{part}.log",
-    params:
-        spec=spec("network", "fetch.images"),
-        code=code("fetch_images"),
+    retries: 1
     threads: config["fetch"]["processes"]
     resources:
         connections=config["fetch"]["connections"],
         stall_minutes=config["fetch"]["stall_minutes"],
         attempts=config["fetch"]["attempts"],
-    retries: 1
+    params:
+        spec=spec("network", "fetch.images"),
+        code=code("fetch_images"),
+    message:
+        "fetch the images of {wildcards.part} with img2dataset"
     script:
         "../scripts/fetch_images.py"
