@@ -1,0 +1,106 @@
+"""Table 1 from predictions made up so that every figure is known."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from countclip import evaluation, tables
+from countclip.files import resource
+
+NUMBERS = np.tile(np.arange(2, 11), 10)
+VARIANTS = [
+    {
+        "id": "norm_sched",
+        "label": "scheduler and <i>norm</i> | x",
+        "schedule": "warmup_cosine",
+        "lambda_scheme": "norm",
+        "loss": "count",
+    },
+    {"id": "extra", "label": "extra", "schedule": "none", "lambda_scheme": "log", "loss": "count"},
+]
+
+
+def predictions(right: int, variant: str, seed: int, folder, checkpoints=("end",)) -> str:
+    """The first `right` images right, the others one too low or high; the last one a tie."""
+    guess = np.where(NUMBERS < 10, NUMBERS + 1, NUMBERS - 1)
+    guess[:right] = NUMBERS[:right]
+    similarity = np.eye(9)[guess - 2]
+    similarity[-1] = 1.0
+    frame = evaluation.predictions(similarity, np.arange(len(NUMBERS)), NUMBERS)
+    path = str(folder / f"{variant}{seed}.parquet")
+    evaluation.write_predictions(dict.fromkeys(checkpoints, frame), variant, seed, path)
+    return path
+
+
+@pytest.fixture
+def paths(tmp_path) -> list[str]:
+    return [
+        predictions(30, "baseline", 0, tmp_path),
+        predictions(60, "norm_sched", 0, tmp_path, tables.CHECKPOINTS),
+        predictions(50, "norm_sched", 1, tmp_path, tables.CHECKPOINTS),
+        predictions(30, "extra", 0, tmp_path, tables.CHECKPOINTS),
+        predictions(30, "extra", 1, tmp_path, tables.CHECKPOINTS),
+    ]
+
+
+def make(paths, folder, scale="miniature") -> pd.DataFrame:
+    tables.make_table1(
+        paths,
+        resource("resources/paper_table1.csv"),
+        resource("resources/table1.html.jinja"),
+        str(folder / "table1.csv"),
+        str(folder / "table1.md"),
+        str(folder / "table1.html"),
+        variants=VARIANTS,
+        scale=scale,
+    )
+    return pd.read_csv(folder / "table1.csv", keep_default_na=False, dtype=str)
+
+
+def test_table1(paths, tmp_path) -> None:
+    table = make(paths, tmp_path)
+    assert table.columns.tolist() == tables.COLUMNS
+    assert table["variant"].tolist() == ["baseline", "norm_sched", "extra"]
+    assert table["n"].tolist() == ["90"] * 3
+    assert table["accuracy_end"].tolist() == ["33.33", "61.11", "33.33"]  # mean of 60 and 50 of 90
+    assert table["accuracy_selected"].tolist() == table["accuracy_end"].tolist()
+    assert (table["accuracy_end_low"].astype(float) < table["accuracy_end"].astype(float)).all()
+    assert table["ties"].tolist() == ["1", "2", "2"]
+    assert table["seeds"].tolist() == ["0", "0 1", "0 1"]
+    assert table["paper_end"].tolist() == ["27.50", "25.54", ""]
+    assert float(table["p_end_vs_baseline"][1]) < 1e-4
+    assert table["p_end_vs_baseline"].tolist()[::2] == ["", "1"]
+
+
+def test_the_same_predictions_give_the_same_bytes(paths, tmp_path) -> None:
+    def contents():
+        make(paths, tmp_path)
+        return [(tmp_path / f"table1.{kind}").read_bytes() for kind in ("csv", "md", "html")]
+
+    assert contents() == contents()
+
+
+def test_a_miniature_says_so_and_nothing_is_markup(paths, tmp_path) -> None:
+    make(paths, tmp_path)
+    page, text = ((tmp_path / f"table1.{kind}").read_text() for kind in ("html", "md"))
+    assert page.count("NOT CLIP&#39;s numbers") == 2
+    assert "NOT CLIP's numbers" in text
+    assert "<i>norm" not in page
+    assert "&lt;i&gt;norm" in page
+    assert "▲" in page
+    assert text.count("▲") == 3 + 1  # three columns, one note
+    assert "http" not in page
+    make(paths, tmp_path, scale="paper")
+    assert "miniature" not in (tmp_path / "table1.html").read_text()
+
+
+def test_runs_on_different_images_are_refused(paths, tmp_path) -> None:
+    frame = pd.read_parquet(paths[1]).query("index > 3")
+    frame.to_parquet(paths[1])
+    with pytest.raises(ValueError, match="norm_sched0.parquet.*other images"):
+        make(paths, tmp_path)
+
+
+def test_a_variant_without_predictions_is_named(paths, tmp_path) -> None:
+    with pytest.raises(ValueError, match="extra"):
+        make(paths[:3], tmp_path)
