@@ -33,3 +33,20 @@ rule train_miniature_detector:
     threads: 1
     script:
         "../scripts/train_miniature_detector.py"
+
+
+rule pretrain_miniature_clip:
+    output:
+        config="results/miniature_models/clip/miniature-vit.json",
+        merges="results/miniature_models/clip/miniature-vit.merges.txt.gz",
+        weights="results/miniature_models/clip/miniature-vit.safetensors",
+        history="results/miniature_models/clip/history.csv",
+        recipe="results/miniature_models/clip/recipe.json",
+    log:
+        "logs/pretrain_miniature_clip.log",
+    params:
+        spec=spec("miniature_clip"),
+        code=code("pretrain_miniature_clip"),
+    threads: 1
+    script:
+        "../scripts/pretrain_miniature_clip.py"

@@ -10,7 +10,7 @@ import numpy as np
 import open_clip
 import torch
 import torch.nn.functional as F
-from safetensors.torch import save_file
+from safetensors.torch import save as to_bytes
 from torch import Tensor
 
 from countclip.files import publish, resource
@@ -95,7 +95,7 @@ def save(model: torch.nn.Module, path: str | Path, about: dict[str, Any]) -> Non
         name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()
     }
     with publish(path) as temporary:
-        save_file(state, temporary, metadata={"about": json.dumps(about, sort_keys=True)})
+        temporary.write_bytes(to_bytes(state, {"about": json.dumps(about, sort_keys=True)}))
 
 
 def cut_merges(words: Iterable[str], path: str | Path) -> int:

@@ -186,7 +186,7 @@ def fit(
             "epoch": round((step + 1) / batches.steps_per_epoch, 4),
             **means,
             "learning_rate": rate,
-            "logit_scale": float(clip.model.logit_scale.exp()),
+            "logit_scale": clip.model.logit_scale.exp().item(),
             **evaluate(clip),
         }
         for name in best:

@@ -1,0 +1,51 @@
+# `make demo` and `make test` need Python 3.11, git and make; everything else they install in .venv.
+PYTHON ?= $(shell command -v python3.11 || echo python3)
+VENV   ?= .venv
+CORES  ?= all
+TARGET ?= results/table1.csv
+
+BIN  := $(abspath $(VENV))/bin
+DONE := $(VENV)/installed
+# Each job has its own fixed number of threads (see the rules), whatever the machine has.
+RUN  := PATH="$(BIN):$$PATH" OMP_NUM_THREADS=1 snakemake --cores $(CORES)
+
+.PHONY: demo run report plan test lint format bench lock miniature-models clean
+
+demo: $(DONE)  ## install, then run the main job on the embedded miniature
+	$(RUN) results/table1.csv
+	@echo; cat results/table1.md
+
+run: $(DONE)  ## build any target: make run TARGET=results/figures/class_frequency.svg
+	$(RUN) $(TARGET)
+
+test: $(DONE)  ## all tests
+	PATH="$(BIN):$$PATH" python -m pytest
+
+lint: $(DONE)
+	PATH="$(BIN):$$PATH" sh -ec 'ruff check . && ruff format --check . && \
+	  snakefmt --check Snakefile workflow && snakemake --lint'
+
+format: $(DONE)
+	PATH="$(BIN):$$PATH" sh -ec 'ruff check --fix . && ruff format . && snakefmt Snakefile workflow'
+
+miniature-models: $(DONE)  ## train the two small models anew and put them into resources/
+	$(RUN) results/miniature_models/detector/recipe.json results/miniature_models/clip/recipe.json
+	cp -r results/miniature_models/detector results/miniature_models/clip resources/miniature/
+
+lock: $(DONE)  ## resolve requirements.in; torch pins its own CUDA packages, on Linux only
+	$(BIN)/pip install --quiet uv
+	$(BIN)/uv pip compile requirements.in --universal --python-version 3.11 --no-annotate \
+	  --custom-compile-command "make lock" --output-file requirements.txt \
+	  $$(for name in cuda-bindings cuda-pathfinder cuda-toolkit triton nvidia-cublas \
+	    nvidia-cuda-cccl nvidia-cuda-cupti nvidia-cuda-nvrtc nvidia-cuda-runtime nvidia-cudnn-cu13 \
+	    nvidia-cufft nvidia-cufile nvidia-cusolver nvidia-cusparse nvidia-cusparselt-cu13 \
+	    nvidia-curand nvidia-nccl-cu13 nvidia-nvjitlink nvidia-nvshmem-cu13 nvidia-nvtx; \
+	    do echo --no-emit-package $$name; done)
+
+$(DONE): requirements.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+clean:  ## remove results; the environment stays
+	rm -rf results logs .snakemake

@@ -1,0 +1,12 @@
+"""Pretrain the miniature's CLIP from random weights, once: the result is committed."""
+
+from countclip.job import start
+from countclip.miniature import clip
+
+spec = start(snakemake)  # noqa: F821
+clip.pretrain(
+    dict(snakemake.output.items()),  # noqa: F821
+    "results/.state/pretrain_miniature_clip",
+    threads=snakemake.threads,  # noqa: F821
+    **spec["miniature_clip"],
+)
