@@ -190,7 +190,7 @@ def test_server_answers_as_planned(folder, benchmark, web):
             ask("slow")
 
 
-def test_committed_detector_follows_its_recipe_and_counts(tmp_path):
+def test_committed_detector_follows_its_recipe_and_counts():
     from countclip.miniature import detector
 
     about = json.loads((DETECTOR / "recipe.json").read_text(encoding="utf-8"))
@@ -200,5 +200,4 @@ def test_committed_detector_follows_its_recipe_and_counts(tmp_path):
     assert about["sha256"] == sha256(onnx)
     assert onnx.stat().st_size < 4e6
     assert about["exact_counts"]["share"] > 0.9
-    yolo = detector.ultralytics_yolo(tmp_path, threads=1)
-    assert detector.exact_counts(yolo(onnx, task="detect"), 54)["share"] > 0.9
+    assert detector.exact_counts(onnx, 54)["share"] > 0.9

@@ -7,7 +7,6 @@ spec = start(snakemake)  # noqa: F821
 detector.train(
     snakemake.output.onnx,  # noqa: F821
     snakemake.output.recipe,  # noqa: F821
-    "results/.state/train_miniature_detector",
     threads=snakemake.threads,  # noqa: F821
     **spec["miniature_detector"],
 )

@@ -1,27 +1,30 @@
 """Where does the miniature's detector come from? Ultralytics trains a narrow YOLOv8 on its scenes.
 
-This is done once; the result is committed beside the digest of its recipe. Nothing is downloaded.
+This is done once; the result is committed beside its recipe. Nothing is downloaded.
 """
 
 import json
 import logging
-import os
 import shutil
+import tempfile
 from collections import Counter
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
-import matplotlib
 import numpy as np
 import yaml
 
-from countclip.files import progress, publish, sha256, write_json, write_text
+from countclip.detect import Detector, ultralytics
+from countclip.files import progress, publish, sha256, write_json
 from countclip.miniature.scenes import CLASSES, SIZE, Scene, draw, make
 
 log = logging.getLogger(__name__)
 
 NARROW = [0.33, 0.125, 512]  # depth, width, most channels: half the width of YOLOv8n
-FIXED = {
+ARGUMENTS = {
+    "imgsz": SIZE,
+    "device": "cpu",
     # Everything in a scene has one size and lies apart; mosaic and scaling would only blur that.
     "mosaic": 0.0,
     "scale": 0.05,
@@ -41,43 +44,6 @@ FIXED = {
 }
 
 
-def train(
-    onnx: str | Path,
-    about: str | Path,
-    state: str | Path,
-    *,
-    threads: int,
-    test_scenes: int,
-    **settings: Any,
-) -> None:
-    """Train from random weights, export to `onnx`, write `about`: the recipe and what it achieved.
-
-    settings: see `recipe`. test_scenes: unseen ones, to measure on.
-    state: the folder that a killed training goes on from.
-    """
-    made_by = recipe(**settings)
-    state = Path(state).resolve() / made_by["digest"][:16]
-    state.mkdir(parents=True, exist_ok=True)
-    yolo = ultralytics_yolo(state, threads)
-    last, trained = state / "run/weights/last.pt", state / "trained"
-    if not trained.exists():
-        data = _write_data(state / "data", settings["scenes"])
-        if last.exists():
-            yolo(last).train(resume=True)
-        else:
-            model = yolo(_architecture(state), task="detect")
-            arguments = {**made_by["arguments"], "cache": "ram", "workers": 0, "val": False}
-            model.train(data=str(data), project=str(state), name="run", exist_ok=True, **arguments)
-        trained.touch()
-    exported = yolo(last).export(format="onnx", imgsz=SIZE, dynamic=True)
-    measured = exact_counts(yolo(exported, task="detect"), test_scenes)
-    with publish(onnx) as temporary:
-        shutil.copyfile(exported, temporary)
-    write_json({"recipe": made_by, "sha256": sha256(onnx), "exact_counts": measured}, about)
-    log.info("exact counts on %d unseen scenes: %s", test_scenes, measured)
-    shutil.rmtree(state)
-
-
 def recipe(
     *, seed: int, scenes: int, epochs: int, batch: int, learning_rate: float
 ) -> dict[str, Any]:
@@ -85,80 +51,95 @@ def recipe(
 
     scenes: how many to train on, each seen once an epoch. learning_rate: the highest.
     """
+    sample = [_training_scene(index) for index in range(100)]
     made_by = {
         "scenes": scenes,
-        "looks": sha256(repr([[make("detector", i, 1 + i % 12) for i in range(100)]]).encode()),
+        "sample": sha256(repr(sample).encode()),
         "network": NARROW,
         "arguments": {
-            **FIXED,
+            **ARGUMENTS,
             "seed": seed,
-            "imgsz": SIZE,
             "epochs": epochs,
             "patience": epochs,
             "batch": batch,
             "nbs": batch,
             "lr0": learning_rate,
-            "device": "cpu",
         },
     }
     return {**made_by, "digest": sha256(json.dumps(made_by, sort_keys=True).encode())}
 
 
-def exact_counts(model: Any, n: int, confidence: float = 0.25, iou: float = 0.5) -> dict[str, Any]:
+def train(
+    onnx: str | Path, about: str | Path, *, threads: int, test_scenes: int, **settings: Any
+) -> None:
+    """Train from random weights, export to `onnx`, write `about`: the recipe and what it achieved.
+
+    settings: see `recipe`. test_scenes: unseen ones, to measure on.
+    """
+    import torch
+
+    made_by = recipe(**settings)
+    library = ultralytics()
+    torch.set_num_threads(threads)
+    with tempfile.TemporaryDirectory(prefix="countclip-detector-") as folder:
+        data = _write_data(Path(folder), settings["scenes"])
+        model = library.YOLO(_write_architecture(Path(folder), library), task="detect")
+        # It would fetch a font for plots that are not drawn.
+        with patch.object(library.data.utils, "check_font"):
+            model.train(
+                data=data, project=folder, name="run", val=False, workers=0, **made_by["arguments"]
+            )
+        last = library.YOLO(f"{folder}/run/weights/last.pt")
+        exported = last.export(format="onnx", imgsz=SIZE, dynamic=True)
+        with publish(onnx) as temporary:
+            shutil.copyfile(exported, temporary)
+    measured = exact_counts(onnx, test_scenes, threads)
+    write_json({"recipe": made_by, "sha256": sha256(onnx), "exact_counts": measured}, about)
+    log.info("exact counts on unseen scenes: %s", measured)
+
+
+def exact_counts(onnx: str | Path, n: int, threads: int = 1) -> dict[str, Any]:
     """Share of `n` unseen scenes whose most frequent class and its count are right, as the counting
     set is matched; in all and by number."""
+    detector = Detector(
+        onnx, image_size=SIZE, confidence_floor=0.25, iou=0.5, max_detections=50, threads=threads
+    )
     right: Counter[int] = Counter()
     total: Counter[int] = Counter()
     for index in progress(range(n), unit="scene", desc="measure"):
         scene = make("detector_test", index, 2 + index % 9)
-        result = model.predict(draw(scene), imgsz=SIZE, conf=confidence, iou=iou, verbose=False)[0]
-        found = Counter(result.boxes.cls.int().tolist()).most_common(1)
+        found = Counter(detector([draw(scene)])[0].class_id).most_common(1)
         total[scene.number] += 1
         right[scene.number] += found == [(CLASSES.index(scene.name), scene.number)]
     by_number = {str(k): round(right[k] / total[k], 4) for k in sorted(total)}
     return {"share": round(right.total() / n, 4), "n": n, "by_number": by_number}
 
 
-def ultralytics_yolo(state: Path, threads: int) -> Any:
-    """Ultralytics' YOLO, cut off from the network, with a config folder of its own."""
-    config = state / "config"
-    (config / "Ultralytics").mkdir(parents=True, exist_ok=True)
-    font = Path(matplotlib.get_data_path()) / "fonts/ttf/DejaVuSans.ttf"
-    shutil.copyfile(font, config / "Ultralytics/Arial.ttf")  # else it fetches one
-    os.environ.update(YOLO_CONFIG_DIR=str(config), YOLO_AUTOINSTALL="false", YOLO_OFFLINE="true")
-    os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
-    import torch
-    import ultralytics
-
-    ultralytics.settings.update({"sync": False})
-    torch.set_num_threads(threads)
-    return ultralytics.YOLO
-
-
-def _architecture(state: Path) -> Path:
-    import ultralytics
-
-    source = Path(ultralytics.__file__).parent / "cfg/models/v8/yolov8.yaml"
+def _write_architecture(folder: Path, library: Any) -> str:
+    source = Path(library.__file__).parent / "cfg/models/v8/yolov8.yaml"
     layers = yaml.safe_load(source.read_text(encoding="utf-8"))
-    path = state / "yolov8-miniature.yaml"
-    write_text(yaml.safe_dump({**layers, "nc": len(CLASSES), "scales": {"n": NARROW}}), path)
-    return path
+    path = folder / "yolov8n-narrow.yaml"
+    path.write_text(yaml.safe_dump({**layers, "nc": len(CLASSES), "scales": {"n": NARROW}}))
+    return str(path)
 
 
-def _write_data(folder: Path, n: int) -> Path:
-    """Pictures and labels in the form that ultralytics reads; returns the data file."""
+def _write_data(folder: Path, n: int) -> str:
+    """Pictures and labels in the form that ultralytics reads; returns the data file's path."""
     for kind in ("images", "labels"):
-        (folder / kind).mkdir(parents=True, exist_ok=True)
+        (folder / kind).mkdir()
     for index in progress(range(n), unit="scene", desc="draw"):
-        scene = make("detector", index, 1 + index % 12)
+        scene = _training_scene(index)
         draw(scene).save(folder / "images" / f"{index:06}.png", compress_level=1)
-        write_text(_labels(scene), folder / "labels" / f"{index:06}.txt")
-    # Ultralytics wants some pictures to validate on; what counts is measured apart, on unseen ones.
-    write_text("".join(f"./images/{index:06}.png\n" for index in range(64)), folder / "val.txt")
-    data = folder / "data.yaml"
+        (folder / "labels" / f"{index:06}.txt").write_text(_labels(scene))
+    # Ultralytics wants some pictures to validate on; what counts is measured on unseen ones.
+    (folder / "val.txt").write_text("".join(f"./images/{index:06}.png\n" for index in range(64)))
     about = {"path": str(folder), "train": "images", "val": "val.txt", "names": list(CLASSES)}
-    write_text(yaml.safe_dump(about), data)
-    return data
+    (folder / "data.yaml").write_text(yaml.safe_dump(about))
+    return str(folder / "data.yaml")
+
+
+def _training_scene(index: int) -> Scene:
+    return make("detector", index, 1 + index % 12)
 
 
 def _labels(scene: Scene) -> str:
