@@ -191,24 +191,32 @@ def _stream(
     deadline: float | None,
     headers: dict[str, str] | None = None,
 ) -> Iterator[tuple[requests.Response, Iterator[bytes]]]:
-    """Yield a successful response and its body in chunks, with every failure a DownloadError."""
+    """Yield a successful response and its body in chunks."""
     end = None if deadline is None else time.monotonic() + deadline
 
-    def chunks(response: requests.Response) -> Iterator[bytes]:
-        for chunk in response.iter_content(CHUNK):
-            if end is not None and time.monotonic() > end:
-                raise DownloadError(url, "timeout", f"not complete after {deadline} s")
-            yield chunk
+    def chunks() -> Iterator[bytes]:
+        with _failures(url):
+            for chunk in response.iter_content(CHUNK):
+                if end is not None and time.monotonic() > end:
+                    raise DownloadError(url, "timeout", f"not complete after {deadline} s")
+                yield chunk
 
+    with _failures(url):
+        response = session.get(url, stream=True, timeout=timeout, headers=headers)
+    with response:
+        if not response.ok:
+            raise DownloadError(url, f"http_{response.status_code}")
+        yield response, chunks()
+
+
+@contextmanager
+def _failures(url: str) -> Iterator[None]:
+    """Turn what requests and urllib3 raise into a DownloadError."""
     try:
-        with session.get(url, stream=True, timeout=timeout, headers=headers) as response:
-            if not response.ok:
-                raise DownloadError(url, f"http_{response.status_code}")
-            yield response, chunks(response)
+        yield
     except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
         raise DownloadError(url, _reason(error), str(error)) from error
-    except (UnicodeError, ValueError) as error:
-        # requests lets a few of these through for hopeless URLs
+    except ValueError as error:  # requests lets a few of these through for hopeless URLs
         raise DownloadError(url, "bad_url", str(error)) from error
 
 

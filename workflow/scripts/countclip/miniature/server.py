@@ -70,7 +70,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         host = urlsplit(self.path).hostname or ""
-        if not host.endswith(DOMAIN) or host == f"gone{DOMAIN}":
+        if not host.endswith(DOMAIN):
             return self._send(502, f"the miniature has no host {host!r}".encode(), "text/plain")
         kind, payload = self.answers.get(unquote(self.path), ("status", {"status": 404}))
         return getattr(self, f"_{kind}")(**payload)
