@@ -220,6 +220,6 @@ def _detect(
         if len(chunk) == batch or (i == len(keys) and chunk):
             for (name, _), found in zip(chunk, detector([im for _, im in chunk]), strict=True):
                 rows[name] |= found._asdict()
+            bar.update(len(chunk))
             chunk = []
-            bar.update(batch)
     return list(rows.values())

@@ -89,7 +89,7 @@ def fetch_images(
     urls = [askable(url) for url in rows["url"].to_pylist()]
     answers = {i: {"status": reason} for i, (_, reason) in enumerate(urls) if reason}
     digest = sha256((sha256(candidates) + json.dumps(images, sort_keys=True)).encode())
-    folder = Path(state) / digest[:16]
+    folder = Path(state).resolve() / digest[:16]
     with network.connection(connection, world) as environment:
         for name in ("first", "again"):
             asked = [
@@ -234,6 +234,9 @@ class _Run:
                 with suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
+            if process.returncode > 0:
+                lines = (self.folder / "img2dataset.log").read_text(errors="replace").splitlines()
+                log.warning("img2dataset ended with %d: %s", process.returncode, lines[-1:])
 
     def _stats(self, shard: int) -> Path:
         return self.folder / "shards" / f"{shard:05d}_stats.json"
