@@ -222,14 +222,8 @@ def _failures(url: str) -> Iterator[None]:
 
 def _reason(error: Exception) -> str:
     known = requests.exceptions
-    seen: BaseException | None = error
-    while seen is not None:
-        if isinstance(seen, _PrivateAddressError):
-            return "private_address"
-        inner = [a for a in seen.args if isinstance(a, BaseException)]
-        seen = getattr(seen, "reason", None) or (inner[0] if inner else None)
-        seen = seen if isinstance(seen, BaseException) else None
     for kinds, reason in (
+        (_PrivateAddressError, "private_address"),
         ((known.InvalidURL, known.MissingSchema, known.InvalidSchema), "bad_url"),
         (known.TooManyRedirects, "too_many_redirects"),
         (known.ChunkedEncodingError, "truncated"),

@@ -102,7 +102,7 @@ def exact_counts(onnx: str | Path, n: int, threads: int = 1) -> dict[str, Any]:
     """Share of `n` unseen scenes whose most frequent class and its count are right, as the counting
     set is matched; in all and by number."""
     detector = Detector(
-        onnx, image_size=SIZE, confidence_floor=0.25, iou=0.5, max_detections=50, threads=threads
+        onnx, image_size=SIZE, confidence_floor=0.25, iou=0.7, max_detections=300, threads=threads
     )
     right: Counter[int] = Counter()
     total: Counter[int] = Counter()
