@@ -12,9 +12,7 @@ from countclip.files import resource
 
 @pytest.fixture(scope="module")
 def matrices(shared):
-    path = shared / "data/reference/paper_confusion_matrices.json"
-    if not path.is_file():
-        pytest.skip(f"{path} is absent")
+    path = shared / "reference/paper_confusion_matrices.json"
     return json.loads(path.read_text())
 
 

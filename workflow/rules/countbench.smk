@@ -1,6 +1,4 @@
 rule audit_countbench:
-    message:
-        "audit every link of the benchmark"
     input:
         list=resource(config["countbench"]["list"]),
         world=world(),
@@ -9,17 +7,17 @@ rule audit_countbench:
         images="results/countbench/audited_images.parquet",
     log:
         "logs/audit_countbench.log",
+    threads: 1
     params:
         spec=spec("countbench.request", "countbench.picture", "network"),
         code=code("audit_countbench"),
-    threads: 1
+    message:
+        "audit every link of the benchmark"
     script:
         "../scripts/audit_countbench.py"
 
 
 rule repair_countbench:
-    message:
-        "apply {input.repairs} to the benchmark"
     input:
         list=resource(config["countbench"]["list"]),
         audit="results/countbench/audit.csv",
@@ -32,9 +30,11 @@ rule repair_countbench:
         summary="results/countbench/summary.json",
     log:
         "logs/repair_countbench.log",
+    threads: 1
     params:
         spec=spec("countbench.request", "countbench.picture", "network"),
         code=code("repair_countbench"),
-    threads: 1
+    message:
+        "apply {input.repairs} to the benchmark"
     script:
         "../scripts/repair_countbench.py"

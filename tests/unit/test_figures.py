@@ -1,0 +1,72 @@
+"""Every figure is drawn, twice to the same bytes, and a miniature carries its stamp."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+
+from countclip import evaluation, figures
+
+VARIANTS = [{"id": "a", "label": "a $strange_label"}, {"id": "b", "label": "b"}]
+NUMBERS = np.tile(np.arange(2, 11), 4)
+
+
+@pytest.fixture
+def frequency(tmp_path) -> str:
+    path = tmp_path / "class_frequency.csv"
+    rows = {"number": range(2, 11), "train": [1504, 469, 192, 71, 38, 16, 13, 0, 9]}
+    pd.DataFrame(rows).to_csv(path, index=False)
+    return str(path)
+
+
+@pytest.fixture
+def histories(tmp_path) -> list[str]:
+    rows = {
+        "step": [0, 10, 20],
+        **dict.fromkeys(figures.LOSSES, [np.nan, 2.0, 1.0]),
+        **dict.fromkeys(figures.ACCURACIES, [0.2, 0.3, 0.4]),
+    }
+    paths = [tmp_path / f"{run}/history.csv" for run in ("a/seed0", "a/seed1", "b/seed0")]
+    for path in paths:
+        path.parent.mkdir(parents=True)
+        pd.DataFrame(rows).to_csv(path, index=False)
+    return [str(path) for path in paths]
+
+
+@pytest.fixture
+def predictions(tmp_path) -> list[str]:
+    frame = evaluation.predictions(np.eye(9)[NUMBERS - 2], np.arange(len(NUMBERS)), NUMBERS)
+    for name in ("baseline", "a", "b"):
+        evaluation.write_predictions({"end": frame}, name, 0, str(tmp_path / f"{name}.parquet"))
+    return [str(tmp_path / f"{name}.parquet") for name in ("baseline", "a", "b")]
+
+
+@pytest.fixture(params=["class_frequency", "lambdas", "confusion", "training_curves"])
+def draw(request, tmp_path, frequency, histories, predictions):
+    def draw(scale: str) -> tuple[bytes, bytes]:
+        out = [str(tmp_path / f"{request.param}.{kind}") for kind in ("svg", "png")]
+        if request.param == "confusion":
+            figures.confusion(predictions, *out, variants=VARIANTS, checkpoint="end", scale=scale)
+        elif request.param == "training_curves":
+            figures.training_curves(histories, *out, variants=VARIANTS, scale=scale)
+        else:
+            getattr(figures, request.param)(frequency, *out, scale=scale)
+        return tuple(open(path, "rb").read() for path in out)
+
+    return draw
+
+
+def test_the_same_numbers_give_the_same_bytes(draw) -> None:
+    svg, png = draw("miniature")
+    assert (svg, png) == draw("miniature")
+    assert png.startswith(b"\x89PNG")
+    assert b"<dc:date>" not in svg
+
+
+def test_a_miniature_is_stamped_and_nothing_else(draw, monkeypatch) -> None:
+    stamps = []
+    monkeypatch.setattr(Figure, "supxlabel", lambda self, text, **_: stamps.append(text))
+    draw("paper")
+    assert stamps == []
+    draw("miniature")
+    assert stamps == [figures.STAMP]

@@ -1,0 +1,150 @@
+def figures():
+    """Every figure, as vector and as picture."""
+    names = ["class_frequency", "lambdas", "training_curves"]
+    names += [f"confusion_{figure}" for figure in config["figures"]["confusion"]]
+    return expand("results/figures/{name}.{kind}", name=names, kind=["svg", "png"])
+
+
+def about(*keys, only=()):
+    """What a table or figure says of the variants: a list, so that the config's order stays."""
+    if unknown := sorted(set(only) - set(variants())):
+        raise WorkflowError(f"figures.confusion: no such variants: {', '.join(unknown)}")
+    return [
+        {"id": name, "label": config["variants"][name]["label"]}
+        | {key: settings(name)[key] for key in keys}
+        for name in only or variants()
+    ]
+
+
+def confusion_spec(wildcards):
+    figure = config["figures"]["confusion"][wildcards.figure]
+    return canonical(
+        {
+            "checkpoint": figure["checkpoint"],
+            "variants": about(only=figure["variants"]),
+            "scale": config["scale"],
+        }
+    )
+
+
+rule make_table1:
+    input:
+        predictions=predictions(),
+        paper=resource("resources/paper_table1.csv"),
+        template=resource("resources/table1.html.jinja"),
+    output:
+        csv=report(
+            "results/table1.csv",
+            category="Table 1",
+            labels={"format": "CSV"},
+            caption="../report/table1.rst",
+        ),
+        markdown="results/table1.md",
+        html=report(
+            "results/table1.html",
+            category="Table 1",
+            labels={"format": "page"},
+            caption="../report/table1.rst",
+        ),
+    log:
+        "logs/make_table1.log",
+    localrule: True
+    threads: 1
+    params:
+        spec=canonical(
+            {
+                "variants": about("schedule", "lambda_scheme", "loss"),
+                "scale": config["scale"],
+            }
+        ),
+        code=code("make_table1"),
+    script:
+        "../scripts/make_table1.py"
+
+
+rule plot_class_frequency:
+    input:
+        class_frequency="results/counting_set/class_frequency.csv",
+    output:
+        svg=report(
+            "results/figures/class_frequency.svg",
+            category="Counting set",
+            labels={"figure": "class frequency"},
+            caption="../report/class_frequency.rst",
+        ),
+        png="results/figures/class_frequency.png",
+    log:
+        "logs/plot_class_frequency.log",
+    localrule: True
+    threads: 1
+    params:
+        spec=spec("scale"),
+        code=code("plot_class_frequency"),
+    script:
+        "../scripts/plot_class_frequency.py"
+
+
+rule plot_lambdas:
+    input:
+        class_frequency="results/counting_set/class_frequency.csv",
+    output:
+        svg=report(
+            "results/figures/lambdas.svg",
+            category="Counting set",
+            labels={"figure": "lambda per class"},
+            caption="../report/lambdas.rst",
+        ),
+        png="results/figures/lambdas.png",
+    log:
+        "logs/plot_lambdas.log",
+    localrule: True
+    threads: 1
+    params:
+        spec=spec("scale"),
+        code=code("plot_lambdas"),
+    script:
+        "../scripts/plot_lambdas.py"
+
+
+rule plot_confusion:
+    input:
+        predictions=predictions(),
+    output:
+        svg=report(
+            "results/figures/confusion_{figure}.svg",
+            category="Confusion matrices",
+            labels={"figure": "{figure}"},
+            caption="../report/confusion.rst",
+        ),
+        png="results/figures/confusion_{figure}.png",
+    log:
+        "logs/plot_confusion/{figure}.log",
+    localrule: True
+    threads: 1
+    params:
+        spec=confusion_spec,
+        code=code("plot_confusion"),
+    script:
+        "../scripts/plot_confusion.py"
+
+
+rule plot_training_curves:
+    input:
+        histories=histories(),
+    output:
+        svg=report(
+            "results/figures/training_curves.svg",
+            category="Training",
+            labels={"figure": "training curves"},
+            caption="../report/training_curves.rst",
+        ),
+        png="results/figures/training_curves.png",
+    log:
+        "logs/plot_training_curves.log",
+    localrule: True
+    threads: 1
+    params:
+        spec=canonical({"variants": about(), "scale": config["scale"]}),
+        code=code("plot_training_curves"),
+    script:
+        "../scripts/plot_training_curves.py"

@@ -1,0 +1,249 @@
+"""What do the counting set, the lambdas, the training and the mistakes look like?
+
+One style for all: readable in black and white print and by the colour-blind, so no meaning lies in
+hue alone. The same numbers give the same bytes.
+"""
+
+import textwrap
+from collections.abc import Iterator
+from contextlib import contextmanager
+from math import log2
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
+
+from countclip import balancing, tables
+from countclip.captions import NUMBERS
+from countclip.files import publish
+
+# Okabe and Ito's colours, which stay apart under every colour blindness; darkest first.
+INK = ("#000000", "#0072b2", "#d55e00", "#009e73")
+LINES = ("-", "--", "-.", ":")
+MARKERS = ("o", "s", "^", "D")
+LOSSES = {
+    "loss": ("whole loss", "#000000", "-", "o"),
+    "loss_clip": ("L_CLIP", "#0072b2", "--", "s"),
+    "loss_count": ("L_count", "#d55e00", "-.", "^"),
+}
+ACCURACIES = {
+    "heldout_accuracy": ("held-out pairs", "#009e73", "-", "D"),
+    "benchmark_accuracy": ("benchmark", "#aa4499", "--", "v"),
+}
+STYLE = {
+    "font.family": "DejaVu Sans",
+    "font.size": 9,
+    "axes.titlesize": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#dddddd",
+    "grid.linewidth": 0.6,
+    "legend.frameon": False,
+    "savefig.dpi": 150,
+    "svg.hashsalt": "countclip",
+    "svg.fonttype": "path",
+}
+STAMP = "miniature: not CLIP's numbers"
+
+
+@contextmanager
+def drawing(
+    svg: str, png: str, scale: str, width: float, height: float, title: str
+) -> Iterator[Figure]:
+    """Yield a figure of `width` x `height` inches; publish it as both files, stamped if need be."""
+    with matplotlib.rc_context({**matplotlib.rcParamsDefault, **STYLE, "backend": "agg"}):
+        figure = Figure(figsize=(width, height), layout="constrained")
+        figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
+        yield figure
+        if scale == "miniature":
+            figure.supxlabel(
+                STAMP,
+                fontsize=10,
+                color="#7a2e00",
+                fontweight="bold",
+                bbox={"edgecolor": "#7a2e00", "facecolor": "white", "boxstyle": "round,pad=0.3"},
+            )
+        for path, metadata in ((svg, {"Date": None}), (png, {"Software": None})):
+            with publish(path) as temporary:
+                figure.savefig(temporary, metadata=metadata)
+
+
+def _counts(class_frequency: str) -> dict[int, int]:
+    table = pd.read_csv(class_frequency)
+    return dict(zip(table["number"].tolist(), table["train"].tolist(), strict=True))
+
+
+def _number_axis(axes: Axes) -> None:
+    axes.set_xticks(NUMBERS)
+    axes.set_xlabel("number in the caption")
+    axes.grid(axis="x", visible=False)
+
+
+def class_frequency(class_frequency: str, svg: str, png: str, *, scale: str) -> None:
+    """Fig. 2: training pairs per class, their log2, and sigma of Eq. 6, which lambda_log scales."""
+    counts = {number: n for number, n in _counts(class_frequency).items() if n}
+    total = sum(counts.values())
+    panels = {
+        "(a) frequency n": counts,
+        "(b) log2 n": {number: log2(n) for number, n in counts.items()},
+        "(c) log2 log2 (n_total / n), Eq. 6": {
+            number: log2(log2(total / n)) for number, n in counts.items() if n < total
+        },
+    }
+    title = f"Class frequency of the counting set, {total:,} training pairs"
+    with drawing(svg, png, scale, 10, 3.6, title) as figure:
+        for axes, (name, values) in zip(figure.subplots(1, 3), panels.items(), strict=True):
+            bars = axes.bar(list(values), list(values.values()), color=INK[1], edgecolor=INK[0])
+            labels = [f"{value:,}" if name == "(a) frequency n" else f"{value:.2f}"
+                      for value in values.values()]  # fmt: skip
+            axes.bar_label(bars, labels, fontsize=7, padding=2)
+            axes.axhline(0, color=INK[0], linewidth=0.8)
+            axes.margins(y=0.12)
+            axes.set_xlim(NUMBERS[0] - 0.7, NUMBERS[-1] + 0.7)
+            axes.set_title(name, loc="left")
+            _number_axis(axes)
+
+
+def lambdas(class_frequency: str, svg: str, png: str, *, scale: str) -> None:
+    """Lambda of each class under every scheme, lambda_0 = 1, before any normalisation."""
+    counts = _counts(class_frequency)
+    with drawing(svg, png, scale, 6.5, 4.4, "Weight of the counting loss per class") as figure:
+        axes = figure.subplots()
+        for index, scheme in enumerate(balancing.SCHEMES):
+            values = balancing.weights(counts, scheme)
+            name = "constant (λ = 1)" if scheme == "constant" else f"λ {scheme}"
+            axes.plot(
+                list(values),
+                list(values.values()),
+                color=INK[index],
+                linestyle=LINES[index],
+                marker=MARKERS[index],
+                label=name,
+            )
+        axes.set_yscale("log")
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.set_ylabel("λ, log scale")
+        axes.legend(loc="upper left")
+        _number_axis(axes)
+
+
+def confusion(
+    predictions: list[str],
+    svg: str,
+    png: str,
+    *,
+    variants: list[dict[str, str]],
+    checkpoint: str,
+    scale: str,
+) -> None:
+    """Figs. 3-5: confusion matrices of the baseline and `variants` (id, label) at a checkpoint.
+
+    The counts of several seeds are added up; the shade is the share of the row.
+    """
+    table = tables.load_predictions(predictions)
+    panels = [tables.BASELINE, *variants]
+    columns = min(len(panels), 3 if len(panels) <= 6 else 4)
+    rows = -(-len(panels) // columns)
+    title = f"Confusion matrices, {tables.CHECKPOINTS[checkpoint]}"
+    with drawing(svg, png, scale, 3.4 * columns, 3.5 * rows + 0.8, title) as figure:
+        for index, variant in enumerate(panels):
+            axes = figure.add_subplot(rows, columns, index + 1)
+            counts = tables.matrix(table, variant["id"], checkpoint)
+            _matrix(axes, counts)
+            name = f"({chr(97 + index)}) {variant['label']}"
+            _title(axes, name, f"{np.trace(counts)} of {counts.sum()} right")
+
+
+def _matrix(axes: Axes, counts: np.ndarray) -> None:
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="equal")
+    for (row, column), n in np.ndenumerate(counts):
+        dark = shares[row, column] > 0.55
+        axes.text(
+            column, row, str(n), ha="center", va="center",
+            fontsize=7, color="white" if dark else "black",
+            fontweight="bold" if row == column else "normal",
+        )  # fmt: skip
+    places = range(len(NUMBERS))
+    axes.set_xticks(places, NUMBERS)
+    axes.set_yticks(places, NUMBERS)
+    axes.set_xlabel("predicted")
+    axes.set_ylabel("true")
+    axes.grid(visible=False)
+    axes.tick_params(length=0)
+
+
+def _title(axes: Axes, label: str, *more: str) -> None:
+    text = "\n".join([*textwrap.wrap(label, 42), *more])
+    axes.set_title(text, loc="left", parse_math=False)
+
+
+def training_curves(
+    histories: list[str],
+    svg: str,
+    png: str,
+    *,
+    variants: list[dict[str, str]],
+    scale: str,
+) -> None:
+    """Losses (log scale) above accuracies, by step, for each variant; thin lines are further
+    seeds, the dotted line is chance.
+
+    histories: paths <variant>/seed<seed>/history.csv.
+    """
+    runs: dict[str, list[str]] = {}
+    for path in histories:
+        runs.setdefault(Path(path).parents[1].name, []).append(path)
+    columns = min(4, len(variants))
+    rows = -(-len(variants) // columns)
+    width = max(9, 3.2 * columns)
+    with drawing(svg, png, scale, width, 4.2 * rows + 0.8, "Training curves") as figure:
+        grid = figure.subplots(2 * rows, columns, sharex=True, sharey="row", squeeze=False)
+        for axes in grid.flat:
+            axes.set_visible(False)
+        for index, variant in enumerate(variants):
+            row, column = divmod(index, columns)
+            above, below = grid[2 * row : 2 * row + 2, column]
+            for axes in (above, below):
+                axes.set_visible(True)
+            for number, path in enumerate(runs[variant["id"]]):
+                history = pd.read_csv(path)
+                _curves(above, history, LOSSES, 1, thick=number == 0)
+                _curves(below, history, ACCURACIES, 100, thick=number == 0)
+            _title(above, variant["label"])
+            above.set_yscale("log")
+            above.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            above.yaxis.set_major_formatter("{x:g}")
+            above.yaxis.set_minor_formatter(NullFormatter())
+            below.set_ylim(0, 100)
+            below.axhline(100 / len(NUMBERS), color="#777777", linewidth=0.8, linestyle=":")
+            below.tick_params(labelbottom=True)
+            below.set_xlabel("step")
+            if column == 0:
+                above.set_ylabel("loss, log scale")
+                below.set_ylabel("accuracy (%)")
+        handles = [line for axes in grid[:2, 0] for line in axes.get_legend_handles_labels()[0]]
+        figure.legend(handles=handles, loc="outside upper right", ncols=len(handles))
+
+
+def _curves(
+    axes: Axes, history: pd.DataFrame, styles: dict[str, tuple], factor: float, thick: bool
+) -> None:
+    for column, (label, color, linestyle, marker) in styles.items():
+        known = history[history[column].notna()]  # no loss at step 0
+        axes.plot(
+            known["step"],
+            factor * known[column],
+            color=color,
+            linestyle=linestyle,
+            marker=marker,
+            markersize=3,
+            linewidth=1.4 if thick else 0.7,
+            label=label if thick else None,
+        )

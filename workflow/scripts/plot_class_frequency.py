@@ -1,0 +1,8 @@
+"""Fig. 2: how many pairs each class of the counting set has."""
+
+from countclip import figures
+from countclip.job import start
+
+spec = start(snakemake)  # noqa: F821
+given, made = snakemake.input, snakemake.output  # noqa: F821
+figures.class_frequency(given.class_frequency, made.svg, made.png, **spec)

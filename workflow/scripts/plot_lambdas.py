@@ -1,0 +1,8 @@
+"""The weight of the counting loss per class, under each lambda scheme."""
+
+from countclip import figures
+from countclip.job import start
+
+spec = start(snakemake)  # noqa: F821
+given, made = snakemake.input, snakemake.output  # noqa: F821
+figures.lambdas(given.class_frequency, made.svg, made.png, **spec)

@@ -1,0 +1,8 @@
+"""Losses and accuracies by step, for every variant."""
+
+from countclip import figures
+from countclip.job import start
+
+spec = start(snakemake)  # noqa: F821
+given, made = snakemake.input, snakemake.output  # noqa: F821
+figures.training_curves(given.histories, made.svg, made.png, **spec)
