@@ -1,0 +1,135 @@
+"""The caption code on 30,787 real rows of LAION-400M and on CountBench itself."""
+
+import json
+import re
+from pathlib import Path
+
+import open_clip
+import pyarrow.parquet as pq
+import pytest
+
+from countclip import captions, filtering
+
+SEVERAL = {
+    21, 42, 67, 73, 106, 108, 130, 132, 165, 173, 200, 273, 286, 377, 427, 470, 496, 499, 504, 510,
+    513,
+}  # fmt: skip
+PLAIN = re.compile(r"\b(two|three|four|five|six|seven|eight|nine|ten)\b", re.IGNORECASE)
+
+
+@pytest.fixture(scope="module")
+def countbench(shared: Path) -> list[dict]:
+    return json.loads((shared / "countbench/CountBench.json").read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def encode():
+    return open_clip.get_tokenizer("ViT-B-32").encode
+
+
+@pytest.mark.parametrize(
+    ("name", "rows"), [("laion400m_rows", 20_787), ("img2dataset_test_10000", 10_000)]
+)
+def test_rows_selected_are_those_of_plain_re(
+    shared: Path, tmp_path: Path, name: str, rows: int
+) -> None:
+    path = shared / f"laion/{name}.parquet"
+    texts = pq.read_table(path, columns=["TEXT"])["TEXT"].combine_chunks()
+    assert len(texts) == rows
+    expected = [
+        (i, [(m[0].lower(), *m.span()) for m in found])
+        for i, text in enumerate(texts.to_pylist())
+        if (found := list(PLAIN.finditer(text or "")))
+    ]
+    selected, words = captions.find_all(texts)
+    assert selected.tolist() == [i for i, _ in expected]
+    assert [[(captions.WORDS[w.number], w.start, w.end) for w in ws] for ws in words] == [
+        found for _, found in expected
+    ]
+    filtering.filter_part(
+        path, tmp_path / "c.parquet", tmp_path / "c.json",
+        several="largest", non_counting_ratio=0, seed=0,
+    )  # fmt: skip
+    candidates = pq.read_table(tmp_path / "c.parquet").to_pylist()
+    reasons = json.loads((tmp_path / "c.json").read_text())["reasons"]
+    assert sum(reasons.values()) == rows
+    assert len(candidates) == reasons["counting"]
+    if not reasons["no_url"]:
+        assert len(candidates) == len(expected)
+    for row in candidates:
+        word = row["caption"][row["number_start"] : row["number_end"]]
+        assert word.lower() == captions.WORDS[row["number"]]
+        assert row["number"] == max(w.number for w in captions.find(row["caption"]))
+
+
+def test_rows_of_the_authors_counting_list(shared: Path) -> None:
+    table = pq.read_table(shared / "laion/laion400m_rows.parquet").to_pylist()
+    counting = [row["TEXT"] for row in table if row["source_file"] == "counting"]
+    assert len(counting) > 2_000
+    for text in counting:
+        word = captions.label(text)
+        assert word is not None, text
+        nine = captions.candidates(text, word.number)
+        assert nine[word.number - 2] == text
+        assert len(set(nine)) == 9
+        outside = {(c[: word.start], c[len(c) - len(text) + word.end :]) for c in nine}
+        assert outside == {(text[: word.start], text[word.end :])}
+
+
+def test_every_caption_of_countbench_has_its_word(countbench: list[dict]) -> None:
+    assert len(countbench) == 540
+    for row in countbench:
+        word = captions.word_for(row["text"], row["number"])
+        assert row["text"][word.start : word.end].lower() == captions.WORDS[row["number"]]
+
+
+def test_captions_with_several_words_replace_the_right_one(countbench: list[dict]) -> None:
+    several = {
+        i
+        for i, row in enumerate(countbench)
+        if len({word.number for word in captions.find(row["text"])}) > 1
+    }
+    assert several == SEVERAL
+    wrong_by_largest = set()
+    for i in several:
+        text, number = countbench[i]["text"], countbench[i]["number"]
+        word = captions.word_for(text, number)
+        assert word.number == number
+        for other, caption in zip(captions.NUMBERS, captions.candidates(text, number), strict=True):
+            replaced = caption[word.start : word.start + len(captions.WORDS[other])]
+            assert replaced.lower() == captions.WORDS[other]
+            assert caption == text[: word.start] + replaced + text[word.end :]
+        if captions.label(text).number != number:
+            wrong_by_largest.add(i)
+    assert wrong_by_largest == {173, 273, 470}
+
+
+def test_nine_distinct_candidates_within_77_tokens(countbench: list[dict], encode) -> None:
+    limit = 77 - 2
+    lost, shortened = set(), set()
+    for i, row in enumerate(countbench):
+        text, number = row["text"], row["number"]
+        if len({tuple(encode(c)[:limit]) for c in captions.candidates(text, number)}) < 9:
+            lost.add(i)
+        fitted = captions.fit(text, number, encode, limit)
+        nine = captions.candidates(fitted, number)
+        assert len({tuple(encode(c)[:limit]) for c in nine}) == 9, i
+        if fitted != text:
+            shortened.add(i)
+            assert text.endswith(fitted)
+            assert len(fitted) - captions.word_for(fitted, number).end >= 3  # what is counted
+    assert lost == {103}
+    assert shortened == {103}
+
+
+def test_fit_keeps_the_word_of_every_training_caption(shared: Path, encode) -> None:
+    table = pq.read_table(shared / "laion/laion400m_rows.parquet", columns=["TEXT"])
+    limit, lost = 75, 0
+    for text in table["TEXT"].to_pylist():
+        if (word := captions.label(text)) is None:
+            continue
+        fitted = captions.fit(text, word.number, encode, limit)
+        end = captions.word_for(fitted, word.number).end
+        assert len(encode(fitted[:end])) <= limit
+        lost += fitted != text
+    assert lost == 24
