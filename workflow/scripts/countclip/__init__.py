@@ -1,1 +1,1 @@
-"""All the logic of the workflow. Imports no Snakemake, so tests and notebooks import it directly."""
+"""All the logic of the workflow. Imports no Snakemake: tests and notebooks import it directly."""

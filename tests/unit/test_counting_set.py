@@ -1,0 +1,229 @@
+"""Matching, splitting, cleaning, and a funnel that adds up."""
+
+import csv
+import io
+import json
+import tarfile
+from pathlib import Path
+
+import imagehash
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from countclip import captions, counting_set, detect, fetch, filtering
+from countclip.counting_set import Funnel, hamming, hold_out, match
+from countclip.files import sha256, write_json, write_table
+
+SETTINGS = {
+    "class_rule": "most_frequent",
+    "confidence": 0.25,
+    "heldout_fraction": 0.1,
+    "decontaminate": ["url", "caption", "phash"],
+    "phash_distance": 4,
+    "seed": 0,
+}
+
+
+@pytest.mark.parametrize(
+    ("classes", "number", "rule", "expected"),
+    [
+        ([7, 7, 3], 2, "most_frequent", 7),
+        ([7, 7, 3], 1, "most_frequent", None),
+        ([7, 7, 3, 3], 2, "most_frequent", 3),  # a tie: the lowest id
+        ([7, 7, 3, 3, 3], 2, "most_frequent", None),
+        ([7, 7, 3, 3, 3], 2, "any", 7),
+        ([], 2, "most_frequent", None),
+        ([], 2, "any", None),
+    ],
+)
+def test_match(classes: list[int], number: int, rule: str, expected: int | None) -> None:
+    assert match(classes, number, rule) == expected
+    assert match(classes[::-1], number, rule) == expected
+
+
+def test_match_refuses_an_unknown_rule() -> None:
+    with pytest.raises(ValueError, match="'total'"):
+        match([1], 2, "total")
+
+
+def test_hamming() -> None:
+    distances = hamming(["0" * 16, "f" * 16], ["0" * 15 + "7", "8" + "0" * 15, "f" * 16])
+    assert distances.tolist() == [[3, 1, 64], [61, 63, 0]]
+    assert hamming([], ["0" * 16]).shape == (0, 1)
+
+
+def test_hold_out_takes_a_part_of_each_number() -> None:
+    numbers = [2] * 100 + [3] * 10 + [4] * 2 + [5]
+    digests = [f"{i:03d}" for i in range(113)]
+    split = hold_out(numbers, digests, 0.1, seed=0)
+    held = [n for n, s in zip(numbers, split, strict=True) if s == "heldout"]
+    assert held == [2] * 10 + [3, 4]
+    assert hold_out(numbers, digests, 0.1, seed=1) != split
+    assert hold_out(numbers[::-1], digests[::-1], 0.1, seed=0) == split[::-1]
+    assert set(hold_out(numbers, digests, 0, seed=0)) == {"train"}
+    everything = hold_out(numbers, digests, 1.0, seed=0)
+    assert everything.count("train") == 4  # one of each number stays
+
+
+def test_a_funnel_that_leaks_is_an_error() -> None:
+    funnel = Funnel(10)
+    funnel.step("a", 8, {"x": 2})
+    with pytest.raises(RuntimeError, match="leaks: b had 8 rows, kept 5"):
+        funnel.step("b", 5, {"y": 2})
+
+
+def picture(seed: int, kind: str = "PNG") -> bytes:
+    blocks = np.random.default_rng(seed).integers(0, 256, (8, 8, 3), np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(blocks).resize((64, 64), Image.Resampling.BICUBIC).save(buffer, kind)
+    return buffer.getvalue()
+
+
+# caption, address, image (seed; None: not downloaded), classes with scores; what becomes of it
+ROWS = [
+    ("two cats", "a", 1, [(5, 0.9), (5, 0.3)], "kept"),
+    ("two dogs", "b", 2, [(5, 0.9), (5, 0.2)], "another_number"),
+    ("three dogs", "c", 3, [(5, 0.9)] * 3, "kept"),
+    ("three dogs", "d", 4, [(5, 0.2)] * 3, "no_object"),
+    ("four dogs", "e", None, None, "http_404"),
+    ("two tabbies", "m", 1, [(5, 0.9), (5, 0.3)], "same_image"),
+    ("Two  CATS", "a#x", 9, [(5, 0.9), (5, 0.3)], "same_pair"),
+    ("two birds", "f", 6, [(5, 0.9), (5, 0.3)], "phash"),
+    ("two leaks", "g", 7, [(5, 0.9), (5, 0.3)], "caption"),
+    ("two fish", "leak", 8, [(5, 0.9), (5, 0.3)], "url"),
+    ("two owls", "h", 10, None, "unreadable"),
+    ("a cat", "i", 11, None, "kept"),
+    ("a copy", "j", 1, None, "image_of_counting_set"),
+    ("a dog", "k", None, None, "timeout"),
+    ("a bird", "l", 6, None, "phash"),
+]  # fmt: skip
+
+
+SPAN = ("number", "number_start", "number_end")
+
+
+@pytest.fixture
+def inputs(tmp_path: Path) -> tuple[dict, Path, dict]:
+    rows = [
+        {"sample_id": str(i), "url": f"http://x.example/{url}", "caption": caption}
+        | dict(zip(SPAN, captions.label(caption) or (), strict=False))
+        | {"number_words": len(captions.find(caption))}
+        for i, (caption, url, *_) in enumerate(ROWS)
+    ]  # fmt: skip
+    paths = {
+        "candidates": tmp_path / "candidates.parquet",
+        "counts": tmp_path / "counts.json",
+        "images": tmp_path / "images/part-00000.parquet",
+        "detections": tmp_path / "detections.parquet",
+    }
+    write_table(pa.Table.from_pylist(rows, schema=filtering.CANDIDATES), paths["candidates"])
+    reasons = {"counting": 11, "non_counting": 4, "no_url": 3, "no_caption": 2}
+    reasons |= {"several_numbers": 1, "non_counting_not_sampled": 79}
+    write_json({"rows": 100, "reasons": reasons}, paths["counts"])
+    shard = fetch.shards_of(paths["images"]) / "first/00000.tar"
+    shard.parent.mkdir(parents=True)
+    manifest, detections = [], []
+    with tarfile.open(shard, "w") as tar:
+        for i, (_, url, seed, found, fate) in enumerate(ROWS):
+            row = {"key": f"{i:09d}", "sample_id": str(i), "url": f"http://x.example/{url}"}
+            if seed is None:
+                manifest.append(row | {"status": fate})
+                continue
+            member = tarfile.TarInfo(f"{i}.png")
+            data = picture(seed)
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+            image = {"status": "ok", "sha256": sha256(data), "width": 64, "height": 64}
+            manifest.append(row | image | {"shard": "first/00000.tar", "member": f"{i}.png"})
+            if "number" in rows[i]:
+                detections.append({"key": row["key"]} if found is None else {
+                    "key": row["key"], "class_id": [c for c, _ in found],
+                    "score": [s for _, s in found], "box": [[0.0] * 4] * len(found),
+                })  # fmt: skip
+    write_table(pa.Table.from_pylist(manifest, schema=fetch.MANIFEST), paths["images"])
+    write_table(
+        pa.Table.from_pylist(detections, schema=detect.DETECTIONS),
+        paths["detections"],
+        {"class_names": '{"5": "thing"}'},
+    )
+    near = imagehash.phash(Image.open(io.BytesIO(picture(6, "JPEG"))))
+    benchmark = {
+        "url": ["https://x.example/leak", "http://x.example/gone"],
+        "caption": ["nine lives", "TWO leaks"],
+        "phash": [str(near), None],
+    }
+    write_table(pa.table(benchmark), tmp_path / "benchmark.parquet")
+    output = {
+        "counting": tmp_path / "counting.parquet",
+        "non_counting": tmp_path / "non_counting.parquet",
+        "class_frequency": tmp_path / "class_frequency.csv",
+        "summary": tmp_path / "summary.json",
+    }
+    return {"part-00000": paths}, tmp_path / "benchmark.parquet", output
+
+
+def test_every_row_meets_the_fate_it_should(inputs: tuple) -> None:
+    parts, benchmark, output = inputs
+    counting_set.assemble(parts, benchmark, output, **SETTINGS)
+    summary = json.loads(output["summary"].read_text())
+    lost = {
+        kind: {k: v for step in summary[kind][1:] for k, v in step["lost"].items()}
+        for kind in ("counting", "non_counting")
+    }
+    fates = {"counting": ROWS[:11], "non_counting": ROWS[11:]}
+    for kind, rows in fates.items():
+        expected = [row[-1] for row in rows if row[-1] != "kept"]
+        assert lost[kind] == {fate: expected.count(fate) for fate in expected}
+        assert summary[kind][0]["rows"] == summary["rows"] == 100
+        for before, after in zip(summary[kind], summary[kind][1:], strict=False):
+            assert before["kept"] == after["rows"] == after["kept"] + sum(after["lost"].values())
+    counting = pq.read_table(output["counting"])
+    assert counting.schema.equals(counting_set.COUNTING)
+    assert counting["key"].to_pylist() == ["000000000", "000000002"]
+    assert counting["class_name"].to_pylist() == ["thing"] * 2
+    for row in counting.to_pylist():
+        word = row["caption"][row["number_start"] : row["number_end"]]
+        assert word == captions.WORDS[row["number"]]
+    others = pq.read_table(output["non_counting"])
+    assert others.schema.equals(counting_set.NON_COUNTING)
+    assert others["caption"].to_pylist() == ["a cat"]
+    with open(output["class_frequency"], newline="") as file:
+        frequency = {row["word"]: row for row in csv.DictReader(file)}
+    assert list(frequency) == list(captions.WORDS.values())
+    assert frequency["two"] == {
+        "number": "2", "word": "two", "candidates": "8", "downloaded": "8", "matched": "6",
+        "train": "1", "heldout": "0",
+    }  # fmt: skip
+
+
+def test_what_decontaminates_is_chosen(inputs: tuple) -> None:
+    parts, benchmark, output = inputs
+    counting_set.assemble(parts, benchmark, output, **SETTINGS | {"decontaminate": ["url"]})
+    counting = pq.read_table(output["counting"])["caption"].to_pylist()
+    assert counting == ["two cats", "three dogs", "two birds", "two leaks"]
+    with pytest.raises(ValueError, match="title"):
+        counting_set.assemble(parts, benchmark, output, **SETTINGS | {"decontaminate": ["title"]})
+
+
+def test_same_bytes_twice(inputs: tuple) -> None:
+    parts, benchmark, output = inputs
+    counting_set.assemble(parts, benchmark, output, **SETTINGS)
+    first = {name: path.read_bytes() for name, path in output.items()}
+    counting_set.assemble(parts, benchmark, output, **SETTINGS)
+    assert first == {name: path.read_bytes() for name, path in output.items()}
+
+
+def test_nothing_left_is_an_error_that_says_what_to_do(inputs: tuple) -> None:
+    with pytest.raises(RuntimeError, match="no pair is left.*laion.parts"):
+        counting_set.assemble(*inputs, **SETTINGS | {"confidence": 0.95})
+
+
+def test_manifest_of_other_candidates_is_refused(inputs: tuple) -> None:
+    parts, benchmark, output = inputs
+    paths = parts["part-00000"]
+    write_table(pq.read_table(paths["candidates"]).slice(1), paths["candidates"])
+    with pytest.raises(ValueError, match="does not list the rows of"):
+        counting_set.assemble(parts, benchmark, output, **SETTINGS)

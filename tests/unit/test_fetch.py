@@ -1,0 +1,287 @@
+"""img2dataset on a leash: what it may open, how it is supervised, what the manifest says."""
+
+import http.server
+import io
+import json
+import threading
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from urllib.error import URLError
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from countclip import fetch, fetch_worker
+from countclip.files import write_table
+
+IMAGES = {
+    "image_size": 256, "resize_mode": "no", "encode_format": "jpg", "encode_quality": 95,
+    "timeout": 1.0, "deadline": 10.0, "max_bytes": 1_000_000, "max_pixels": 1_000_000,
+    "shard_rows": 8, "success_rate_min": 0.3,
+}  # fmt: skip
+SCENE = {"stream": "laion", "index": 1, "number": 3}
+WORLD = {  # url -> what the miniature's server answers, and what that makes of the candidate
+    "http://cdn.miniature.example/1.jpg": ("scene", SCENE, "ok"),
+    "http://cdn.miniature.example/2.png": ("scene", SCENE, "ok"),
+    "http://cdn.miniature.example/3.jpg": ("redirect", {"location": "/1.jpg"}, "ok"),
+    "http://cdn.miniature.example/4.jpg": ("html", {}, "not_an_image"),
+    "http://cdn.miniature.example/5.jpg": ("status", {"status": 404}, "http_404"),
+    "http://cdn.miniature.example/6.jpg": ("status", {"status": 503}, "http_503"),
+    "http://cdn.miniature.example/7.jpg": (
+        "scene", SCENE | {"X_Robots_Tag": "noai"}, "not_allowed"),
+    "http://cdn.miniature.example/8.jpg": ("slow", {}, "timeout"),
+    "http://cdn.miniature.example/9.jpg": ("file", {"path": "huge.jpg"}, "too_large"),
+    "http://cdn.miniature.example/10.jpg": ("file", {"path": "wide.png"}, "too_many_pixels"),
+    "http://cdn.miniature.example/11.jpg": (
+        "redirect", {"location": "http://cdn.miniature.example/11.jpg"}, "too_many_redirects"),
+    "http://cdn.miniature.example/12.jpg": (
+        "redirect", {"location": "file:///etc/passwd"}, "bad_url"),
+    "http://cdn.miniature.example/my cats/ü.jpg": ("scene", SCENE, "ok"),
+    "file:///etc/passwd": (None, None, "bad_url"),
+    "cdn.miniature.example/1.jpg": (None, None, "bad_url"),
+    "http://[::1": (None, None, "bad_url"),
+    "http://127.0.0.1/x.jpg": (None, None, "private_address"),
+    "http://localhost:8000/x.jpg": (None, None, "private_address"),
+    "ftp://cdn.miniature.example/x.jpg": (None, None, "bad_url"),
+}  # fmt: skip
+
+
+def inputs(folder: Path) -> tuple[Path, dict]:
+    (folder / "huge.jpg").write_bytes(b"\xff\xd8" * 600_000)
+    Image.new("L", (2000, 2000)).save(folder / "wide.png")
+    answers = [
+        (url, kind, json.dumps(payload)) for url, (kind, payload, _) in WORLD.items() if kind
+    ]
+    columns = dict(zip(("url", "kind", "payload"), zip(*answers, strict=True), strict=True))
+    write_table(pa.table({k: list(v) for k, v in columns.items()}), folder / "world.parquet")
+    rows = {"sample_id": [str(i) for i in range(len(WORLD))], "url": list(WORLD)}
+    write_table(pa.table(rows), folder / "candidates.parquet")
+    return folder / "candidates.parquet", {
+        "state": folder / "state", "connection": "miniature", "world": folder / "world.parquet",
+    }  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def fetched(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("fetch")
+    candidates, settings = inputs(folder)
+    manifest = folder / "images/part-00000.parquet"
+    fetch.fetch_images(candidates, manifest, images=IMAGES, **settings)
+    return manifest
+
+
+def test_every_candidate_has_its_status(fetched: Path) -> None:
+    table = pq.read_table(fetched)
+    assert table.schema.equals(fetch.MANIFEST)
+    assert table["key"].to_pylist() == [f"{i:09d}" for i in range(len(WORLD))]
+    statuses = dict(zip(table["url"].to_pylist(), table["status"].to_pylist(), strict=True))
+    assert statuses == {url: status for url, (*_, status) in WORLD.items()}
+    assert not list((fetched.parents[1] / "state").iterdir())  # nothing is left behind
+
+
+def test_images_come_back_in_order_and_jpegs_keep_their_bytes(fetched: Path) -> None:
+    rows = {row["key"]: row for row in pq.read_table(fetched).to_pylist()}
+    images = dict(fetch.read_images(fetched))
+    assert list(images) == sorted(key for key, row in rows.items() if row["status"] == "ok")
+    for key, data in images.items():
+        with Image.open(io.BytesIO(data)) as image:
+            assert image.format == "JPEG"
+            assert image.size == (rows[key]["width"], rows[key]["height"])
+    assert fetch.sha256(images["000000000"]) == rows["000000000"]["sha256"]
+    assert images["000000000"] == images["000000002"]
+    assert list(fetch.read_images(fetched, ["000000002"])) == [("000000002", images["000000002"])]
+    with pytest.raises(KeyError):
+        list(fetch.read_images(fetched, ["000000004"]))
+
+
+def test_missing_shards_say_what_to_do(fetched: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "part-00000.parquet"
+    copy.write_bytes(fetched.read_bytes())
+    with pytest.raises(FileNotFoundError, match="is gone, but .*Delete .*part-00000.parquet"):
+        list(fetch.read_images(copy))
+
+
+@pytest.mark.parametrize(
+    ("message", "status"),
+    [
+        ("HTTP Error 404: Not Found", "http_404"),
+        ("HTTP Error 504: Gateway Timed Out", "http_504"),
+        ("HTTP Error 302: would lead to an infinite loop.", "too_many_redirects"),
+        ("HTTP Error 300: Multiple Choices", "http_300"),
+        ("<urlopen error timed out>", "timeout"),
+        ("The read operation timed out", "timeout"),
+        ("<urlopen error [Errno -2] Name or service not known>", "unreachable"),
+        ("IncompleteRead(7 bytes read, 8 more expected)", "truncated"),
+        ("Image decoding error", "not_an_image"),
+        ("'ascii' codec can't encode character '\\xfc'", "bad_url"),
+        ("<urlopen error private_address: x is at 10.0.0.1>", "private_address"),
+        ("no words for this", "other"),
+        (None, "other"),
+    ],
+)
+def test_classify(message: str | None, status: str) -> None:
+    assert fetch.classify("failed_to_download", message) == status
+    assert fetch.classify("success", message) == "ok"
+
+
+def test_askable_quotes_what_browsers_would() -> None:
+    assert fetch.askable("http://bücher.example/ü b.jpg") == (
+        "http://xn--bcher-kva.example/%C3%BC%20b.jpg", None,
+    )  # fmt: skip
+    for url in ("", "x", "http://", "javascript:alert(1)", "http://a b/c", "//cdn.example/x.jpg"):
+        assert fetch.askable(url)[1] == "bad_url", url
+    for url in ("http://10.0.0.1/", "http://[::1]/x", "https://169.254.169.254/latest"):
+        assert fetch.askable(url)[1] == "private_address", url
+
+
+# ---- supervision: img2dataset replaced by programs that misbehave ----
+
+
+def fake(folder: Path, monkeypatch: pytest.MonkeyPatch, code: str) -> fetch._Run:
+    """A pass over six URLs in shards of four by a program of our own instead of img2dataset."""
+    run = fetch._Run(folder / "first", IMAGES | {"shard_rows": 4}, {}, 1, 1)
+    (folder / "first").mkdir()
+    (folder / "first/impostor.py").write_text(HELPERS + code)
+    monkeypatch.setattr(fetch_worker, "__name__", "impostor")
+    monkeypatch.setattr(fetch, "GRACE", 0.5)
+    return run
+
+
+HELPERS = """
+import json, os, sys, tarfile, time
+import pyarrow as pa, pyarrow.parquet as pq
+def shard(i, rows, stats=True):
+    n = len(rows)
+    pq.write_table(pa.table({"row": rows, "key": [str(r) for r in rows],
+        "status": ["failed_to_download"] * n, "error_message": ["timed out"] * n,
+        "sha256": pa.nulls(n, pa.string()), "width": pa.nulls(n, pa.int32()),
+        "height": pa.nulls(n, pa.int32())}), f"shards/{i:05d}.parquet")
+    tarfile.open(f"shards/{i:05d}.tar", "w").close()
+    with open(f"shards/{i:05d}_stats.json", "w") as file:
+        file.write(json.dumps({"count": n}) if stats else '{"cou')
+attempt = len(open("attempts", "a+").read()) or os.path.getsize("attempts")
+open("attempts", "a").write("x")
+"""
+URLS = {i: f"http://x.example/{i}" for i in range(6)}
+
+
+def test_a_program_that_hangs_is_ended_and_started_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = "shard(attempt, [[0, 1, 2, 3], [4, 5]][attempt]); time.sleep(60)"
+    run = fake(tmp_path, monkeypatch, code)
+    start = time.monotonic()
+    run.supervise(URLS, stall=8, attempts=3)
+    assert time.monotonic() - start < 50
+    assert set(run.answers(list(URLS))) == set(URLS)
+
+
+def test_a_program_that_never_finishes_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = fake(tmp_path, monkeypatch, "shard(0, [0, 1, 2, 3])")
+    with pytest.raises(RuntimeError, match="left 1 of 2 shards undone after 2 attempts"):
+        run.supervise(URLS, stall=5, attempts=2)
+
+
+def test_a_half_written_shard_is_done_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = "shard(0, [0, 1, 2, 3]); shard(1, [4, 5], stats=attempt > 0)"
+    run = fake(tmp_path, monkeypatch, code)
+    run.supervise(URLS, stall=5, attempts=2)
+    assert (tmp_path / "first/attempts").read_text() == "xx"
+
+
+def test_rows_that_it_drops_are_lost_but_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = """shard(0, [0, 1, 2])
+open("shards/00000_stats.json", "w").write('{"count": 4}')
+shard(1, [4, 5])"""
+    run = fake(tmp_path, monkeypatch, code)
+    run.supervise(URLS, stall=5, attempts=1)
+    statuses = {row: answer["status"] for row, answer in run.answers(list(URLS)).items()}
+    assert statuses == {
+        0: "timeout",
+        1: "timeout",
+        2: "timeout",
+        3: "lost",
+        4: "timeout",
+        5: "timeout",
+    }
+
+
+def test_a_dead_network_fails_and_is_asked_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = fake(tmp_path, monkeypatch, "shard(0, [0, 1, 2, 3]); shard(1, [4, 5])")
+    run.supervise(URLS, stall=5, attempts=1)
+    with pytest.raises(RuntimeError, match="only 0 of 6 URLs answered.*success_rate_min is 0.5"):
+        fetch._gate(run.answers(list(URLS)), 0.5, run)
+    run.supervise(URLS, stall=5, attempts=1)
+    assert (tmp_path / "first/attempts").read_text() == "xx"
+
+
+# ---- the opener that img2dataset gets ----
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            if self.path == "/cut":
+                self.send_header("Content-Length", "100")
+            self.end_headers()
+            with suppress(OSError):  # the client hangs up, as it should
+                for _ in range(20 if self.path == "/slow" else 0):
+                    self.wfile.write(b"x" * 70_000)
+                    time.sleep(0.1)
+                self.wfile.write(b"x" * (5_000_000 if self.path == "/big" else 10))
+
+        def log_message(self, *args) -> None:
+            pass
+
+    for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    made = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=made.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{made.server_port}"
+    made.shutdown()
+    made.server_close()
+
+
+def read(url: str, allow_private: bool = True, deadline: float = 0.5) -> Callable[[], bytes]:
+    opener = fetch_worker.opener(max_bytes=3_000_000, deadline=deadline)
+    if allow_private:
+        plain = urllib.request.HTTPHandler()
+        plain.add_parent(opener)
+        opener.handle_open["http"] = [plain]
+    return opener.open(urllib.request.Request(url), timeout=5).read()
+
+
+def test_opener_bounds_size_and_time(server: str) -> None:
+    assert read(f"{server}/") == b"x" * 10
+    with pytest.raises(URLError, match="too_large: over 3000000 bytes"):
+        read(f"{server}/big")
+    with pytest.raises(URLError, match="timeout: not complete after 0.5 s"):
+        read(f"{server}/slow")
+    with pytest.raises(URLError, match="truncated: 90 bytes are missing"):
+        read(f"{server}/cut")
+
+
+def test_opener_stays_out_of_private_networks(server: str) -> None:
+    with pytest.raises(URLError, match="private_address: 127.0.0.1 is at 127.0.0.1"):
+        read(f"{server}/", allow_private=False)
+
+
+@pytest.mark.parametrize("url", ["file:///etc/passwd", "ftp://x.example/y", "data:text/plain,x"])
+def test_opener_knows_http_only(url: str) -> None:
+    with pytest.raises(URLError, match="unknown url type"):
+        read(url, allow_private=False)
