@@ -5,7 +5,6 @@ This is done once; the result is committed beside its recipe. Nothing is downloa
 
 import json
 import logging
-import shutil
 import tempfile
 from collections import Counter
 from pathlib import Path
@@ -91,11 +90,22 @@ def train(
             )
         last = library.YOLO(f"{folder}/run/weights/last.pt")
         exported = last.export(format="onnx", imgsz=SIZE, dynamic=True)
-        with publish(onnx) as temporary:
-            shutil.copyfile(exported, temporary)
+        _publish(exported, onnx)
     measured = exact_counts(onnx, test_scenes, threads)
     write_json({"recipe": made_by, "sha256": sha256(onnx), "exact_counts": measured}, about)
     log.info("exact counts on unseen scenes: %s", measured)
+
+
+def _publish(exported: str, path: str | Path) -> None:
+    """Without the date and the folder of its making, so that equal weights are equal files."""
+    import onnx
+
+    model = onnx.load(exported)
+    kept = [entry for entry in model.metadata_props if entry.key not in ("date", "description")]
+    del model.metadata_props[:]
+    model.metadata_props.extend(kept)
+    with publish(path) as temporary:
+        onnx.save(model, temporary)
 
 
 def exact_counts(onnx: str | Path, n: int, threads: int = 1) -> dict[str, Any]:
