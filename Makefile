@@ -44,7 +44,7 @@ lock: $(DONE)  ## resolve requirements.in; torch pins its own CUDA packages, on 
 
 $(DONE): requirements.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(BIN)/pip install --quiet --no-compile --disable-pip-version-check -r requirements.txt
 	@touch $@
 
 clean:  ## remove results; the environment stays

@@ -1,12 +1,17 @@
+from pathlib import Path
+
 from snakemake.utils import min_version, validate
 
 min_version("9.20")
 
 
-configfile: workflow.source_path("config/config.yaml")
+HOME = Path(workflow.current_basedir.get_path_or_uri(secret_free=True))
 
 
-validate(config, workflow.source_path("workflow/schemas/config.schema.yaml"))
+configfile: str(HOME / "config" / "config.yaml")
+
+
+validate(config, str(HOME / "workflow" / "schemas" / "config.schema.yaml"))
 
 
 include: "workflow/rules/common.smk"

@@ -6,7 +6,6 @@ import hashlib
 import json
 from pathlib import Path
 
-HOME = Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).parents[1]
 SCRIPTS = HOME / "workflow" / "scripts"
 
 
@@ -52,8 +51,8 @@ def modules_of(path):
             elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
                 names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
             for name in names:
-                module = SCRIPTS.joinpath(*name.split("."))
-                for file in (module.with_suffix(".py"), module / "__init__.py"):
+                place = SCRIPTS.joinpath(*name.split("."))
+                for file in (place.with_suffix(".py"), place / "__init__.py"):
                     if file.is_file():
                         pending.append(file)
     return frozenset(found)
