@@ -97,13 +97,15 @@ def train(
 
 
 def _publish(exported: str, path: str | Path) -> None:
-    """Without the date and the folder of its making, so that equal weights are equal files."""
+    """Without the date and folder of its making, and the shapes in between, which are listed in
+    any order: so equal weights are equal files."""
     import onnx
 
     model = onnx.load(exported)
     kept = [entry for entry in model.metadata_props if entry.key not in ("date", "description")]
     del model.metadata_props[:]
     model.metadata_props.extend(kept)
+    del model.graph.value_info[:]
     with publish(path) as temporary:
         onnx.save(model, temporary)
 
