@@ -1,6 +1,7 @@
 """What rules share: their part of the config, the digest of their code, the lists of targets."""
 
 import ast
+import csv
 import functools
 import hashlib
 import json
@@ -116,3 +117,44 @@ def histories():
 def world():
     """The server's table where the miniature stands for the internet, and no input elsewhere."""
     return "results/miniature/world.parquet" if config["network"] == "miniature" else []
+
+
+def repair_files():
+    """The pictures that repairs.csv names: another picture under an old name is another repair."""
+    repairs = Path(resource(config["countbench"]["repairs"]))
+    if not repairs.is_file():
+        return []
+    with open(repairs, encoding="utf-8-sig", newline="") as lines:
+        files = {
+            repairs.parent / line["file"] for line in csv.DictReader(lines) if line.get("file")
+        }
+    return sorted(str(file) for file in files if file.is_file())
+
+
+def figures():
+    """Every figure, as vector and as picture."""
+    names = ["class_frequency", "lambdas", "training_curves"]
+    names += [f"confusion_{figure}" for figure in config["figures"]["confusion"]]
+    return expand("results/figures/{name}.{kind}", name=names, kind=["svg", "png"])
+
+
+def about(*keys, only=()):
+    """What a table or figure says of the variants: a list, so that the config's order stays."""
+    if unknown := sorted(set(only) - set(variants())):
+        raise WorkflowError(f"figures.confusion: no such variants: {', '.join(unknown)}")
+    return [
+        {"id": name, "label": config["variants"][name]["label"]}
+        | {key: settings(name)[key] for key in keys}
+        for name in only or variants()
+    ]
+
+
+def confusion_spec(wildcards):
+    figure = config["figures"]["confusion"][wildcards.figure]
+    return canonical(
+        {
+            "checkpoint": figure["checkpoint"],
+            "variants": about(only=figure["variants"]),
+            "scale": config["scale"],
+        }
+    )

@@ -1,18 +1,3 @@
-import csv
-
-
-def repair_files():
-    """The pictures that repairs.csv names: another picture under an old name is another repair."""
-    repairs = Path(resource(config["countbench"]["repairs"]))
-    if not repairs.is_file():
-        return []
-    with open(repairs, encoding="utf-8-sig", newline="") as lines:
-        files = {
-            repairs.parent / line["file"] for line in csv.DictReader(lines) if line.get("file")
-        }
-    return sorted(str(file) for file in files if file.is_file())
-
-
 rule audit_countbench:
     input:
         list=resource(config["countbench"]["list"]),

@@ -1,32 +1,3 @@
-def figures():
-    """Every figure, as vector and as picture."""
-    names = ["class_frequency", "lambdas", "training_curves"]
-    names += [f"confusion_{figure}" for figure in config["figures"]["confusion"]]
-    return expand("results/figures/{name}.{kind}", name=names, kind=["svg", "png"])
-
-
-def about(*keys, only=()):
-    """What a table or figure says of the variants: a list, so that the config's order stays."""
-    if unknown := sorted(set(only) - set(variants())):
-        raise WorkflowError(f"figures.confusion: no such variants: {', '.join(unknown)}")
-    return [
-        {"id": name, "label": config["variants"][name]["label"]}
-        | {key: settings(name)[key] for key in keys}
-        for name in only or variants()
-    ]
-
-
-def confusion_spec(wildcards):
-    figure = config["figures"]["confusion"][wildcards.figure]
-    return canonical(
-        {
-            "checkpoint": figure["checkpoint"],
-            "variants": about(only=figure["variants"]),
-            "scale": config["scale"],
-        }
-    )
-
-
 rule make_table1:
     input:
         predictions=predictions(),
