@@ -25,7 +25,7 @@ def canonical(value):
 
 
 def spec(*keys):
-    """The sections of the config that a rule uses, and no others: `spec("fetch", "model.name")`."""
+    """The sections of the config that a rule uses, and no others, as `spec("fetch", "model.name")`."""
     selected = {}
     for key in keys:
         source, target, parents = config, selected, key.split(".")
