@@ -144,6 +144,8 @@ def inputs(tmp_path: Path) -> tuple[dict, Path, dict]:
                     "score": [s for _, s in found], "box": [[0.0] * 4] * len(found),
                 })  # fmt: skip
     write_table(pa.Table.from_pylist(manifest, schema=fetch.MANIFEST), paths["images"])
+    index = pa.Table.from_pylist([row for row in manifest if "shard" in row], schema=fetch.INDEX)
+    write_table(index, fetch.shards_of(paths["images"]) / "index.parquet")
     write_table(
         pa.Table.from_pylist(detections, schema=detect.DETECTIONS),
         paths["detections"],

@@ -49,6 +49,8 @@ def images(tmp_path: Path) -> tuple[Path, Path]:
             tar.addfile(member, io.BytesIO(data))
             where = {"shard": "first/00000.tar", "member": f"{i}.jpg"}
             entries.append({"key": f"{i:09d}", "status": "http_404" if i == 8 else "ok", **where})
+    index = pa.Table.from_pylist(entries[::-1], schema=fetch.INDEX)
+    write_table(index, fetch.shards_of(manifest) / "index.parquet")
     write_table(pa.Table.from_pylist(entries[::-1], schema=fetch.MANIFEST), manifest)
     return candidates, manifest
 

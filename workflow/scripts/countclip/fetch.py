@@ -41,7 +41,13 @@ MANIFEST = pa.schema(
         "sha256": pa.string(),  # of the bytes that were downloaded
         "width": pa.int32(),  # of the image that is kept
         "height": pa.int32(),
-        "shard": pa.string(),  # tar below the shards' folder
+    }
+)
+# Where an image lies depends on when it came, which the manifest must not: so this lies beside it.
+INDEX = pa.schema(
+    {
+        "key": pa.string(),
+        "shard": pa.string(),  # tar below the folder
         "member": pa.string(),  # name in the tar
     }
 )
@@ -314,20 +320,16 @@ def _publish(
     rows: pa.Table, answers: dict[int, dict[str, Any]], folder: Path, manifest: Path
 ) -> None:
     """The shards first, then the manifest: whoever sees the manifest has the shards."""
+    table = [{"key": f"{i:09d}", **row, **answers[i]} for i, row in enumerate(rows.to_pylist())]
     with publish(shards_of(manifest)) as temporary:
         for name in ("first", "again"):
             (temporary / name).mkdir(parents=True)
             for tar in sorted((folder / name / "shards").glob("*.tar")):
                 os.link(tar, temporary / name / tar.name)
-    columns: dict[str, list] = {
-        "key": [f"{i:09d}" for i in range(len(rows))],
-        "sample_id": rows["sample_id"].to_pylist(),
-        "url": rows["url"].to_pylist(),
-    }
-    for name in MANIFEST.names[3:]:
-        columns[name] = [answers[i].get(name) for i in range(len(rows))]
-    write_table(pa.table(columns, schema=MANIFEST), manifest)
-    log.info("%s: %s", manifest, dict(Counter(columns["status"]).most_common()))
+        kept = [row for row in table if row["status"] == "ok"]
+        write_table(pa.Table.from_pylist(kept, schema=INDEX), temporary / "index.parquet")
+    write_table(pa.Table.from_pylist(table, schema=MANIFEST), manifest)
+    log.info("%s: %s", manifest, dict(Counter(row["status"] for row in table).most_common()))
 
 
 def shards_of(manifest: str | Path) -> Path:
@@ -342,22 +344,22 @@ def read_images(
 
     KeyError for a key without an image; FileNotFoundError if the shards are gone.
     """
-    table = pq.read_table(manifest, columns=["key", "status", "shard", "member"]).to_pylist()
-    images = {row["key"]: row for row in table if row["status"] == "ok"}
+    folder = shards_of(manifest)
     with ExitStack() as stack:
-        tars: dict[str, tuple[Path, tarfile.TarFile]] = {}  # one of each pass: both are in order
-        for key in sorted(images if keys is None else set(keys)):
-            name, path = (
-                images[key]["shard"].split("/")[0],
-                shards_of(manifest) / images[key]["shard"],
-            )
-            if name not in tars or tars[name][0] != path:
-                if not path.exists():
-                    raise FileNotFoundError(
-                        f"{path} is gone, but {manifest} names it. Delete {manifest} and run "
-                        "again: its images are then fetched anew"
-                    )
-                if name in tars:
-                    tars[name][1].close()
-                tars[name] = path, stack.enter_context(tarfile.open(path))
-            yield key, tars[name][1].extractfile(images[key]["member"]).read()
+        try:
+            index = pq.read_table(folder / "index.parquet").to_pylist()
+            images = {row["key"]: row for row in index}
+            tars: dict[str, tuple[str, tarfile.TarFile]] = {}  # one a pass: both are in order
+            for key in sorted(images if keys is None else set(keys)):
+                shard, member = images[key]["shard"], images[key]["member"]
+                name = shard.split("/")[0]
+                if name not in tars or tars[name][0] != shard:
+                    if name in tars:
+                        tars[name][1].close()
+                    tars[name] = shard, stack.enter_context(tarfile.open(folder / shard))
+                yield key, tars[name][1].extractfile(member).read()
+        except FileNotFoundError as error:
+            raise FileNotFoundError(
+                f"{error.filename} is gone, but {manifest} stands for it. Delete {manifest} and "
+                "run again: its images are then fetched anew"
+            ) from error

@@ -5,18 +5,19 @@ module (`python -m countclip.fetch_worker`), which installs an opener of its own
 its processes. Errors that the opener raises begin with a status of `fetch.STATUSES`.
 """
 
+import ctypes
 import http.client
 import ipaddress
 import os
 import signal
 import sys
-import threading
 import time
 import urllib.request
 from functools import partial
 from urllib.error import URLError
 
 CHUNK = 1 << 16
+_PR_SET_PDEATHSIG = 1
 
 
 class _Public:
@@ -99,18 +100,14 @@ def opener(max_bytes: int, deadline: float) -> urllib.request.OpenerDirector:
 
 
 def _end_with_parent() -> None:
-    """img2dataset must not outlive a job that is killed, and the job cannot see to that then."""
-    parent = os.getppid()
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(1)
-        os.killpg(0, signal.SIGKILL)
-
-    threading.Thread(target=watch, daemon=True).start()
+    """Go at once when the job is killed: without it (and its connection) every URL would seem
+    dead, and be noted so."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 if __name__ in ("__main__", "__mp_main__"):  # also in the processes that img2dataset spawns
+    _end_with_parent()
     sys.modules["torch"] = None  # webdataset does without, and each process starts 2 s sooner
     urllib.request.install_opener(
         opener(int(os.environ["FETCH_MAX_BYTES"]), float(os.environ["FETCH_DEADLINE"]))
@@ -121,5 +118,4 @@ if __name__ == "__main__":
 
     from img2dataset import download
 
-    _end_with_parent()
     download(**json.loads(sys.argv[1]))
