@@ -1,17 +1,17 @@
 """One array with the picture of every training pair, at the size that the model wants."""
 
-import pandas as pd
+import pyarrow.parquet as pq
 
 from countclip import batches, fetch
 from countclip.job import start
 from countclip.models import Clip
 
 spec = start(snakemake)  # noqa: F821
-tables = (snakemake.input.counting, snakemake.input.non_counting)  # noqa: F821
-pairs = pd.concat([pd.read_parquet(table, columns=["part", "key"]) for table in tables])
+given = snakemake.input  # noqa: F821
+tables = (given.counting, given.non_counting)
 batches.pack_images(
-    fetch.read_pairs(snakemake.input.images, pairs),  # noqa: F821
-    n=len(pairs),
+    fetch.read_pairs(given.images, *tables),
+    n=sum(pq.read_metadata(table).num_rows for table in tables),
     size=Clip(**spec["model"]).image_size,
     path=snakemake.output.images,  # noqa: F821
 )

@@ -24,13 +24,8 @@ def resize(image: Image.Image, size: int) -> np.ndarray:
     return np.asarray(image.crop((left, top, left + size, top + size)))
 
 
-def decode(data: bytes) -> Image.Image:
-    """An image from bytes, as RGB."""
-    return Image.open(io.BytesIO(data)).convert("RGB")
-
-
-def pack_images(images: Iterator[Image.Image], n: int, size: int, path: str) -> None:
-    """Publish `n` images as one uint8 array (n, size, size, 3) that training maps into memory.
+def pack_images(files: Iterator[bytes], n: int, size: int, path: str) -> None:
+    """Publish `n` image files as one uint8 array (n, size, size, 3) that training maps into memory.
 
     Decoding and resizing happen once here instead of once an epoch and variant.
     """
@@ -38,8 +33,8 @@ def pack_images(images: Iterator[Image.Image], n: int, size: int, path: str) -> 
         shape = (n, size, size, 3)
         array = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.uint8, shape=shape)
         done = 0
-        for done, image in enumerate(progress(images, total=n, unit="image", desc="pack"), 1):
-            array[done - 1] = resize(image, size)
+        for done, data in enumerate(progress(files, total=n, unit="image", desc="pack"), 1):
+            array[done - 1] = resize(Image.open(io.BytesIO(data)), size)
         if done != n:
             raise ValueError(f"{path}: {n} pairs need an image each, {done} images were read")
         array.flush()
