@@ -19,6 +19,8 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, suppress
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -363,3 +365,19 @@ def read_images(
                 f"{error.filename} is gone, but {manifest} stands for it. Delete {manifest} and "
                 "run again: its images are then fetched anew"
             ) from error
+
+
+def read_pairs(manifests: Iterable[str | Path], *tables: str | Path) -> Iterator[bytes]:
+    """The image of each row of some tables of pairs (columns part and key), in the rows' order.
+
+    manifests: those of all parts that the tables name. The rows must be sorted by part and key.
+    """
+    by_part = {Path(manifest).stem: manifest for manifest in manifests}
+    for table in tables:
+        rows = pq.read_table(table, columns=["part", "key"])
+        pairs = list(zip(rows["part"].to_pylist(), rows["key"].to_pylist(), strict=True))
+        if pairs != sorted(pairs):
+            raise ValueError(f"{table}: its rows are not sorted by part and key; make it anew")
+        for part, group in groupby(pairs, key=itemgetter(0)):
+            for _, data in read_images(by_part[part], [key for _, key in group]):
+                yield data
