@@ -88,7 +88,8 @@ def model_files():
 
 
 def variants():
-    return list(config["variants"])
+    """The ids of the variants; one that an overlay sets to null is left out."""
+    return [name for name, own in config["variants"].items() if own is not None]
 
 
 def settings(variant):
