@@ -9,7 +9,7 @@ DONE := $(VENV)/installed
 # Each job has its own fixed number of threads (see the rules), whatever the machine has.
 RUN  := PATH="$(BIN):$$PATH" OMP_NUM_THREADS=1 snakemake --cores $(CORES)
 
-.PHONY: demo run report plan test lint format bench lock miniature-models clean
+.PHONY: demo run test lint format docs lock miniature-models clean
 
 demo: $(DONE)  ## install, then run the main job on the embedded miniature
 	$(RUN) results/table1.csv
@@ -31,6 +31,9 @@ format: $(DONE)
 miniature-models: $(DONE)  ## train the two small models anew and put them into resources/
 	$(RUN) results/miniature_models/detector/recipe.json results/miniature_models/clip/recipe.json
 	cp -r results/miniature_models/detector results/miniature_models/clip resources/miniature/
+
+docs: $(DONE)  ## config/README.md from the schema
+	PYTHONPATH=workflow/scripts $(BIN)/python -m countclip.manual
 
 lock: $(DONE)  ## resolve requirements.in; torch pins its own CUDA packages, on Linux only
 	$(BIN)/pip install --quiet uv

@@ -1,0 +1,73 @@
+"""What Snakemake plans: nothing is run here."""
+
+import re
+
+import pytest
+import yaml
+
+from .conftest import DEFAULT, HOME, Workflow
+
+SCHEMA = yaml.safe_load((HOME / "workflow/schemas/config.schema.yaml").read_text(encoding="utf-8"))
+
+
+def keys(schema, path=()):
+    """Every key of the schema with its own schema, variants and figures by their pattern."""
+    for name, below in schema.get("properties", {}).items():
+        yield (*path, name), below
+        yield from keys(below, (*path, name))
+    if isinstance(schema.get("additionalProperties"), dict):
+        yield from keys(schema["additionalProperties"], (*path, "<name>"))
+
+
+def test_the_main_job_is_planned_from_nothing(tmp_path):
+    output = Workflow(tmp_path)("results/table1.csv", "-n", "--quiet", "rules", cores=1)
+    for rule in ("fetch_images", "detect_objects", "audit_countbench", "train_variant"):
+        assert re.search(rf"^{rule}\s+2?", output, re.MULTILINE), output
+
+
+@pytest.mark.parametrize(
+    ("overlay", "complaint"),
+    [
+        ({"trianing": {"epochs": 1}}, "trianing"),
+        ({"training": {"epochs": 0}}, "0 is less than the minimum"),
+        ({"training": {"learning_rate": "1e-5"}}, "'1e-5' is not of type 'number'"),
+        ({"variants": {"baseline": {"label": "mine"}}}, "baseline"),
+        ({"variants": {"mine": {"label": "mine", "lamda_0": 2}}}, "lamda_0"),
+        ({"figures": {"confusion": {"figure3": {"variants": ["nobody"]}}}}, "nobody"),
+    ],
+)
+def test_a_wrong_config_is_named_before_anything_runs(tmp_path, overlay, complaint):
+    assert complaint in Workflow(tmp_path)("-n", cores=1, fails=True, **overlay)
+
+
+def test_every_key_is_described():
+    described = dict(keys(SCHEMA))
+    missing = [
+        path
+        for path, below in described.items()
+        if len(path) > 1 and "description" not in below and "properties" not in below
+        and "additionalProperties" not in below
+    ]  # fmt: skip
+    assert len(described) > 80
+    assert missing == []
+
+
+def test_the_default_config_sets_every_key_of_the_schema():
+    def unset(schema, config, path=()):
+        for name, below in schema.get("properties", {}).items():
+            if name not in config:
+                yield (*path, name)
+            elif isinstance(config[name], dict):
+                yield from unset(below, config[name], (*path, name))
+
+    assert list(unset(SCHEMA, DEFAULT)) == []
+
+
+def test_every_rule_has_a_spec_a_digest_of_its_code_and_a_log():
+    for file in (HOME / "workflow/rules").glob("*.smk"):
+        text = file.read_text(encoding="utf-8")
+        for name, body in re.findall(r"^rule (\w+):\n(.*?)(?=^\w|\Z)", text, re.M | re.S):
+            assert f'code=code("{name}")' in body, (file.name, name)
+            assert "spec=" in body, (file.name, name)
+            assert "log:" in body, (file.name, name)
+            assert (HOME / f"workflow/scripts/{name}.py").is_file(), name

@@ -1,0 +1,120 @@
+"""A whole run, small, and what happens when things change afterwards."""
+
+import csv
+import json
+import shutil
+
+import pyarrow.parquet as pq
+import pytest
+
+from .conftest import KEPT, Workflow
+
+TABLE = "results/table1.csv"
+
+
+def test_the_table_has_a_row_a_variant_and_the_baseline(finished):
+    with open(finished.folder / TABLE, encoding="utf-8", newline="") as file:
+        rows = {row["variant"]: row for row in csv.DictReader(file)}
+    assert set(rows) == {"baseline", *KEPT}
+    benchmark = json.loads((finished.folder / "results/countbench/summary.json").read_text())
+    for row in rows.values():
+        assert row["scale"] == "miniature"
+        assert int(row["n"]) == benchmark["n"] >= 450
+        low, end, high = (float(row[f"accuracy_end{suffix}"]) for suffix in ("_low", "", "_high"))
+        assert low < end < high
+    assert rows["baseline"]["paper_end"] == "27.50"
+    assert 20 < float(rows["baseline"]["accuracy_end"]) < 40
+
+
+def test_the_funnel_adds_up_from_the_first_row_to_the_last_pair(finished):
+    results = finished.folder / "results"
+    summary = json.loads((results / "counting_set/summary.json").read_text())
+    assert summary["rows"] == 500
+    rows = summary["rows"]
+    for step in summary["counting"]:
+        assert step["rows"] == rows
+        assert step["kept"] + sum(step["lost"].values()) == rows
+        rows = step["kept"]
+    assert rows == pq.read_metadata(results / "counting_set/counting.parquet").num_rows
+    assert rows == summary["train"] + summary["heldout"]
+
+
+def test_every_variant_was_trained_and_none_copied(finished):
+    weights = [
+        (finished.folder / f"results/training/{name}/seed1/end.safetensors").read_bytes()
+        for name in KEPT
+    ]
+    assert weights[0] != weights[1]
+
+
+def test_a_second_run_has_nothing_to_do(finished):
+    assert "Nothing to be done" in finished("all")
+
+
+def test_touched_files_rerun_nothing(finished):
+    from .conftest import HOME
+
+    for file in [*HOME.glob("workflow/**/*.py"), *HOME.glob("workflow/**/*.smk")]:
+        file.touch()
+    assert finished.would_run("all") == set()
+
+
+TRAINED = {
+    "train_variant", "evaluate_variant", "make_table1", "plot_training_curves", "plot_confusion",
+    "all",
+}  # fmt: skip
+ASSEMBLED = TRAINED | {
+    "assemble_counting_set",
+    "pack_images",
+    "plot_class_frequency",
+    "plot_lambdas",
+}
+FETCHED = ASSEMBLED | {"fetch_images", "detect_objects"}
+AUDITED = ASSEMBLED | {"evaluate_baseline", "repair_countbench"}
+
+
+@pytest.mark.parametrize(
+    ("overlay", "rules"),
+    [
+        ({"training": {"learning_rate": 1.0e-5}}, TRAINED),
+        ({"variants": {"modal_sched_plus": {"lambda_0": 2.0}}}, TRAINED),
+        ({"counting_set": {"confidence": 0.5}}, ASSEMBLED),
+        ({"detector": {"iou": 0.5}}, ASSEMBLED | {"detect_objects"}),
+        ({"fetch": {"images": {"encode_quality": 90}}}, FETCHED),
+        ({"captions": {"several": "only_one"}}, FETCHED | {"filter_captions"}),
+        ({"countbench": {"picture": {"min_side": 33}}}, AUDITED | {"audit_countbench"}),
+        ({"variants": {"lambda1_sched": {"label": "another name"}}},
+         {"make_table1", "plot_training_curves", "plot_confusion", "all"}),
+        ({"fetch": {"connections": 3}}, set()),
+        ({"miniature_clip": {"steps": 5}}, set()),
+    ],
+)  # fmt: skip
+def test_a_changed_key_reruns_what_it_touches(finished, overlay, rules):
+    assert finished.would_run("all", **overlay) == rules
+
+
+def test_a_new_variant_trains_that_one_alone(finished):
+    own = {"label": "mine", "lambda_scheme": "log", "lambda_0": 0.5}
+    output = finished(
+        "all", "-n", "--quiet", "rules", cores=1, variants={"mine": own}
+    )  # fmt: skip
+    counts = dict(line.split()[:2] for line in output.splitlines() if line.startswith("train_"))
+    assert counts["train_variant"] == "1"
+
+
+def test_the_same_table_byte_for_byte_on_one_core(finished, tmp_path):
+    other = Workflow(tmp_path / "one core")
+    other("all", cores=1)
+    names = [TABLE, "results/table1.html", "results/counting_set/counting.parquet"]
+    names += [f"results/training/{name}/seed1/end.safetensors" for name in KEPT]
+    names += ["results/figures/confusion_figure4.svg"]
+    for name in names:
+        assert (other.folder / name).read_bytes() == (finished.folder / name).read_bytes(), name
+
+
+def test_deleted_results_come_back_the_same(finished):
+    table = (finished.folder / TABLE).read_bytes()
+    shutil.rmtree(finished.folder / "results/evaluation")
+    (finished.folder / TABLE).unlink()
+    finished("all")
+    assert (finished.folder / TABLE).read_bytes() == table
