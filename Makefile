@@ -44,6 +44,8 @@ lock: $(DONE)  ## resolve requirements.in; torch pins its own CUDA packages, on 
 	    nvidia-cufft nvidia-cufile nvidia-cusolver nvidia-cusparse nvidia-cusparselt-cu13 \
 	    nvidia-curand nvidia-nccl-cu13 nvidia-nvjitlink nvidia-nvshmem-cu13 nvidia-nvtx; \
 	    do echo --no-emit-package $$name; done)
+	sed -i '/^      - /d' environment.yml
+	sed -n '/^[a-z]/s/.*/      - "&"/p' requirements.txt >> environment.yml
 
 $(DONE): requirements.txt
 	$(PYTHON) -m venv $(VENV)

@@ -50,7 +50,10 @@ def modules_of(path):
             if isinstance(node, ast.Import):
                 names = [alias.name for alias in node.names]
             elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-                names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+                names = [
+                    node.module,
+                    *(f"{node.module}.{alias.name}" for alias in node.names),
+                ]
             for name in names:
                 place = SCRIPTS.joinpath(*name.split("."))
                 for file in (place.with_suffix(".py"), place / "__init__.py"):
@@ -94,7 +97,11 @@ def variants():
 
 def settings(variant):
     """The training settings of one variant: the common ones with its own over them."""
-    own = {key: value for key, value in config["variants"][variant].items() if key != "label"}
+    own = {
+        key: value
+        for key, value in config["variants"][variant].items()
+        if key != "label"
+    }
     return config["training"] | own
 
 
@@ -127,7 +134,9 @@ def repair_files():
         return []
     with open(repairs, encoding="utf-8-sig", newline="") as lines:
         files = {
-            repairs.parent / line["file"] for line in csv.DictReader(lines) if line.get("file")
+            repairs.parent / line["file"]
+            for line in csv.DictReader(lines)
+            if line.get("file")
         }
     return sorted(str(file) for file in files if file.is_file())
 
@@ -142,7 +151,9 @@ def figures():
 def about(*keys, only=()):
     """What a table or figure says of the variants: a list, so that the config's order stays."""
     if unknown := sorted(set(only) - set(variants())):
-        raise WorkflowError(f"figures.confusion: no such variants: {', '.join(unknown)}")
+        raise WorkflowError(
+            f"figures.confusion: no such variants: {', '.join(unknown)}"
+        )
     return [
         {"id": name, "label": config["variants"][name]["label"]}
         | {key: settings(name)[key] for key in keys}

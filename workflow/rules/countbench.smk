@@ -7,6 +7,8 @@ rule audit_countbench:
         images="results/countbench/audited_images.parquet",
     log:
         "logs/audit_countbench.log",
+    conda:
+        "../../environment.yml"
     threads: 1
     params:
         spec=spec("countbench.request", "countbench.picture", "network"),
@@ -31,6 +33,8 @@ rule repair_countbench:
         summary="results/countbench/summary.json",
     log:
         "logs/repair_countbench.log",
+    conda:
+        "../../environment.yml"
     threads: 1
     params:
         spec=spec("countbench.request", "countbench.picture", "network"),

@@ -10,6 +10,8 @@ rule detect_objects:
         detections="results/detections/{part}.parquet",
     log:
         "logs/detect_objects/{part}.log",
+    conda:
+        "../../environment.yml"
     threads: 1
     resources:
         gpu=0 if config["detector"]["device"] == "cpu" else 1,
@@ -40,6 +42,8 @@ rule assemble_counting_set:
         summary="results/counting_set/summary.json",
     log:
         "logs/assemble_counting_set.log",
+    conda:
+        "../../environment.yml"
     threads: 1
     params:
         spec=spec("laion.parts", "counting_set"),

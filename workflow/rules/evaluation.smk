@@ -7,10 +7,12 @@ rule evaluate_baseline:
         predictions="results/evaluation/baseline/seed0/predictions.parquet",
     log:
         "logs/evaluate_baseline.log",
+    conda:
+        "../../environment.yml"
+    threads: 1
     params:
         spec=spec("model"),
         code=code("evaluate_baseline"),
-    threads: 1
     script:
         "../scripts/evaluate_baseline.py"
 
@@ -27,9 +29,11 @@ rule evaluate_variant:
         predictions="results/evaluation/{variant}/seed{seed}/predictions.parquet",
     log:
         "logs/evaluate_variant/{variant}_seed{seed}.log",
+    conda:
+        "../../environment.yml"
+    threads: 1
     params:
         spec=spec("model"),
         code=code("evaluate_variant"),
-    threads: 1
     script:
         "../scripts/evaluate_variant.py"

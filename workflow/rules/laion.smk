@@ -10,6 +10,8 @@ rule download_part:
     log:
         "logs/download_part/{part}.log",
     retries: 2
+    conda:
+        "../../environment.yml"
     threads: 1
     params:
         spec=spec("network"),
@@ -28,6 +30,8 @@ rule filter_captions:
         counts="results/candidates/{part}.json",
     log:
         "logs/filter_captions/{part}.log",
+    conda:
+        "../../environment.yml"
     threads: 1
     params:
         spec=spec("captions"),
@@ -48,6 +52,8 @@ rule fetch_images:
     log:
         "logs/fetch_images/{part}.log",
     retries: 1
+    conda:
+        "../../environment.yml"
     threads: config["fetch"]["processes"]
     resources:
         connections=config["fetch"]["connections"],

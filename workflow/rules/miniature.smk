@@ -12,10 +12,12 @@ rule make_world:
         countbench="results/miniature/countbench.json",
     log:
         "logs/make_world.log",
+    conda:
+        "../../environment.yml"
+    threads: 1
     params:
         spec=spec("miniature"),
         code=code("make_world"),
-    threads: 1
     script:
         "../scripts/make_world.py"
 
@@ -27,10 +29,12 @@ rule train_miniature_detector:
         recipe="results/miniature_models/detector/recipe.json",
     log:
         "logs/train_miniature_detector.log",
+    conda:
+        "../../environment.yml"
+    threads: 1
     params:
         spec=spec("miniature_detector"),
         code=code("train_miniature_detector"),
-    threads: 1
     script:
         "../scripts/train_miniature_detector.py"
 
@@ -44,9 +48,11 @@ rule pretrain_miniature_clip:
         recipe="results/miniature_models/clip/recipe.json",
     log:
         "logs/pretrain_miniature_clip.log",
+    conda:
+        "../../environment.yml"
+    threads: 1
     params:
         spec=spec("miniature_clip"),
         code=code("pretrain_miniature_clip"),
-    threads: 1
     script:
         "../scripts/pretrain_miniature_clip.py"

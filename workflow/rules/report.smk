@@ -20,6 +20,8 @@ rule make_table1:
     log:
         "logs/make_table1.log",
     localrule: True
+    conda:
+        "../../environment.yml"
     threads: 1
     params:
         spec=canonical(
@@ -47,6 +49,8 @@ rule plot_class_frequency:
     log:
         "logs/plot_class_frequency.log",
     localrule: True
+    conda:
+        "../../environment.yml"
     threads: 1
     params:
         spec=spec("scale"),
@@ -69,6 +73,8 @@ rule plot_lambdas:
     log:
         "logs/plot_lambdas.log",
     localrule: True
+    conda:
+        "../../environment.yml"
     threads: 1
     params:
         spec=spec("scale"),
@@ -91,6 +97,8 @@ rule plot_confusion:
     log:
         "logs/plot_confusion/{figure}.log",
     localrule: True
+    conda:
+        "../../environment.yml"
     threads: 1
     params:
         spec=confusion_spec,
@@ -113,6 +121,8 @@ rule plot_training_curves:
     log:
         "logs/plot_training_curves.log",
     localrule: True
+    conda:
+        "../../environment.yml"
     threads: 1
     params:
         spec=canonical({"variants": about(), "scale": config["scale"]}),

@@ -8,17 +8,17 @@ rule pack_images:
         images="results/training/images.npy",
     log:
         "logs/pack_images.log",
+    conda:
+        "../../environment.yml"
+    threads: 1
     params:
         spec=spec("model"),
         code=code("pack_images"),
-    threads: 1
     script:
         "../scripts/pack_images.py"
 
 
 rule train_variant:
-    message:
-        "train {wildcards.variant}, seed {wildcards.seed}"
     input:
         counting="results/counting_set/counting.parquet",
         non_counting="results/counting_set/non_counting.parquet",
@@ -35,13 +35,17 @@ rule train_variant:
         model="results/training/{variant}/seed{seed}/model.json",
     log:
         "logs/train_variant/{variant}_seed{seed}.log",
+    conda:
+        "../../environment.yml"
+    threads: lambda wildcards: settings(wildcards.variant)["threads"]
+    resources:
+        gpu=1 if config["training"]["accelerator"] != "cpu" else 0,
     params:
         spec=lambda wildcards: canonical(
             {"model": config["model"], "training": settings(wildcards.variant)}
         ),
         code=code("train_variant"),
-    threads: lambda wildcards: settings(wildcards.variant)["threads"]
-    resources:
-        gpu=1 if config["training"]["accelerator"] != "cpu" else 0,
+    message:
+        "train {wildcards.variant}, seed {wildcards.seed}"
     script:
         "../scripts/train_variant.py"
