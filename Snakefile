@@ -26,7 +26,7 @@ include: "workflow/rules/report.smk"
 
 rule all:
     default_target: True
-    localrule: True
     input:
         "results/table1.csv",
         figures(),
+    localrule: True

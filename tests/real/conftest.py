@@ -12,7 +12,6 @@ def shared() -> Path:
     beside = Path(__file__).resolve().parents[3] / "shared"
     folder = Path(os.environ.get("COUNTCLIP_SHARED", beside)) / "data"
     if not folder.is_dir():
-        pytest.skip(
-            f"no real data in {folder}: set COUNTCLIP_SHARED to the folder that holds data/"
-        )
+        stop = pytest.fail if os.environ.get("COUNTCLIP_REAL") == "required" else pytest.skip
+        stop(f"no real data in {folder}: set COUNTCLIP_SHARED to the folder that holds data/")
     return folder

@@ -79,15 +79,23 @@ def code(script):
 
 
 def resource(path):
-    """A file that belongs to the workflow (resources/...) from wherever the workflow runs."""
+    """A file that belongs to the workflow (resources/...) from wherever the workflow runs.
+
+    In the checkout itself the path stays as it is: a moved checkout has the same inputs.
+    """
     path = str(path)
-    return str(HOME / path) if path.startswith("resources/") else path
+    inside = path.startswith("resources/") and Path.cwd() != HOME
+    return str(HOME / path) if inside else path
 
 
 def model_files():
     """The files that the base model is read from; a tag such as `openai` is none."""
-    files = [config["model"]["config"], config["model"]["pretrained"]]
-    return [resource(file) for file in files if file and "/" in file]
+    model = config["model"]
+    files = [file for file in (model["config"], model["pretrained"]) if file and "/" in file]
+    if model["config"]:
+        merges = Path(model["config"]).with_name(f"{model['name']}.merges.txt.gz")
+        files += [merges] if Path(resource(merges)).exists() else []
+    return [resource(file) for file in files]
 
 
 def variants():
