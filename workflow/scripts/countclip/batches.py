@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
+from torchvision import transforms
 
 from countclip import captions
 from countclip.files import progress, publish
@@ -16,12 +17,13 @@ from countclip.models import Clip, cut_padding
 
 def resize(image: Image.Image, size: int) -> np.ndarray:
     """uint8 (size, size, 3): shorter side to `size` (bicubic), centre cropped, as CLIP does it."""
-    image = image.convert("RGB")
-    scale = size / min(image.size)
-    width, height = (max(size, round(side * scale)) for side in image.size)
-    image = image.resize((width, height), Image.Resampling.BICUBIC)
-    left, top = (width - size) // 2, (height - size) // 2
-    return np.asarray(image.crop((left, top, left + size, top + size)))
+    cut = transforms.Compose(
+        [
+            transforms.Resize(size, transforms.InterpolationMode.BICUBIC),
+            transforms.CenterCrop(size),
+        ]
+    )
+    return np.asarray(cut(image.convert("RGB")))
 
 
 def pack_images(files: Iterator[bytes], n: int, size: int, path: str) -> None:
@@ -65,29 +67,34 @@ class Pairs:
         rows = [candidates(clip, text, number) for text, number in zip(texts, numbers, strict=True)]
         for row, number in zip(rows, numbers, strict=True):
             row.insert(0, row.pop(captions.NUMBERS.index(number)))
-        return cls(images, _tokens(clip, rows), np.asarray(numbers, dtype=np.int64))
+        return cls(images, tokens_of(clip, rows), np.asarray(numbers, dtype=np.int64))
 
     @classmethod
     def plain(cls, clip: Clip, images: np.ndarray, texts: Sequence[str]) -> "Pairs":
         """Pairs that only the contrastive loss of CLIP sees."""
-        return cls(images, _tokens(clip, [[text] for text in texts]), np.zeros(len(texts), int))
+        return cls(images, tokens_of(clip, [[text] for text in texts]), np.zeros(len(texts), int))
 
 
 def candidates(clip: Clip, caption: str, number: int) -> list[str]:
-    """The nine captions of one image, two to ten, cut so that the number word is among the tokens.
-
-    Raises ValueError if the nine are not nine different token sequences: such a row would be
-    counted wrong (or right) by chance.
-    """
+    """The nine captions of one image, two to ten, cut so that the number word is among the tokens:
+    nine equal token sequences would be counted right or wrong by chance."""
     fitted = captions.fit(caption, number, clip.tokenizer.encode, clip.token_limit)
     return captions.candidates(fitted, number)
 
 
-def _tokens(clip: Clip, rows: list[list[str]]) -> np.ndarray:
+def tokens_of(clip: Clip, rows: list[list[str]]) -> np.ndarray:
+    """Token ids uint16 (n, C, length) of n images with C captions each, which must all differ."""
     if not rows:
         return np.zeros((0, 1, 1), np.uint16)
-    flat = clip.tokenize(text for row in rows for text in row)
-    return flat.reshape(len(rows), len(rows[0]), -1)
+    tokens = clip.tokenize(text for row in rows for text in row)
+    tokens = tokens.reshape(len(rows), len(rows[0]), -1)
+    for texts, row in zip(rows, tokens, strict=True):
+        if len(np.unique(row, axis=0)) < len(row):
+            raise ValueError(
+                f"caption {texts[0][:200]!r}: with other numbers it has the same tokens, so nobody"
+                " can tell them apart; exclude it"
+            )
+    return tokens
 
 
 @dataclass
@@ -144,7 +151,8 @@ class Batches:
 
     @property
     def steps_per_epoch(self) -> int:
-        """Steps in which every counting pair is seen once; of the others, where there are none."""
+        """Steps of a pass over the counting pairs; over the others, where there are none. A rest
+        smaller than a batch begins the next pass."""
         if self.n_counting:
             return len(self.counting) // self.n_counting
         return len(self.others) // self.size

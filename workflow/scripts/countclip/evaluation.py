@@ -11,7 +11,7 @@ import pyarrow as pa
 import torch
 
 from countclip import models
-from countclip.batches import candidates, resize
+from countclip.batches import candidates, resize, tokens_of
 from countclip.captions import NUMBERS
 from countclip.files import progress, write_table
 from countclip.models import Clip
@@ -32,14 +32,14 @@ class Questions:
     @classmethod
     def of(cls, clip: Clip, rows: Iterable[dict[str, Any]]) -> "Questions":
         """From rows with `index`, `image` (PIL), `caption` and `number`."""
-        rows = list(rows)
-        texts = [text for row in rows for text in candidates(clip, row["caption"], row["number"])]
-        return cls(
-            np.stack([resize(row["image"], clip.image_size) for row in rows]),
-            clip.tokenize(texts).reshape(len(rows), len(NUMBERS), -1),
-            np.array([row["number"] for row in rows]),
-            np.array([row["index"] for row in rows]),
-        )
+        images, texts, numbers, indices = [], [], [], []
+        for row in rows:  # resized one by one: full-size pictures of a benchmark fill the memory
+            images.append(resize(row["image"], clip.image_size))
+            texts.append(candidates(clip, row["caption"], row["number"]))
+            numbers.append(row["number"])
+            indices.append(row["index"])
+        tokens = tokens_of(clip, texts)
+        return cls(np.stack(images), tokens, np.array(numbers), np.array(indices))
 
 
 @torch.inference_mode()
@@ -129,15 +129,14 @@ def evaluate(
 
     checkpoints: name -> weights; None stands for the pretrained model.
     """
-    rows = list(rows)
-    tables = {}
+    tables, questions = {}, None
     for name, weights in checkpoints.items():
         clip = Clip(model["name"], weights or model["pretrained"], model["config"])
-        questions = Questions.of(clip, rows)
+        questions = questions or Questions.of(clip, rows)
         similarity = similarities(clip, questions.images, questions.tokens, show=True)
         tables[name] = predictions(similarity, questions.indices, questions.numbers)
         log.info(
             "%s, seed %s, %s: %.2f %% of %d images",
-            variant, seed, name, 100 * accuracy(similarity, questions.numbers), len(rows),
+            variant, seed, name, 100 * accuracy(similarity, questions.numbers), len(similarity),
         )  # fmt: skip
     write_predictions(tables, variant, seed, path)

@@ -1,8 +1,7 @@
-"""What does every job do first? Log to its file and the console, and keep to its threads."""
+"""What does every job do first? Log to its file and the console."""
 
 import json
 import logging
-import os
 import sys
 from typing import Any
 
@@ -27,14 +26,7 @@ class _Tee:
 
 
 def start(snakemake: Any) -> dict[str, Any]:
-    """Set up logging and thread limits for one job; return its spec (workflow/rules/common.smk).
-
-    The number of threads of a job is fixed by its rule and not by the machine, because sums in
-    another order round differently: the same config must give the same table on any `--cores`.
-    """
-    for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-        os.environ[variable] = str(snakemake.threads)
-    os.environ["POLARS_MAX_THREADS"] = str(snakemake.threads)
+    """Set up logging for one job; return its spec (workflow/rules/common.smk)."""
     if snakemake.log:
         file = open(snakemake.log[0], "w", encoding="utf-8", buffering=1)  # noqa: SIM115 lives as long as the job
         sys.stderr = _Tee(sys.stderr, file)

@@ -214,9 +214,7 @@ def fit(
     write_text(
         table.to_csv(index=False, float_format="%.6g", lineterminator="\n"), outputs["history"]
     )
-    for leftover in folder.iterdir():
-        leftover.unlink()
-    folder.rmdir()
+    shutil.rmtree(folder)
 
 
 def finetune(
@@ -286,6 +284,8 @@ def finetune(
             for name, asked in questions.items()
         }
 
+    rows = [{"number": k, "n": counts[k], "lambda": value} for k, value in lambdas.items()]
+    write_text(pd.DataFrame(rows).to_csv(index=False, lineterminator="\n"), outputs["lambdas"])
     fit(
         clip,
         batches,
@@ -298,5 +298,3 @@ def finetune(
         seed=seed,
         **settings,
     )
-    rows = [{"number": k, "n": counts[k], "lambda": value} for k, value in lambdas.items()]
-    write_text(pd.DataFrame(rows).to_csv(index=False, lineterminator="\n"), outputs["lambdas"])
