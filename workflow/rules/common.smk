@@ -5,6 +5,7 @@ import csv
 import functools
 import hashlib
 import json
+import os
 from pathlib import Path
 
 SCRIPTS = HOME / "workflow" / "scripts"
@@ -63,14 +64,18 @@ def modules_of(path):
 
 
 @functools.cache
-def code(script):
-    """Digest of a rule's script and of every module of ours that it imports, however deep.
+def code(script, *paths):
+    """Digest of all of ours that a rule's result follows from: its script, every module that this
+    imports, however deep, and those of `paths` that are resources.
 
     Touching a file changes nothing; editing one reruns the rules that reach it.
     """
+    files = modules_of(SCRIPTS / f"{script}.py").union(
+        HOME / file for path in paths if is_ours(path) for file in files_of(path)
+    )
     digest = hashlib.sha256()
-    for file in sorted(modules_of(SCRIPTS / f"{script}.py")):
-        digest.update(file.relative_to(SCRIPTS).as_posix().encode() + b"\0")
+    for file in sorted(files):
+        digest.update(file.relative_to(HOME).as_posix().encode() + b"\0")
         digest.update(hashlib.sha256(file.read_bytes()).digest())
     return digest.hexdigest()[:16]
 
@@ -78,24 +83,55 @@ def code(script):
 # ---- paths and targets ----
 
 
-def resource(path):
-    """A file that belongs to the workflow (resources/...) from wherever the workflow runs.
+def is_ours(path):
+    """Whether a path of the config is one of the workflow's own files."""
+    return path.startswith("resources/")
 
-    In the checkout itself the path stays as it is: a moved checkout has the same inputs.
+
+def resource(path):
+    """A path of the config as it is seen from the working directory.
+
+    Within the checkout it stays relative, so that a moved checkout has the same inputs.
     """
-    path = str(path)
-    inside = path.startswith("resources/") and Path.cwd() != HOME
-    return str(HOME / path) if inside else path
+    if not is_ours(path):
+        return path
+    inside = Path.cwd().is_relative_to(HOME)
+    return os.path.relpath(HOME / path) if inside else str(HOME / path)
+
+
+def files_of(path):
+    """A path of the config as files: itself, or what a folder holds."""
+    folder = HOME / path
+    if not folder.is_dir():
+        return [path]
+    return sorted(
+        f"{path}/{f.relative_to(folder)}" for f in folder.rglob("*") if f.is_file()
+    )
+
+
+def given(*paths):
+    """What the config names, as inputs of a rule.
+
+    The workflow's own files are touched by every git checkout, and Snakemake compares contents up
+    to 1 MB alone; so their age does not count, and `code` reacts to their content.
+    """
+    return [
+        ancient(resource(file)) if is_ours(file) else file
+        for path in paths
+        for file in files_of(path)
+    ]
 
 
 def model_files():
     """The files that the base model is read from; a tag such as `openai` is none."""
-    model = config["model"]
-    files = [file for file in (model["config"], model["pretrained"]) if file and "/" in file]
-    if model["config"]:
-        merges = Path(model["config"]).with_name(f"{model['name']}.merges.txt.gz")
-        files += [merges] if Path(resource(merges)).exists() else []
-    return [resource(file) for file in files]
+    name, pretrained, form = (
+        config["model"][key] for key in ("name", "pretrained", "config")
+    )
+    files = [pretrained] if pretrained.endswith(".safetensors") else []
+    if form is not None:
+        merges = str(Path(form).with_name(f"{name}.merges.txt.gz"))
+        files += [form, *([merges] if Path(resource(merges)).exists() else [])]
+    return files
 
 
 def variants():
@@ -142,11 +178,17 @@ def repair_files():
         return []
     with open(repairs, encoding="utf-8-sig", newline="") as lines:
         files = {
-            repairs.parent / line["file"]
+            repairs.parent / (line.get("file") or "").strip()
             for line in csv.DictReader(lines)
-            if line.get("file")
         }
-    return sorted(str(file) for file in files if file.is_file())
+    inside = (
+        repairs.parent.resolve()
+    )  # others are refused, and their line named, by the rule
+    return sorted(
+        str(file)
+        for file in files
+        if file.is_file() and file.resolve().is_relative_to(inside)
+    )
 
 
 def figures():

@@ -5,7 +5,7 @@ rule detect_objects:
     input:
         candidates="results/candidates/{part}.parquet",
         manifest="results/images/{part}.parquet",
-        weights=resource(config["detector"]["weights"]),
+        weights=given(config["detector"]["weights"]),
     output:
         detections="results/detections/{part}.parquet",
     log:
@@ -17,7 +17,7 @@ rule detect_objects:
         gpu=0 if config["detector"]["device"] == "cpu" else 1,
     params:
         spec=spec("detector"),
-        code=code("detect_objects"),
+        code=code("detect_objects", config["detector"]["weights"]),
     message:
         "detect objects in the counting images of {wildcards.part}"
     script:

@@ -2,7 +2,7 @@ rule evaluate_baseline:
     input:
         benchmark="results/countbench/benchmark.parquet",
         benchmark_images="results/countbench/images.parquet",
-        model=model_files(),
+        model=given(*model_files()),
     output:
         predictions="results/evaluation/baseline/seed0/predictions.parquet",
     log:
@@ -12,7 +12,7 @@ rule evaluate_baseline:
     threads: 1
     params:
         spec=spec("model"),
-        code=code("evaluate_baseline"),
+        code=code("evaluate_baseline", *model_files()),
     script:
         "../scripts/evaluate_baseline.py"
 
@@ -21,7 +21,7 @@ rule evaluate_variant:
     input:
         benchmark="results/countbench/benchmark.parquet",
         benchmark_images="results/countbench/images.parquet",
-        model=model_files(),
+        model=given(*model_files()),
         end="results/training/{variant}/seed{seed}/end.safetensors",
         best="results/training/{variant}/seed{seed}/best_on_benchmark.safetensors",
         selected="results/training/{variant}/seed{seed}/selected.safetensors",
@@ -34,6 +34,6 @@ rule evaluate_variant:
     threads: 1
     params:
         spec=spec("model"),
-        code=code("evaluate_variant"),
+        code=code("evaluate_variant", *model_files()),
     script:
         "../scripts/evaluate_variant.py"

@@ -3,7 +3,7 @@ rule pack_images:
         counting="results/counting_set/counting.parquet",
         non_counting="results/counting_set/non_counting.parquet",
         images=expand("results/images/{part}.parquet", part=config["laion"]["parts"]),
-        model=model_files(),
+        model=given(*model_files()),
     output:
         images="results/training/images.npy",
     log:
@@ -13,7 +13,7 @@ rule pack_images:
     threads: 1
     params:
         spec=spec("model"),
-        code=code("pack_images"),
+        code=code("pack_images", *model_files()),
     script:
         "../scripts/pack_images.py"
 
@@ -25,7 +25,7 @@ rule train_variant:
         images="results/training/images.npy",
         benchmark="results/countbench/benchmark.parquet",
         benchmark_images="results/countbench/images.parquet",
-        model=model_files(),
+        model=given(*model_files()),
     output:
         end="results/training/{variant}/seed{seed}/end.safetensors",
         best="results/training/{variant}/seed{seed}/best_on_benchmark.safetensors",
@@ -39,12 +39,12 @@ rule train_variant:
         "../../environment.yml"
     threads: lambda wildcards: settings(wildcards.variant)["threads"]
     resources:
-        gpu=1 if config["training"]["accelerator"] != "cpu" else 0,
+        gpu=lambda wildcards: int(settings(wildcards.variant)["accelerator"] != "cpu"),
     params:
         spec=lambda wildcards: canonical(
             {"model": config["model"], "training": settings(wildcards.variant)}
         ),
-        code=code("train_variant"),
+        code=code("train_variant", *model_files()),
     message:
         "train {wildcards.variant}, seed {wildcards.seed}"
     script:

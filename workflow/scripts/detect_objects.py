@@ -1,10 +1,11 @@
 """Detects objects in the images of one part whose captions name a number."""
 
 from countclip import detect
+from countclip.files import resource
 from countclip.job import start
 
 spec = start(snakemake)  # noqa: F821
-settings = spec["detector"] | {"weights": snakemake.input.weights}  # noqa: F821
+settings = spec["detector"] | {"weights": resource(spec["detector"]["weights"])}
 detect.detect_objects(
     snakemake.input.candidates,  # noqa: F821
     snakemake.input.manifest,  # noqa: F821
