@@ -8,8 +8,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from countclip import countbench, network
+from countclip import countbench, network, pictures
 from countclip.captions import WORDS
+from countclip.connection import connection
 from countclip.files import sha256, write_table
 
 REQUEST = {"threads": 4, "timeout": 0.5, "deadline": 5, "retries": 0, "max_bytes": 100_000}
@@ -80,7 +81,7 @@ def serve(folder: Path):
         for i, url in enumerate(urls)
     ]
     (folder / "list.json").write_text(json.dumps(rows))
-    with network.connection("miniature", folder / "world.parquet") as environment:
+    with connection("miniature", folder / "world.parquet") as environment:
         yield folder, environment
 
 
@@ -198,7 +199,7 @@ def test_repairs_are_applied_and_counted(web) -> None:
     assert summary["n"] == len(included) == sum(summary["n_per_class"].values())
     assert sum(summary["by_status"].values()) == summary["rows"] == len(rows)
     assert sorted(included + summary["missing"]) == [row["index"] for row in rows]
-    images = list(countbench.read(folder / "benchmark.parquet", folder / "images.parquet"))
+    images = list(pictures.read_benchmark(folder / "benchmark.parquet", folder / "images.parquet"))
     assert [row["index"] for row in images] == included
     assert all(row["image"].mode == "RGB" for row in images)
     before = [(folder / name).read_bytes() for name in ("benchmark.parquet", "summary.json")]
@@ -235,17 +236,3 @@ def test_a_wrong_repair_names_its_line(audited, line, message) -> None:
     with pytest.raises(ValueError, match=message):
         repair(folder, environment, line + "\n")
     assert not (folder / "benchmark.parquet").exists()
-
-
-def test_hostile_pictures_are_refused() -> None:
-    bomb = png((1100, 1100), 1)
-    with pytest.raises(countbench.Unusable, match="too many"):
-        countbench.decode(bomb, max_pixels=1_000_000)
-    with pytest.raises(countbench.Unusable, match="not_an_image"):
-        countbench.decode(b"<svg xmlns='http://www.w3.org/2000/svg'/>", max_pixels=1_000_000)
-
-
-def test_transparency_is_white() -> None:
-    stream = io.BytesIO()
-    Image.new("RGBA", (2, 2), (0, 0, 0, 0)).save(stream, "PNG")
-    assert countbench.decode(stream.getvalue(), 10).getpixel((0, 0)) == (255, 255, 255)

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from countclip import detect, fetch, filtering
+from countclip import detect, fetch, filtering, pictures
 from countclip.files import sha256, write_table
 from countclip.miniature import scenes
 
@@ -36,7 +36,7 @@ def images(tmp_path: Path) -> tuple[Path, Path]:
             for i, n in enumerate(numbers)]  # fmt: skip
     candidates, manifest = tmp_path / "candidates.parquet", tmp_path / "images/part-00000.parquet"
     write_table(pa.Table.from_pylist(rows, schema=filtering.CANDIDATES), candidates)
-    shard = fetch.shards_of(manifest) / "first/00000.tar"
+    shard = pictures.shards_of(manifest) / "first/00000.tar"
     shard.parent.mkdir(parents=True)
     entries = []
     with tarfile.open(shard, "w") as tar:
@@ -50,7 +50,7 @@ def images(tmp_path: Path) -> tuple[Path, Path]:
             where = {"shard": "first/00000.tar", "member": f"{i}.jpg"}
             entries.append({"key": f"{i:09d}", "status": "http_404" if i == 8 else "ok", **where})
     index = pa.Table.from_pylist(entries[::-1], schema=fetch.INDEX)
-    write_table(index, fetch.shards_of(manifest) / "index.parquet")
+    write_table(index, pictures.shards_of(manifest) / "index.parquet")
     write_table(pa.Table.from_pylist(entries[::-1], schema=fetch.MANIFEST), manifest)
     return candidates, manifest
 
@@ -94,8 +94,8 @@ def test_table_of_detections(images: tuple[Path, Path], detector: detect.Detecto
     assert table["key"].to_pylist() == [f"{i:09d}" for i in (0, 1, 3, 4, 5, 6, 7)]
     rows = {row["key"]: row for row in table.to_pylist()}
     assert rows["000000004"]["class_id"] is None  # unreadable, and said so
-    data = dict(fetch.read_images(images[1]))["000000005"]
-    (direct,) = detector([Image.open(io.BytesIO(data)).convert("RGB")])
+    data = dict(pictures.read_images(images[1]))["000000005"]
+    (direct,) = detector([pictures.decode(data)])
     assert rows["000000005"]["class_id"] == direct.class_id
     assert rows["000000005"]["score"] == direct.score
     assert rows["000000005"]["box"] == direct.box

@@ -16,7 +16,8 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from countclip import fetch, fetch_worker
+from countclip import fetch, fetch_worker, pictures
+from countclip.connection import connection
 from countclip.files import write_table
 
 IMAGES = {
@@ -51,7 +52,7 @@ WORLD = {  # url -> what the miniature's server answers, and what that makes of 
 }  # fmt: skip
 
 
-def inputs(folder: Path) -> tuple[Path, dict]:
+def inputs(folder: Path) -> tuple[Path, Path]:
     (folder / "huge.jpg").write_bytes(b"\xff\xd8" * 600_000)
     Image.new("L", (2000, 2000)).save(folder / "wide.png")
     answers = [
@@ -61,17 +62,18 @@ def inputs(folder: Path) -> tuple[Path, dict]:
     write_table(pa.table({k: list(v) for k, v in columns.items()}), folder / "world.parquet")
     rows = {"sample_id": [str(i) for i in range(len(WORLD))], "url": list(WORLD)}
     write_table(pa.table(rows), folder / "candidates.parquet")
-    return folder / "candidates.parquet", {
-        "state": folder / "state", "connection": "miniature", "world": folder / "world.parquet",
-    }  # fmt: skip
+    return folder / "candidates.parquet", folder / "world.parquet"
 
 
 @pytest.fixture(scope="module")
 def fetched(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("fetch")
-    candidates, settings = inputs(folder)
+    candidates, world = inputs(folder)
     manifest = folder / "images/part-00000.parquet"
-    fetch.fetch_images(candidates, manifest, images=IMAGES, **settings)
+    with connection("miniature", world) as environment:
+        fetch.fetch_images(
+            candidates, manifest, images=IMAGES, state=folder / "state", environment=environment
+        )
     return manifest
 
 
@@ -86,7 +88,7 @@ def test_every_candidate_has_its_status(fetched: Path) -> None:
 
 def test_images_come_back_in_order_and_jpegs_keep_their_bytes(fetched: Path) -> None:
     rows = {row["key"]: row for row in pq.read_table(fetched).to_pylist()}
-    images = dict(fetch.read_images(fetched))
+    images = dict(pictures.read_images(fetched))
     assert list(images) == sorted(key for key, row in rows.items() if row["status"] == "ok")
     for key, data in images.items():
         with Image.open(io.BytesIO(data)) as image:
@@ -94,16 +96,16 @@ def test_images_come_back_in_order_and_jpegs_keep_their_bytes(fetched: Path) -> 
             assert image.size == (rows[key]["width"], rows[key]["height"])
     assert fetch.sha256(images["000000000"]) == rows["000000000"]["sha256"]
     assert images["000000000"] == images["000000002"]
-    assert list(fetch.read_images(fetched, ["000000002"])) == [("000000002", images["000000002"])]
+    assert dict(pictures.read_images(fetched, ["000000002"])) == {"000000002": images["000000002"]}
     with pytest.raises(KeyError):
-        list(fetch.read_images(fetched, ["000000004"]))
+        list(pictures.read_images(fetched, ["000000004"]))
 
 
 def test_missing_shards_say_what_to_do(fetched: Path, tmp_path: Path) -> None:
     copy = tmp_path / "part-00000.parquet"
     copy.write_bytes(fetched.read_bytes())
     with pytest.raises(FileNotFoundError, match="is gone, but .*Delete .*part-00000.parquet"):
-        list(fetch.read_images(copy))
+        list(pictures.read_images(copy))
 
 
 @pytest.mark.parametrize(

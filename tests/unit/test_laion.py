@@ -1,11 +1,13 @@
 """The manifest is checked line by line, and a part arrives whole or not at all."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
 from countclip import laion
+from countclip.connection import connection
 from countclip.files import sha256, write_table
 from countclip.network import DownloadError
 
@@ -14,7 +16,7 @@ DIGEST = "0" * 64
 
 
 @pytest.fixture
-def hub(tmp_path: Path) -> dict:
+def hub(tmp_path: Path) -> Iterator[dict]:
     """A web that has one file, and a manifest that describes it."""
     (tmp_path / "part.parquet").write_bytes(bytes(range(256)) * 500)
     url = "http://hub.miniature.example/part.parquet"
@@ -22,12 +24,12 @@ def hub(tmp_path: Path) -> dict:
     write_table(pa.table(world), tmp_path / "world.parquet")
     digest = sha256(tmp_path / "part.parquet")
     (tmp_path / "laion.tsv").write_text(f"{HEAD}part-00000\t{url}\t128000\t{digest}\n")
-    return {
-        "manifest": tmp_path / "laion.tsv",
-        "state": tmp_path / "state",
-        "connection": "miniature",
-        "world": tmp_path / "world.parquet",
-    }
+    with connection("miniature", tmp_path / "world.parquet") as environment:
+        yield {
+            "manifest": tmp_path / "laion.tsv",
+            "state": tmp_path / "state",
+            "environment": environment,
+        }
 
 
 def test_download_is_the_file_of_the_manifest(hub: dict, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import yaml
 from PIL import Image
 
 from countclip import captions, network
+from countclip.connection import connection
 from countclip.files import sha256
 from countclip.miniature import scenes, server, world
 
@@ -166,7 +167,7 @@ def test_pretraining_captions_name_the_number_in_their_share():
 
 
 def test_server_answers_as_planned(folder, benchmark, web):
-    with network.connection("miniature", folder / "world.parquet") as environment:
+    with connection("miniature", folder / "world.parquet") as environment:
         session = network.session(environment)
 
         def ask(kind, **payload):

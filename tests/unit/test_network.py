@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from countclip import network
+from countclip.connection import connection
 from countclip.network import DownloadError
 
 BODY = bytes(range(256)) * 4000
@@ -45,7 +46,7 @@ def world(tmp_path):
 
 @pytest.fixture
 def session(world):
-    with network.connection("miniature", world) as environment:
+    with connection("miniature", world) as environment:
         yield network.session(environment)
 
 
@@ -140,8 +141,8 @@ def test_temporary_failures_are_tried_again(session, monkeypatch):
 def test_connection_names_its_kinds():
     with (
         pytest.raises(ValueError, match="neither 'internet' nor 'miniature'"),
-        network.connection("wifi"),
+        connection("wifi"),
     ):
         pass
-    with network.connection("internet") as environment:
+    with connection("internet") as environment:
         assert environment == {}

@@ -1,9 +1,9 @@
 """The state of every link of the benchmark, with evidence, and the pictures that came."""
 
 from countclip import countbench
+from countclip.connection import connection
 from countclip.files import digest, sha256
 from countclip.job import start
-from countclip.network import connection
 
 spec = start(snakemake)  # noqa: F821
 given, made, params = snakemake.input, snakemake.output, snakemake.params  # noqa: F821

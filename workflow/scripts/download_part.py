@@ -1,14 +1,16 @@
 """Downloads one part of LAION's metadata, verified."""
 
 from countclip import laion
+from countclip.connection import connection
 from countclip.job import start
 
 spec = start(snakemake)  # noqa: F821
-laion.download_part(
-    snakemake.wildcards.part,  # noqa: F821
-    snakemake.output.part,  # noqa: F821
-    manifest=snakemake.input.manifest,  # noqa: F821
-    state="results/.state/laion",
-    connection=spec["network"],
-    world=snakemake.input.get("world"),  # noqa: F821
-)
+given = snakemake.input  # noqa: F821
+with connection(spec["network"], given.get("world")) as environment:
+    laion.download_part(
+        snakemake.wildcards.part,  # noqa: F821
+        snakemake.output.part,  # noqa: F821
+        manifest=given.manifest,
+        state="results/.state/laion",
+        environment=environment,
+    )

@@ -1,19 +1,20 @@
 """One variant fine-tuned with one seed: weights, history and lambdas."""
 
-from countclip import countbench, training
-from countclip.files import digest, write_json
+from countclip import pictures, training
+from countclip.files import digest, sha256, write_json
 from countclip.job import start
 
 spec = start(snakemake)  # noqa: F821
 wildcards, given, made = snakemake.wildcards, snakemake.input, snakemake.output  # noqa: F821
 run = {"variant": wildcards.variant, "seed": int(wildcards.seed)}
-key = digest(snakemake.params.spec, snakemake.params.code)  # noqa: F821
+# A killed run goes on only if it would see the very same data, settings and code.
+key = digest(snakemake.params.spec, snakemake.params.code, *map(sha256, given))  # noqa: F821
 about = run | spec | {"digest": key}
 training.finetune(
     given.counting,
     given.non_counting,
     given.images,
-    countbench.read(given.benchmark, given.benchmark_images),
+    pictures.read_benchmark(given.benchmark, given.benchmark_images),
     outputs={
         "history": made.history,
         "lambdas": made.lambdas,

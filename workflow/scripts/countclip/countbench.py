@@ -6,13 +6,11 @@ each row keeps its place, with a status.
 """
 
 import csv
-import io
 import json
 import logging
 import shutil
 import threading
 from collections import Counter
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,12 +21,12 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import requests
-from PIL import Image
 
 from countclip import network
 from countclip.captions import NUMBERS, word_for
 from countclip.files import progress, publish, sha256, write_json, write_table
 from countclip.network import DownloadError
+from countclip.pictures import Unusable, decode
 
 log = logging.getLogger(__name__)
 
@@ -36,8 +34,6 @@ USABLE = ("alive", "moved")
 AUDIT = ("index", "url", "final_url", "status", "detail")
 ABOUT = ("sha256", "phash", "width", "height", "bytes")
 REPAIR = ("index", "action", "url", "file", "sha256", "provenance", "license", "reason")
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
-SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"RIFF", b"BM", b"II*\0", b"MM\0*")
 FLAT = 2.0
 """A picture whose grey values (0..255) deviate less than this shows nothing to count."""
 
@@ -48,14 +44,6 @@ GATEWAY = ("http_407", "http_502", "http_503", "http_504")
 
 class OutageError(RuntimeError):
     """The machine itself is cut off, so nothing was learnt about the links."""
-
-
-class Unusable(ValueError):
-    """A file that is no picture to count in; `status` as in audit.csv."""
-
-    def __init__(self, status: str, detail: str) -> None:
-        super().__init__(f"{status} ({detail})")
-        self.status, self.detail = status, detail
 
 
 class Row(NamedTuple):
@@ -100,28 +88,6 @@ def load(path: str | Path) -> list[Row]:
     return rows
 
 
-def decode(body: bytes, max_pixels: int) -> Image.Image:
-    """The picture as RGB, transparency on white; Unusable if it is none or has too many pixels."""
-    try:
-        image = Image.open(io.BytesIO(body), formats=FORMATS)
-    except Image.DecompressionBombError as error:
-        raise Unusable("undecodable", "too many pixels") from error
-    except Exception as error:  # Pillow's readers raise nearly anything on hostile bytes
-        if body.startswith(SIGNATURES):
-            raise Unusable("undecodable", "the head of a picture alone") from error
-        raise Unusable("not_an_image", "no format of a picture") from error
-    if image.width * image.height > max_pixels:
-        raise Unusable("undecodable", f"{image.width} x {image.height} pixels are too many")
-    try:
-        image.load()
-        if image.has_transparency_data:
-            image = image.convert("RGBA")
-            image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-        return image.convert("RGB")
-    except Exception as error:
-        raise Unusable("undecodable", f"broken {image.format}") from error
-
-
 def examine(body: bytes, max_pixels: int, min_side: int) -> tuple[Picture, str, str]:
     """What a picture is, and its status with evidence: `alive`, `too_small` or `placeholder`."""
     image = decode(body, max_pixels)
@@ -155,7 +121,7 @@ def audit(
     """Ask for every picture and publish a status with evidence per row, and what came as it came.
 
     state: folder that keeps the answers of an audit that was killed.
-    environment: as `network.connection` yields it.
+    environment: as `connection` yields it (connection.py).
     request: threads, and the arguments of `network.get`.
     picture: max_pixels; min_side; placeholder_urls and placeholder_distance: a picture that so
         many addresses share, within so many bits of its perceptual hash, is a placeholder.
@@ -458,25 +424,3 @@ def _write_images(indices: Any, bodies: list[bytes], path: str) -> None:
 
 def _counts(values: Any) -> str:
     return ", ".join(f"{n} {value}" for value, n in sorted(Counter(values).items()))
-
-
-# ---- use ----
-
-
-def read(benchmark: str | Path, images: str | Path) -> Iterator[dict[str, Any]]:
-    """The rows to measure on, by index: index, caption, number, image (PIL, RGB)."""
-    rows = {row["index"]: row for row in pq.read_table(benchmark).to_pylist() if row["included"]}
-    for batch in pq.ParquetFile(images).iter_batches(batch_size=16):
-        for stored in batch.to_pylist():
-            row = rows.pop(stored["index"])
-            if row["sha256"] != stored["sha256"]:
-                raise ValueError(f"{images}: index {row['index']} is not the benchmark's picture")
-            yield {
-                "index": row["index"],
-                "caption": row["caption"],
-                "number": row["number"],
-                # Its size was checked when it was audited.
-                "image": decode(stored["image"], max_pixels=row["width"] * row["height"]),
-            }
-    if rows:
-        raise ValueError(f"{images}: pictures are missing for {sorted(rows)}; delete it, run again")

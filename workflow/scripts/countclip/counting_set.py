@@ -5,7 +5,6 @@ benchmark and duplicates go, a part is held out, and a funnel says where every r
 """
 
 import hashlib
-import io
 import json
 import logging
 from collections import Counter
@@ -17,10 +16,10 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
-from PIL import Image
 
-from countclip import captions, fetch
+from countclip import captions
 from countclip.files import progress, publish, write_json, write_table
+from countclip.pictures import Unusable, decode, read_images
 
 log = logging.getLogger(__name__)
 
@@ -156,13 +155,12 @@ def assemble(
     class_names = pl.Series("class_name", [names.get(cls) for cls in found], pl.String)
     matched = _keep(funnel, "detect", downloaded.with_columns(class_names), fates)
 
-    kept = _hashed(_keep(funnel, "duplicates", matched, _duplicates(matched)), parts)
+    kept = _keep(funnel, "duplicates", matched, _duplicates(matched))
+    kept = _hashed(funnel, kept, parts)
     fates = _benchmark_pairs(kept, theirs, decontaminate, phash_distance)
     kept = _keep(funnel, "benchmark", kept, fates)
     others = _keep(other_funnel, "duplicates", others, _duplicates(others, kept))
-    others = _hashed(others, parts)
-    unreadable = ["unreadable" if h is None else None for h in others["phash"]]
-    others = _keep(other_funnel, "read", others, unreadable)
+    others = _hashed(other_funnel, others, parts)
     fates = _benchmark_pairs(others, theirs, decontaminate, phash_distance)
     others = _keep(other_funnel, "benchmark", others, fates)
 
@@ -280,19 +278,21 @@ def _words(caption: str) -> str:
     return " ".join(caption.casefold().split())
 
 
-def _hashed(rows: pl.DataFrame, parts: dict[str, dict[str, str]]) -> pl.DataFrame:
-    """The rows with the perceptual hash of their image (16 hex digits; null: unreadable)."""
+def _hashed(funnel: Funnel, rows: pl.DataFrame, parts: dict[str, dict[str, str]]) -> pl.DataFrame:
+    """The rows whose image can be read, with its perceptual hash (16 hex digits)."""
     hashes: dict[tuple[str, str], str] = {}
     with progress(total=len(rows), unit="image", desc="perceptual hashes") as bar:
         for (part,), group in rows.group_by(["part"], maintain_order=True):
-            for key, data in fetch.read_images(parts[part]["images"], group["key"]):
+            for key, data in read_images(parts[part]["images"], group["key"]):
                 bar.update()
                 try:
-                    hashes[part, key] = str(imagehash.phash(Image.open(io.BytesIO(data))))
-                except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+                    hashes[part, key] = str(imagehash.phash(decode(data)))
+                except Unusable as error:
                     log.warning("%s, %s: unreadable: %s", part, key, error)
     column = [hashes.get(pair) for pair in rows.select("part", "key").iter_rows()]
-    return rows.with_columns(phash=pl.Series(column, dtype=pl.String))
+    rows = rows.with_columns(phash=pl.Series(column, dtype=pl.String))
+    fates = [None if phash else "unreadable" for phash in column]
+    return _keep(funnel, "read", rows, fates)
 
 
 def _typed(rows: pl.DataFrame, schema: pa.Schema) -> pa.Table:

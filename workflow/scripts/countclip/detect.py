@@ -5,7 +5,6 @@ can change without the detector running again.
 """
 
 import functools
-import io
 import json
 import logging
 import os
@@ -22,8 +21,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from countclip import fetch
 from countclip.files import progress, sha256, write_table
+from countclip.pictures import Unusable, decode, read_images
 
 log = logging.getLogger(__name__)
 
@@ -212,10 +211,10 @@ def _detect(
 ) -> list[dict]:
     rows = {key: {"key": key} for key in keys}
     chunk: list[tuple[str, Image.Image]] = []
-    for i, (key, data) in enumerate(fetch.read_images(manifest, keys), start=1):
+    for i, (key, data) in enumerate(read_images(manifest, keys), start=1):
         try:
-            chunk.append((key, Image.open(io.BytesIO(data)).convert("RGB")))
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+            chunk.append((key, decode(data)))
+        except Unusable as error:
             log.warning("%s, %s: unreadable: %s", manifest, key, error)
         if len(chunk) == batch or (i == len(keys) and chunk):
             for (name, _), found in zip(chunk, detector([im for _, im in chunk]), strict=True):

@@ -17,10 +17,7 @@ import sys
 import tarfile
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, suppress
-from itertools import groupby
-from operator import itemgetter
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -31,6 +28,7 @@ import requests
 
 from countclip import fetch_worker, network
 from countclip.files import progress, publish, sha256, write_table
+from countclip.pictures import shards_of
 
 log = logging.getLogger(__name__)
 
@@ -76,8 +74,7 @@ def fetch_images(
     *,
     images: dict[str, Any],
     state: str | Path,
-    connection: str,
-    world: str | Path | None = None,
+    environment: dict[str, str],
     connections: int = 16,
     processes: int = 1,
     stall_minutes: float = 10,
@@ -89,6 +86,7 @@ def fetch_images(
         encode_quality, timeout, deadline, max_bytes, max_pixels, shard_rows, success_rate_min.
         A file that needs neither another size nor another format keeps its bytes.
     state: folder for what has arrived; a killed job goes on from there, whole shards at a time.
+    environment: as `connection` yields it (connection.py).
     connections: at once, per process. stall_minutes: without a new shard, until img2dataset is
         ended and started again, `attempts` times in all.
     RuntimeError if less than success_rate_min of the URLs asked answer with an image.
@@ -98,18 +96,17 @@ def fetch_images(
     answers = {i: {"status": reason} for i, (_, reason) in enumerate(urls) if reason}
     digest = sha256((sha256(candidates) + json.dumps(images, sort_keys=True)).encode())
     folder = Path(state).resolve() / digest[:16]
-    with network.connection(connection, world) as environment:
-        for name in ("first", "again"):
-            asked = [
-                i
-                for i in range(len(urls))
-                if i not in answers or (name == "again" and _is_temporary(answers[i]))
-            ]
-            run = _Run(folder / name, images, environment, connections, processes)
-            run.supervise({i: urls[i][0] for i in asked}, stall_minutes * 60, attempts)
-            answers.update(run.answers(asked))
-            if name == "first":
-                _gate(answers, images["success_rate_min"], run)
+    for name in ("first", "again"):
+        asked = [
+            i
+            for i in range(len(urls))
+            if i not in answers or (name == "again" and _is_temporary(answers[i]))
+        ]
+        run = _Run(folder / name, images, environment, connections, processes)
+        run.supervise({i: urls[i][0] for i in asked}, stall_minutes * 60, attempts)
+        answers.update(run.answers(asked))
+        if name == "first":
+            _gate(answers, images["success_rate_min"], run)
     _publish(rows, answers, folder, Path(manifest))
     shutil.rmtree(folder)
 
@@ -332,52 +329,3 @@ def _publish(
         write_table(pa.Table.from_pylist(kept, schema=INDEX), temporary / "index.parquet")
     write_table(pa.Table.from_pylist(table, schema=MANIFEST), manifest)
     log.info("%s: %s", manifest, dict(Counter(row["status"] for row in table).most_common()))
-
-
-def shards_of(manifest: str | Path) -> Path:
-    """The folder of the shards that a manifest names: results/images/{part}/."""
-    return Path(manifest).with_suffix("")
-
-
-def read_images(
-    manifest: str | Path, keys: Iterable[str] | None = None
-) -> Iterator[tuple[str, bytes]]:
-    """The images of a manifest (or those of `keys`) as (key, bytes of the file), sorted by key.
-
-    KeyError for a key without an image; FileNotFoundError if the shards are gone.
-    """
-    folder = shards_of(manifest)
-    with ExitStack() as stack:
-        try:
-            index = pq.read_table(folder / "index.parquet").to_pylist()
-            images = {row["key"]: row for row in index}
-            tars: dict[str, tuple[str, tarfile.TarFile]] = {}  # one a pass: both are in order
-            for key in sorted(images if keys is None else set(keys)):
-                shard, member = images[key]["shard"], images[key]["member"]
-                name = shard.split("/")[0]
-                if name not in tars or tars[name][0] != shard:
-                    if name in tars:
-                        tars[name][1].close()
-                    tars[name] = shard, stack.enter_context(tarfile.open(folder / shard))
-                yield key, tars[name][1].extractfile(member).read()
-        except FileNotFoundError as error:
-            raise FileNotFoundError(
-                f"{error.filename} is gone, but {manifest} stands for it. Delete {manifest} and "
-                "run again: its images are then fetched anew"
-            ) from error
-
-
-def read_pairs(manifests: Iterable[str | Path], *tables: str | Path) -> Iterator[bytes]:
-    """The image of each row of some tables of pairs (columns part and key), in the rows' order.
-
-    manifests: those of all parts that the tables name. The rows must be sorted by part and key.
-    """
-    by_part = {Path(manifest).stem: manifest for manifest in manifests}
-    for table in tables:
-        rows = pq.read_table(table, columns=["part", "key"])
-        pairs = list(zip(rows["part"].to_pylist(), rows["key"].to_pylist(), strict=True))
-        if pairs != sorted(pairs):
-            raise ValueError(f"{table}: its rows are not sorted by part and key; make it anew")
-        for part, group in groupby(pairs, key=itemgetter(0)):
-            for _, data in read_images(by_part[part], [key for _, key in group]):
-                yield data

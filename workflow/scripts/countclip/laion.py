@@ -49,13 +49,13 @@ def download_part(
     *,
     manifest: str | Path,
     state: str | Path,
-    connection: str,
-    world: str | Path | None = None,
+    environment: dict[str, str],
 ) -> None:
     """Download one part to `path`, exactly the file that the manifest describes.
 
     state: folder for what has arrived so far; a killed download goes on from there. A gated hub
     (huggingface.co) is asked with the token in HF_TOKEN, if that is set.
+    environment: as `connection` yields it (connection.py).
     """
     parts = read_manifest(manifest)
     if part not in parts:
@@ -67,13 +67,12 @@ def download_part(
     to_hub = urlsplit(entry.url).scheme == "https" and urlsplit(entry.url).hostname == (
         "huggingface.co"
     )
-    with network.connection(connection, world) as environment:
-        network.download(
-            entry.url,
-            path,
-            session=network.session(environment),
-            size=entry.bytes,
-            sha256=entry.sha256,
-            partial=Path(state) / f"{part}-{entry.sha256[:16]}.partial",
-            headers={"Authorization": f"Bearer {token}"} if token and to_hub else None,
-        )
+    network.download(
+        entry.url,
+        path,
+        session=network.session(environment),
+        size=entry.bytes,
+        sha256=entry.sha256,
+        partial=Path(state) / f"{part}-{entry.sha256[:16]}.partial",
+        headers={"Authorization": f"Bearer {token}"} if token and to_hub else None,
+    )

@@ -1,7 +1,6 @@
 """How does a job reach the network? Bounded, over http(s) only, and never into a private network.
 
-Jobs that download open a `connection` and work through its `session`. In the miniature the
-connection is a loopback server that answers for the hosts *.miniature.example.
+Jobs that download work through a `session` of their `connection` (connection.py).
 """
 
 import ipaddress
@@ -22,7 +21,6 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from countclip.files import progress
 from countclip.files import sha256 as digest_of
-from countclip.miniature.server import serve
 
 log = logging.getLogger(__name__)
 
@@ -53,26 +51,8 @@ class Answer(NamedTuple):
     content_type: str
 
 
-@contextmanager
-def connection(kind: str, world: str | Path | None = None) -> Iterator[dict[str, str]]:
-    """Yield the environment variables that lead a session or a subprocess to the network.
-
-    kind: `internet` (as the machine is), or `miniature`: the loopback server of the table `world`
-        lives as long as the block, on a port of its own, so that jobs may run side by side.
-    """
-    if kind == "internet":
-        yield {}
-    elif kind == "miniature":
-        if world is None:
-            raise ValueError("connection('miniature') needs the path of world.parquet")
-        with serve(world) as proxy:
-            yield {"http_proxy": proxy, "https_proxy": proxy, "no_proxy": ""}
-    else:
-        raise ValueError(f"connection: {kind!r} is neither 'internet' nor 'miniature'")
-
-
 def session(environment: dict[str, str]) -> requests.Session:
-    """A session through `environment`, as `connection` yields it; one thread's at a time."""
+    """A session through `environment` (connection.py); one thread's at a time."""
     new = requests.Session()
     new.headers.update({"User-Agent": AGENT, "Accept-Encoding": "identity"})
     new.max_redirects = 5

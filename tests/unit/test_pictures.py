@@ -1,0 +1,32 @@
+"""Pictures are decoded in one way, and hostile ones are refused."""
+
+import io
+
+import pytest
+from PIL import Image
+
+from countclip.pictures import Unusable, decode
+
+
+def file(image: Image.Image, kind: str) -> bytes:
+    stream = io.BytesIO()
+    image.save(stream, kind)
+    return stream.getvalue()
+
+
+def test_hostile_pictures_are_refused() -> None:
+    with pytest.raises(Unusable, match="too many"):
+        decode(file(Image.new("L", (1100, 1100)), "PNG"), max_pixels=1_000_000)
+    for body in (b"", b"<svg xmlns='http://www.w3.org/2000/svg'/>", b"%PDF-1.7", b"P5 9 9 9 "):
+        with pytest.raises(Unusable, match="not_an_image"):
+            decode(body)
+    whole = file(Image.effect_noise((64, 64), 60), "JPEG")
+    for end in (10, 300, len(whole) - 100):
+        with pytest.raises(Unusable, match="undecodable"):
+            decode(whole[:end])
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
+def test_transparency_is_white(mode: str) -> None:
+    image = Image.new("RGBA", (2, 2), (0, 0, 0, 0)).convert(mode)
+    assert decode(file(image, "PNG"), 10).getpixel((0, 0)) == (255, 255, 255)
