@@ -51,14 +51,15 @@ class Workflow:
             pytest.fail(f"{' '.join(command)}\n{output[-8000:]}")
         return output
 
-    def would_run(self, *targets: str, **overlay: Any) -> set[str]:
-        """The rules that a dry run with `overlay` would run again."""
+    def plan(self, *targets: str, **overlay: Any) -> dict[str, int]:
+        """The jobs of each rule that a dry run with `overlay` would run."""
         output = self(*targets, "-n", "--quiet", "rules", cores=1, **overlay)
         if "Nothing to be done" in output:
-            return set()
-        rows = output.split("Job stats:")[1].strip().splitlines()[2:]
-        names = [row.split()[0] for row in rows[: [bool(row.strip()) for row in rows].index(False)]]
-        return set(names) - {"total"}
+            return {}
+        rows = output.split("Job stats:")[1].split("\n\n")[0].strip().splitlines()[2:]
+        jobs = {rule: int(count) for rule, count in map(str.split, rows)}
+        assert jobs.pop("total") == sum(jobs.values())
+        return jobs
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ import shutil
 import pyarrow.parquet as pq
 import pytest
 
-from .conftest import KEPT, Workflow
+from .conftest import HOME, KEPT, Workflow
 
 TABLE = "results/table1.csv"
 
@@ -52,11 +52,10 @@ def test_a_second_run_has_nothing_to_do(finished):
 
 
 def test_touched_files_rerun_nothing(finished):
-    from .conftest import HOME
-
-    for file in [*HOME.glob("workflow/**/*.py"), *HOME.glob("workflow/**/*.smk")]:
-        file.touch()
-    assert finished.would_run("all") == set()
+    for folder in ("workflow", "resources", "config"):
+        for file in (HOME / folder).rglob("*.*"):
+            file.touch()
+    assert finished.plan("all") == {}
 
 
 TRAINED = {
@@ -70,6 +69,14 @@ ASSEMBLED = TRAINED | {
     "plot_lambdas",
 }
 FETCHED = ASSEMBLED | {"fetch_images", "detect_objects"}
+DRAWN = {
+    "make_table1", "plot_class_frequency", "plot_lambdas", "plot_training_curves",
+    "plot_confusion", "all",
+}  # fmt: skip
+EVERYTHING = FETCHED | {
+    "make_world", "download_part", "filter_captions", "audit_countbench", "repair_countbench",
+    "evaluate_baseline",
+}  # fmt: skip
 AUDITED = ASSEMBLED | {"evaluate_baseline", "repair_countbench"}
 
 
@@ -85,21 +92,23 @@ AUDITED = ASSEMBLED | {"evaluate_baseline", "repair_countbench"}
         ({"countbench": {"picture": {"min_side": 33}}}, AUDITED | {"audit_countbench"}),
         ({"variants": {"lambda1_sched": {"label": "another name"}}},
          {"make_table1", "plot_training_curves", "plot_confusion", "all"}),
+        ({"training": {"accelerator": "auto"}}, TRAINED),
+        ({"model": {"pretrained": "resources/miniature/clip/./miniature-vit.safetensors"}}, TRAINED | {"evaluate_baseline"}),
+        ({"scale": "paper"}, DRAWN),
+        ({"miniature": {"rows": 501}}, EVERYTHING),
+        ({"countbench": {"request": {"threads": 3}}}, set()),
         ({"fetch": {"connections": 3}}, set()),
         ({"miniature_clip": {"steps": 5}}, set()),
     ],
 )  # fmt: skip
 def test_a_changed_key_reruns_what_it_touches(finished, overlay, rules):
-    assert finished.would_run("all", **overlay) == rules
+    assert set(finished.plan("all", **overlay)) == rules
 
 
 def test_a_new_variant_trains_that_one_alone(finished):
     own = {"label": "mine", "lambda_scheme": "log", "lambda_0": 0.5}
-    output = finished(
-        "all", "-n", "--quiet", "rules", cores=1, variants={"mine": own}
-    )  # fmt: skip
-    counts = dict(line.split()[:2] for line in output.splitlines() if line.startswith("train_"))
-    assert counts["train_variant"] == "1"
+    planned = finished.plan("all", variants={"mine": own})
+    assert (planned["train_variant"], planned["evaluate_variant"]) == (1, 1)
 
 
 def test_the_same_table_byte_for_byte_on_one_core(finished, tmp_path):

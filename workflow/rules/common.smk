@@ -122,15 +122,20 @@ def given(*paths):
     ]
 
 
+def model_forms():
+    """The file that describes the model, where open_clip does not know it by itself."""
+    form = config["model"]["config"]
+    return [] if form is None else [form]
+
+
 def model_files():
     """The files that the base model is read from; a tag such as `openai` is none."""
-    name, pretrained, form = (
-        config["model"][key] for key in ("name", "pretrained", "config")
-    )
-    files = [pretrained] if pretrained.endswith(".safetensors") else []
-    if form is not None:
-        merges = str(Path(form).with_name(f"{name}.merges.txt.gz"))
-        files += [form, *([merges] if Path(resource(merges)).exists() else [])]
+    files, pretrained = model_forms(), config["model"]["pretrained"]
+    if pretrained.endswith(".safetensors"):
+        files.append(pretrained)
+    for form in model_forms():
+        merges = str(Path(form).with_name(f"{config['model']['name']}.merges.txt.gz"))
+        files += [merges] if Path(resource(merges)).exists() else []
     return files
 
 

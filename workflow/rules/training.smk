@@ -3,7 +3,7 @@ rule pack_images:
         counting="results/counting_set/counting.parquet",
         non_counting="results/counting_set/non_counting.parquet",
         images=expand("results/images/{part}.parquet", part=config["laion"]["parts"]),
-        model=given(*model_files()),
+        model=given(*model_forms()),
     output:
         images="results/training/images.npy",
     log:
@@ -12,8 +12,8 @@ rule pack_images:
         "../../environment.yml"
     threads: 1
     params:
-        spec=spec("model"),
-        code=code("pack_images", *model_files()),
+        spec=spec("model.name", "model.config"),
+        code=code("pack_images", *model_forms()),
     script:
         "../scripts/pack_images.py"
 

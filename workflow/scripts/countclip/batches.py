@@ -1,6 +1,5 @@
 """What does a step see? Pairs as arrays, and batches that are a pure function of seed and step."""
 
-import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -10,7 +9,7 @@ from PIL import Image
 from torch import Tensor
 from torchvision import transforms
 
-from countclip import captions
+from countclip import captions, pictures
 from countclip.files import progress, publish
 from countclip.models import Clip, cut_padding
 
@@ -36,7 +35,7 @@ def pack_images(files: Iterator[bytes], n: int, size: int, path: str) -> None:
         array = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.uint8, shape=shape)
         done = 0
         for done, data in enumerate(progress(files, total=n, unit="image", desc="pack"), 1):
-            array[done - 1] = resize(Image.open(io.BytesIO(data)), size)
+            array[done - 1] = resize(pictures.decode(data), size)
         if done != n:
             raise ValueError(f"{path}: {n} pairs need an image each, {done} images were read")
         array.flush()

@@ -66,6 +66,16 @@ class Clip:
         return (images - self.mean.to(images).view(shape)) / self.std.to(images).view(shape)
 
 
+def image_size(name: str, config: str | None = None) -> int:
+    """The side in pixels of the square that a model sees; its weights are not needed for that."""
+    if config is not None:
+        open_clip.add_model_config(resource(config))
+    known = open_clip.get_model_config(name)
+    if known is None:
+        raise ValueError(f"model.name {name}: open_clip has no such model; name its model.config")
+    return int(np.max(known["vision_cfg"]["image_size"]))
+
+
 def cut_padding(tokens: np.ndarray) -> np.ndarray:
     """Cut token ids (..., context) to the longest caption; the end token has the highest id."""
     return tokens[..., : tokens.argmax(axis=-1).max(initial=0) + 1]
