@@ -3,6 +3,7 @@
 import http.server
 import io
 import json
+import os
 import threading
 import time
 import urllib.request
@@ -233,8 +234,14 @@ def test_a_dead_network_fails_and_is_asked_again(
 # ---- the opener that img2dataset gets ----
 
 
+@pytest.fixture(autouse=True)
+def no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
+        monkeypatch.delenv(name)
+
+
 @pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+def server() -> Iterator[str]:
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self.send_response(200)
@@ -250,8 +257,6 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         def log_message(self, *args) -> None:
             pass
 
-    for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "all_proxy"):
-        monkeypatch.delenv(name, raising=False)
     made = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=made.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{made.server_port}"
@@ -278,9 +283,26 @@ def test_opener_bounds_size_and_time(server: str) -> None:
         read(f"{server}/cut")
 
 
-def test_opener_stays_out_of_private_networks(server: str) -> None:
+@pytest.mark.parametrize("scheme", ["http", "https"])
+@pytest.mark.parametrize("proxies", ["", "no_proxy", "other_scheme"])
+def test_opener_stays_out_of_private_networks(
+    server: str, scheme: str, proxies: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if proxies == "no_proxy":
+        monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+        monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
+        monkeypatch.setenv("no_proxy", "127.0.0.1")
+    elif proxies == "other_scheme":
+        monkeypatch.setenv(f"{'https' if scheme == 'http' else 'http'}_proxy", "http://127.0.0.1:9")
     with pytest.raises(URLError, match="private_address: 127.0.0.1 is at 127.0.0.1"):
-        read(f"{server}/", allow_private=False)
+        read(f"{server}/".replace("http", scheme), allow_private=False)
+
+
+def test_through_a_proxy_the_address_is_its_business(
+    server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("http_proxy", server)
+    assert read("http://10.0.0.1/", allow_private=False) == b"x" * 10
 
 
 @pytest.mark.parametrize("url", ["file:///etc/passwd", "ftp://x.example/y", "data:text/plain,x"])

@@ -10,6 +10,7 @@ import http.client
 import ipaddress
 import os
 import signal
+import socket
 import sys
 import time
 import urllib.request
@@ -21,14 +22,20 @@ _PR_SET_PDEATHSIG = 1
 
 
 class _Public:
-    """Checks the address that was really connected to, after redirects and name resolution."""
+    """Checks the address that was really connected to, after redirects and name resolution, and
+    before a byte is sent."""
 
-    def connect(self) -> None:
-        super().connect()
-        address = self.sock.getpeername()[0].split("%")[0]
+    def __init__(self, *args, **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+        self._create_connection = self._connect  # what http.client connects by
+
+    def _connect(self, *args) -> socket.socket:
+        sock = socket.create_connection(*args)
+        address = sock.getpeername()[0].split("%")[0]
         if not ipaddress.ip_address(address).is_global:
-            self.close()
+            sock.close()
             raise URLError(f"private_address: {self.host} is at {address}")
+        return sock
 
 
 class _PublicHTTP(_Public, http.client.HTTPConnection):
@@ -39,13 +46,22 @@ class _PublicHTTPS(_Public, http.client.HTTPSConnection):
     pass
 
 
+def _through_proxy(request: urllib.request.Request) -> bool:
+    """Asked of each request: no_proxy, or a proxy for one scheme alone, leaves some direct."""
+    return bool(request.has_proxy() or request._tunnel_host)
+
+
 class _HTTPHandler(urllib.request.HTTPHandler):
     def http_open(self, request):
+        if _through_proxy(request):
+            return super().http_open(request)
         return self.do_open(_PublicHTTP, request)
 
 
 class _HTTPSHandler(urllib.request.HTTPSHandler):
     def https_open(self, request):
+        if _through_proxy(request):
+            return super().https_open(request)
         return self.do_open(_PublicHTTPS, request)
 
 
@@ -81,15 +97,14 @@ class _Bounded(urllib.request.BaseHandler):
 def opener(max_bytes: int, deadline: float) -> urllib.request.OpenerDirector:
     """An opener for http(s) alone: no file:, ftp: or data:, whatever a redirect says.
 
-    Behind a proxy (http_proxy), which addresses may be reached is the proxy's business.
+    Through a proxy (http_proxy), which addresses may be reached is the proxy's business.
     """
-    proxied = bool(urllib.request.getproxies())
     made = urllib.request.OpenerDirector()
     for handler in (
         urllib.request.ProxyHandler(),
         urllib.request.UnknownHandler(),
-        urllib.request.HTTPHandler() if proxied else _HTTPHandler(),
-        urllib.request.HTTPSHandler() if proxied else _HTTPSHandler(),
+        _HTTPHandler(),
+        _HTTPSHandler(),
         urllib.request.HTTPDefaultErrorHandler(),
         urllib.request.HTTPRedirectHandler(),
         urllib.request.HTTPErrorProcessor(),
