@@ -1,9 +1,13 @@
 """The way to the network: what it refuses, how it fails, how it goes on."""
 
+import gzip
 import hashlib
 import json
 import threading
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -80,24 +84,83 @@ def test_get_says_why_not(session, url, reason):
     assert caught.value.reason == reason
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
-def test_direct_connections_into_a_private_network_are_refused(host):
-    asked = []
+@contextmanager
+def serving(answer: Callable[[BaseHTTPRequestHandler], None]) -> Iterator[str]:
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
 
-    class Handler(SimpleHTTPRequestHandler):
         def do_GET(self):
-            asked.append(self.path)
+            with suppress(OSError):  # the client hangs up, as it should
+                answer(self)
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    direct = network.session({})
-    direct.trust_env = False  # a proxy of the machine that runs the tests would answer instead
-    with pytest.raises(DownloadError) as caught:
-        network.get(f"http://{host}:{server.server_port}/", session=direct, max_bytes=10)
+    yield f"http://127.0.0.1:{server.server_port}"
     server.shutdown()
     server.server_close()
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_direct_connections_into_a_private_network_are_refused(host):
+    asked = []
+    direct = network.session({})
+    direct.trust_env = False  # a proxy of the machine that runs the tests would answer instead
+    with serving(asked.append) as url, pytest.raises(DownloadError) as caught:
+        network.get(url.replace("127.0.0.1", host), session=direct, max_bytes=10)
     assert caught.value.reason == "private_address"
     assert asked == []
+
+
+HEADERS = {
+    "length": "Content-Length: 1000\r\n",
+    "chunks": "Transfer-Encoding: chunked\r\n",
+    "end": "Connection: close\r\n",
+    "gzip": "Content-Encoding: gzip\r\n",
+}
+
+
+def answering(kind: str, *pieces: bytes) -> Callable[[BaseHTTPRequestHandler], None]:
+    """An answer whose body comes in pieces with a pause after each."""
+
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        handler.close_connection = True
+        handler.wfile.write(f"HTTP/1.1 200 OK\r\n{HEADERS[kind]}\r\n".encode())
+        for piece in pieces:
+            chunk = b"%x\r\n%b\r\n" % (len(piece), piece)
+            handler.wfile.write(chunk if kind == "chunks" else piece)
+            time.sleep(0.05)
+
+    return answer
+
+
+@pytest.mark.parametrize("kind", ["length", "chunks", "end"])
+def test_a_server_that_drips_single_bytes_meets_the_deadline(kind):
+    with serving(answering(kind, *[b"x"] * 900)) as proxy:
+        session = network.session({"http_proxy": proxy, "https_proxy": proxy})
+        with pytest.raises(DownloadError, match=r"not complete after 0\.5 s") as caught:
+            network.get("http://x.example/", session=session, max_bytes=1000, deadline=0.5)
+    assert caught.value.reason == "timeout"
+
+
+@pytest.mark.parametrize(
+    ("kind", "pieces", "expected"),
+    [
+        ("chunks", [b"one", b"two", b""], b"onetwo"),
+        ("end", [b"one", b"two"], b"onetwo"),
+        ("gzip", [gzip.compress(b"onetwo")[:9], gzip.compress(b"onetwo")[9:]], b"onetwo"),
+        ("chunks", [b"one", b"two"], "truncated"),
+        ("length", [b"one", b"two"], "truncated"),
+    ],
+)
+def test_bodies_of_all_kinds_are_read_to_their_end(kind, pieces, expected):
+    with serving(answering(kind, *pieces)) as proxy:
+        session = network.session({"http_proxy": proxy, "https_proxy": proxy})
+        if isinstance(expected, bytes):
+            answer = network.get("http://x.example/", session=session, max_bytes=1000)
+            assert answer.body == expected
+        else:
+            with pytest.raises(DownloadError, match=expected):
+                network.get("http://x.example/", session=session, max_bytes=1000)
 
 
 def test_download_goes_on_where_it_was_killed(session, tmp_path):

@@ -75,21 +75,21 @@ class _Bounded(urllib.request.BaseHandler):
 
     def http_response(self, request, response):
         if not isinstance(response.read, partial):  # the answer after a redirect comes by twice
-            response.read = partial(self._read, response, response.read)
+            response.read = partial(self._read, response)
         return response
 
     https_response = http_response
 
-    def _read(self, response, read) -> bytes:
+    def _read(self, response) -> bytes:
         end = time.monotonic() + self.deadline
         body = bytearray()
-        while chunk := read(CHUNK):
+        while chunk := response.read1(CHUNK):  # what is there: read(n) waits for n bytes
             body += chunk
             if len(body) > self.max_bytes:
                 raise URLError(f"too_large: over {self.max_bytes} bytes")
             if time.monotonic() > end:
                 raise URLError(f"timeout: not complete after {self.deadline} s")
-        if response.length:  # read(n) does not mind when the connection ends too early
+        if response.length:  # read1 does not mind when the connection ends too early
             raise URLError(f"truncated: {response.length} bytes are missing")
         return bytes(body)
 

@@ -176,7 +176,8 @@ def _stream(
 
     def chunks() -> Iterator[bytes]:
         with _failures(url):
-            for chunk in response.iter_content(CHUNK):
+            # What is there, unlike iter_content, which waits for a whole chunk of single bytes.
+            while chunk := response.raw.read1(CHUNK, decode_content=True):
                 if end is not None and time.monotonic() > end:
                     raise DownloadError(url, "timeout", f"not complete after {deadline} s")
                 yield chunk
@@ -206,7 +207,7 @@ def _reason(error: Exception) -> str:
         (_PrivateAddressError, "private_address"),
         ((known.InvalidURL, known.MissingSchema, known.InvalidSchema), "bad_url"),
         (known.TooManyRedirects, "too_many_redirects"),
-        (known.ChunkedEncodingError, "truncated"),
+        (urllib3.exceptions.ProtocolError, "truncated"),
         (known.Timeout, "timeout"),
     ):
         if isinstance(error, kinds):
