@@ -6,12 +6,13 @@ from countclip.job import start
 
 spec = start(snakemake)  # noqa: F821
 given, resources = snakemake.input, snakemake.resources  # noqa: F821
+part, code = snakemake.wildcards.part, snakemake.params.code  # noqa: F821
 with connection(spec["network"], given.get("world")) as environment:
     fetch.fetch_images(
         given.candidates,
         snakemake.output.manifest,  # noqa: F821
         **spec["fetch"],
-        state=f"results/.state/fetch/{snakemake.wildcards.part}",  # noqa: F821
+        state=f"results/.state/fetch/{part}/{code}",  # shards of older code are not gone on from
         environment=environment,
         processes=snakemake.threads,  # noqa: F821
         connections=resources.connections,
