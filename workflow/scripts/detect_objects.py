@@ -6,11 +6,12 @@ from countclip.job import start
 
 spec = start(snakemake)  # noqa: F821
 settings = spec["detector"] | {"weights": resource(spec["detector"]["weights"])}
+part, code = snakemake.wildcards.part, snakemake.params.code  # noqa: F821
 detect.detect_objects(
     snakemake.input.candidates,  # noqa: F821
     snakemake.input.manifest,  # noqa: F821
     snakemake.output.detections,  # noqa: F821
     **settings,
-    state=f"results/.state/detect/{snakemake.wildcards.part}",  # noqa: F821
+    state=f"results/.state/detect/{part}/{code}",  # blocks of older code are not mixed in
     threads=snakemake.threads,  # noqa: F821
 )
