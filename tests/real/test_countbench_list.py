@@ -21,7 +21,8 @@ def test_offline_the_audit_stops_early_and_publishes_nothing(shared, tmp_path) -
             str(tmp_path / "images.parquet"),
             state=str(tmp_path / "state"),
             environment={"http_proxy": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9"},
-            request={"threads": 16, "timeout": 2, "deadline": 5, "retries": 1, "max_bytes": 10**7},
+            threads=16,
+            request={"timeout": 2, "deadline": 5, "retries": 1, "max_bytes": 10**7},
             picture={},
         )
     assert {path.name for path in tmp_path.iterdir()} == {"state"}

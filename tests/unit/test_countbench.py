@@ -13,7 +13,7 @@ from countclip.captions import WORDS
 from countclip.connection import connection
 from countclip.files import sha256, write_table
 
-REQUEST = {"threads": 4, "timeout": 0.5, "deadline": 5, "retries": 0, "max_bytes": 100_000}
+REQUEST = {"timeout": 0.5, "deadline": 5, "retries": 0, "max_bytes": 100_000}
 PICTURE = {
     "max_pixels": 1_000_000,
     "min_side": 32,
@@ -92,6 +92,7 @@ def audit(folder: Path, environment: dict) -> pd.DataFrame:
         str(folder / "audited.parquet"),
         state=str(folder / "state"),
         environment=environment,
+        threads=4,
         request=REQUEST,
         picture=PICTURE,
     )

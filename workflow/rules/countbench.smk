@@ -1,3 +1,7 @@
+# The benchmark: what its links still show, and what stands in for the rest. How hard to try does
+# not decide what comes out, so it is among the resources, which rerun nothing.
+
+
 rule audit_countbench:
     input:
         list=resource(config["countbench"]["list"]),
@@ -10,8 +14,17 @@ rule audit_countbench:
     conda:
         "../../environment.yml"
     threads: 1
+    resources:
+        connections=config["countbench"]["request"]["threads"],
+        retries=config["countbench"]["request"]["retries"],
     params:
-        spec=spec("countbench.request", "countbench.picture", "network"),
+        spec=spec(
+            "network",
+            "countbench.request.timeout",
+            "countbench.request.deadline",
+            "countbench.request.max_bytes",
+            "countbench.picture",
+        ),
         code=code("audit_countbench"),
     message:
         "audit every link of the benchmark"
@@ -36,8 +49,18 @@ rule repair_countbench:
     conda:
         "../../environment.yml"
     threads: 1
+    resources:
+        retries=config["countbench"]["request"]["retries"],
     params:
-        spec=spec("countbench.request", "countbench.picture", "network"),
+        spec=spec(
+            "network",
+            "countbench.request.timeout",
+            "countbench.request.deadline",
+            "countbench.request.max_bytes",
+            "countbench.picture.max_pixels",
+            "countbench.picture.min_side",
+            "countbench.picture.placeholder_distance",
+        ),
         code=code("repair_countbench"),
     message:
         "apply {input.repairs} to the benchmark"

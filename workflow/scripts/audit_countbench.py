@@ -7,6 +7,7 @@ from countclip.job import start
 
 spec = start(snakemake)  # noqa: F821
 given, made, params = snakemake.input, snakemake.output, snakemake.params  # noqa: F821
+request = spec["countbench"]["request"] | {"retries": snakemake.resources.retries}  # noqa: F821
 key = digest(params.spec, params.code, sha256(given.list))
 with connection(spec["network"], given.get("world")) as environment:
     countbench.audit(
@@ -15,5 +16,7 @@ with connection(spec["network"], given.get("world")) as environment:
         made.images,
         state=f"results/.state/countbench/{key}",
         environment=environment,
-        **spec["countbench"],
+        threads=snakemake.resources.connections,  # noqa: F821
+        request=request,
+        picture=spec["countbench"]["picture"],
     )

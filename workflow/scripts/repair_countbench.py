@@ -6,6 +6,7 @@ from countclip.job import start
 
 spec = start(snakemake)  # noqa: F821
 given, made = snakemake.input, snakemake.output  # noqa: F821
+request = spec["countbench"]["request"] | {"retries": snakemake.resources.retries}  # noqa: F821
 with connection(spec["network"], given.get("world")) as environment:
     countbench.repair(
         given.list,
@@ -16,5 +17,6 @@ with connection(spec["network"], given.get("world")) as environment:
         made.images,
         made.summary,
         environment=environment,
-        **spec["countbench"],
+        request=request,
+        picture=spec["countbench"]["picture"],
     )

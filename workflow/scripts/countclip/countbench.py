@@ -115,6 +115,7 @@ def audit(
     *,
     state: str,
     environment: dict[str, str],
+    threads: int,
     request: dict[str, Any],
     picture: dict[str, Any],
 ) -> None:
@@ -122,13 +123,13 @@ def audit(
 
     state: folder that keeps the answers of an audit that was killed.
     environment: as `connection` yields it (connection.py).
-    request: threads, and the arguments of `network.get`.
+    threads: links asked for at a time. request: the arguments of `network.get`.
     picture: max_pixels; min_side; placeholder_urls and placeholder_distance: a picture that so
         many addresses share, within so many bits of its perceptual hash, is a placeholder.
     Raises OutageError, and publishes nothing, when the machine reaches nobody.
     """
     rows = load(list_path)
-    answers = _ask_all(rows, Path(state), environment, **request)
+    answers = _ask_all(rows, Path(state), environment, threads, **request)
     limits = {key: picture[key] for key in ("max_pixels", "min_side")}
     records = [_record(row, *answers[row.index], limits) for row in rows]
     _mark_placeholders(records, picture["placeholder_urls"], picture["placeholder_distance"])
@@ -269,7 +270,6 @@ def repair(
             {**row._asdict(), "status": seen["status"], "provenance": "original link", **about}
         )
     placeholders = [r["phash"] for r in records if r["status"] == "placeholder"]
-    request = {key: value for key, value in request.items() if key != "threads"}
     problems = []
     session = network.session(environment)
     repairs = _read_repairs(Path(repairs_csv), len(rows), problems)
