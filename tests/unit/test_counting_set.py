@@ -77,14 +77,15 @@ def test_a_funnel_that_leaks_is_an_error() -> None:
 
 
 def picture(seed: int, kind: str = "PNG") -> bytes:
+    if kind == "cut":
+        return picture(seed)[:200]
     blocks = np.random.default_rng(seed).integers(0, 256, (8, 8, 3), np.uint8)
     buffer = io.BytesIO()
     Image.fromarray(blocks).resize((64, 64), Image.Resampling.BICUBIC).save(buffer, kind)
     return buffer.getvalue()
 
 
-# caption, address, image (seed; None: not downloaded; minus: cut short), classes with scores; what
-# becomes of it
+# caption, address, image (seed and kind; None: not downloaded), classes with scores; its fate
 ROWS = [
     ("two cats", "a", 1, [(5, 0.9), (5, 0.3)], "kept"),
     ("two dogs", "b", 2, [(5, 0.9), (5, 0.2)], "another_number"),
@@ -97,12 +98,16 @@ ROWS = [
     ("two leaks", "g", 7, [(5, 0.9), (5, 0.3)], "caption"),
     ("two fish", "leak", 8, [(5, 0.9), (5, 0.3)], "url"),
     ("two owls", "h", 10, None, "unreadable"),
-    ("two newts", "n", -12, [(5, 0.9), (5, 0.3)], "unreadable"),
+    ("two newts", "n", (12, "cut"), [(5, 0.9), (5, 0.3)], "unreadable"),
+    # Two of a number: one is held out, and the other too near it.
+    ("five foxes", "p", 14, [(5, 0.9)] * 5, "kept"),
+    ("five foxes", "q", (14, "JPEG"), [(5, 0.9)] * 5, "near_heldout"),
     ("a cat", "i", 11, None, "kept"),
+    ("a fox", "r", (14, "BMP"), None, "near_heldout"),
     ("a copy", "j", 1, None, "image_of_counting_set"),
     ("a dog", "k", None, None, "timeout"),
     ("a bird", "l", 6, None, "phash"),
-    ("a newt", "o", -13, None, "unreadable"),
+    ("a newt", "o", (13, "cut"), None, "unreadable"),
 ]  # fmt: skip
 
 
@@ -124,8 +129,8 @@ def inputs(tmp_path: Path) -> tuple[dict, Path, dict]:
         "detections": tmp_path / "detections.parquet",
     }
     write_table(pa.Table.from_pylist(rows, schema=filtering.CANDIDATES), paths["candidates"])
-    reasons = {"counting": 12, "non_counting": 5, "no_url": 3, "no_caption": 2}
-    reasons |= {"several_numbers": 1, "non_counting_not_sampled": 77}
+    reasons = {"counting": 14, "non_counting": 6, "no_url": 3, "no_caption": 2}
+    reasons |= {"several_numbers": 1, "non_counting_not_sampled": 74}
     write_json({"rows": 100, "reasons": reasons}, paths["counts"])
     shard = pictures.shards_of(paths["images"]) / "first/00000.tar"
     shard.parent.mkdir(parents=True)
@@ -137,7 +142,7 @@ def inputs(tmp_path: Path) -> tuple[dict, Path, dict]:
                 manifest.append(row | {"status": fate})
                 continue
             member = tarfile.TarInfo(f"{i}.png")
-            data = picture(seed) if seed > 0 else picture(-seed)[:200]
+            data = picture(*seed) if isinstance(seed, tuple) else picture(seed)
             member.size = len(data)
             tar.addfile(member, io.BytesIO(data))
             image = {"status": "ok", "sha256": sha256(data), "width": 64, "height": 64}
@@ -175,7 +180,7 @@ def test_every_row_meets_the_fate_it_should(inputs: tuple) -> None:
     parts, benchmark, output = inputs
     counting_set.assemble(parts, benchmark, output, **SETTINGS)
     summary = json.loads(output["summary"].read_text())
-    fates = {"counting": ROWS[:12], "non_counting": ROWS[12:]}
+    fates = {"counting": ROWS[:14], "non_counting": ROWS[14:]}
     for kind, rows in fates.items():
         expected = [row[-1] for row in rows if row[-1] != "kept"]
         lost = sum((Counter(step["lost"]) for step in summary[kind][1:]), Counter())
@@ -185,8 +190,9 @@ def test_every_row_meets_the_fate_it_should(inputs: tuple) -> None:
             assert before["kept"] == after["rows"] == after["kept"] + sum(after["lost"].values())
     counting = pq.read_table(output["counting"])
     assert counting.schema.equals(counting_set.COUNTING)
-    assert counting["key"].to_pylist() == ["000000000", "000000002"]
-    assert counting["class_name"].to_pylist() == ["thing"] * 2
+    assert counting["caption"].to_pylist() == ["two cats", "three dogs", "five foxes"]
+    assert counting["split"].to_pylist() == ["train", "train", "heldout"]
+    assert counting["class_name"].to_pylist() == ["thing"] * 3
     for row in counting.to_pylist():
         word = row["caption"][row["number_start"] : row["number_end"]]
         assert word == captions.WORDS[row["number"]]
@@ -206,7 +212,7 @@ def test_what_decontaminates_is_chosen(inputs: tuple) -> None:
     parts, benchmark, output = inputs
     counting_set.assemble(parts, benchmark, output, **SETTINGS | {"decontaminate": ["url"]})
     counting = pq.read_table(output["counting"])["caption"].to_pylist()
-    assert counting == ["two cats", "three dogs", "two birds", "two leaks"]
+    assert counting == ["two cats", "three dogs", "two birds", "two leaks", "five foxes"]
     with pytest.raises(ValueError, match="title"):
         counting_set.assemble(parts, benchmark, output, **SETTINGS | {"decontaminate": ["title"]})
 

@@ -117,7 +117,7 @@ def assemble(
     output: paths for counting, non_counting, class_frequency and summary.
     confidence: score from which a detection counts.
     decontaminate: how a pair is known to be of the benchmark: url, caption, phash (up to
-        `phash_distance` of 64 bits different).
+        `phash_distance` of 64 bits different, as between what is trained on and what is held out).
     """
     if unknown := set(decontaminate) - {"url", "caption", "phash"}:
         raise ValueError(f"counting_set.decontaminate: unknown {sorted(unknown)}")
@@ -166,6 +166,11 @@ def assemble(
 
     split = hold_out(kept["number"].to_list(), kept["sha256"].to_list(), heldout_fraction, seed)
     kept = kept.with_columns(pl.Series("split", split, pl.String))
+    heldout = kept.filter(pl.col("split") == "heldout")["phash"].to_list()
+    close = _near(kept, heldout, phash_distance) & (kept["split"] == "train").to_numpy()
+    kept = _keep(funnel, "split", kept, ["near_heldout" if c else None for c in close])
+    close = _near(others, heldout, phash_distance)
+    others = _keep(other_funnel, "split", others, ["near_heldout" if c else None for c in close])
     write_table(_typed(kept, COUNTING), output["counting"])
     write_table(_typed(others, NON_COUNTING), output["non_counting"])
     frequency = _frequency(counting, downloaded, matched, kept)
@@ -175,14 +180,14 @@ def assemble(
         "rows": total,
         "counting": funnel.steps,
         "non_counting": other_funnel.steps,
-        "train": split.count("train"),
-        "heldout": split.count("heldout"),
+        "train": len(kept) - len(heldout),
+        "heldout": len(heldout),
         "counted_classes": dict(sorted(Counter(kept["class_name"]).items())),
     }
     write_json(summary, output["summary"])
     for step in funnel.steps:
         log.info("%(step)s: %(rows)d rows, %(kept)d kept, lost %(lost)s", step)
-    if not len(kept):
+    if len(kept) == len(heldout):
         raise RuntimeError(
             f"no pair is left to teach counting: see {output['summary']}. Use more parts "
             "(laion.parts) or lower counting_set.confidence"
@@ -258,16 +263,23 @@ def _benchmark_pairs(
     urls = {_address(url) for url in theirs["url"]} if "url" in by else set()
     texts = {_words(text) for text in theirs["caption"]} if "caption" in by else set()
     hashes = theirs["phash"].drop_nulls().to_list() if "phash" in by else []
-    near = np.zeros(len(rows), bool)
-    for start in range(0, len(rows), 4096):  # bounds the memory of the matrix
-        block = rows["phash"][start : start + 4096].to_list()
-        near[start : start + 4096] = (hamming(block, hashes) <= distance).any(axis=1)
     return [
         "url" if _address(url) in urls
         else "caption" if _words(caption) in texts
         else "phash" if close else None
-        for url, caption, close in zip(rows["url"], rows["caption"], near.tolist(), strict=True)
+        for url, caption, close in zip(
+            rows["url"], rows["caption"], _near(rows, hashes, distance), strict=True
+        )
     ]  # fmt: skip
+
+
+def _near(rows: pl.DataFrame, hashes: list[str], distance: int) -> np.ndarray:
+    """Whether the picture of each row is within `distance` bits of one of `hashes`."""
+    near = np.zeros(len(rows), bool)
+    for start in range(0, len(rows), 4096):  # bounds the memory of the matrix
+        block = rows["phash"][start : start + 4096].to_list()
+        near[start : start + 4096] = (hamming(block, hashes) <= distance).any(axis=1)
+    return near
 
 
 def _address(url: str) -> str:
