@@ -229,6 +229,7 @@ def test_repairs_are_applied_and_counted(web) -> None:
         ("3,accept,,,,,,why", "no picture to accept"),
         ("12,accept,,,abc,,,why", "now shows another picture"),
         ("0,exclude,,,,,,why\n0,exclude,,,,,,why", "line 3: index 0 was on line 2"),
+        ("7,exclude,,,,,,why\n07,exclude,,,,,,why", "line 3: index 7 was on line 2"),
         ("0,exclude", "must have 8 fields"),
     ],
 )

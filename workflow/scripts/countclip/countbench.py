@@ -305,9 +305,10 @@ def _read_repairs(path: Path, rows: int, problems: list[str]) -> list[tuple[int,
                 if None in entry or None in entry.values():
                     raise ValueError(f"must have {len(REPAIR)} fields; quote a field with a comma")
                 entry = {key: value.strip() for key, value in entry.items()}
-                index, action = entry["index"], entry["action"]
-                if not index.isdecimal() or int(index) >= rows:
-                    raise ValueError(f"index {index!r} must be a row of the list, 0 to {rows - 1}")
+                text, action = entry["index"], entry["action"]
+                if not text.isdecimal() or int(text) >= rows:
+                    raise ValueError(f"index {text!r} must be a row of the list, 0 to {rows - 1}")
+                index = int(text)
                 if index in seen:
                     raise ValueError(f"index {index} was on line {seen[index]}: keep one of them")
                 seen[index] = line
@@ -318,7 +319,7 @@ def _read_repairs(path: Path, rows: int, problems: list[str]) -> list[tuple[int,
                     raise ValueError(f"{action} needs a {needed}: fill in that column")
                 if (action == "replace") != (bool(entry["url"]) != bool(entry["file"])):
                     raise ValueError("replace needs a url or a file, and only one; others neither")
-                repairs.append((line, {**entry, "index": int(index)}))
+                repairs.append((line, {**entry, "index": index}))
             except ValueError as error:
                 problems.append(f"line {line}: {error}")
     return repairs
