@@ -89,6 +89,22 @@ def test_world_is_the_same_twice(folder, tmp_path):
         assert (tmp_path / file).read_bytes() == (folder / file).read_bytes()
 
 
+def test_the_benchmark_and_its_repairs_fit_any_seed(folder, web, tmp_path):
+    world.make_world(tmp_path, **CONFIG["miniature"] | {"seed": 3, "rows": 500})
+    for file, same in (("countbench.json", True), ("laion.tsv", False)):
+        assert ((tmp_path / file).read_bytes() == (folder / file).read_bytes()) == same
+    rows = pq.read_table(tmp_path / "world.parquet").to_pylist()
+    other = {row["url"]: (row["kind"], json.loads(row["payload"])) for row in rows}
+    theirs = [url for url in web if "/bench/" in url or "//mirror." in url]
+    assert len(theirs) == 2 * 540
+    assert all(other[url] == web[url] for url in theirs)
+
+
+def test_too_few_rows_are_an_error_that_says_so(tmp_path):
+    with pytest.raises(ValueError, match="miniature.rows: of 60 rows, .* need 34: raise rows"):
+        world.make_world(tmp_path, **CONFIG["miniature"] | {"rows": 60})
+
+
 def test_laion_is_as_wild_and_as_long_as_planned(rows, web):
     settings = CONFIG["miniature"]
     assert len(rows) == settings["rows"]

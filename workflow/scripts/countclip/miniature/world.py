@@ -1,6 +1,7 @@
 """What is the miniature's web? A LAION-shaped table, a benchmark, and what each address answers.
 
-Everything follows from one seed. Captions are as wild as real ones, and addresses fail as real ones
+Everything follows from a seed, but for the benchmark, which never changes: the committed repairs
+and their pictures belong to it. Captions are as wild as real ones, and addresses fail as real ones
 do: here by plan, so that every run meets the same faults.
 """
 
@@ -93,6 +94,9 @@ SLOW = 6  # addresses that never answer: each costs a client its whole timeout
 DEAD = {"missing": 26, "removed": 14, "gone": 10, "slow": 4}  # of the benchmark's addresses
 PLACEHOLDERS, PAGES = 4, 2
 PER_CLASS = 60
+BENCHMARK_SEED = 2
+LEAKS = 4  # of benchmark pairs into the LAION-like table, and as many of their pictures alone
+COPIES = 8  # of a row there, and as many of its picture at another address
 
 
 def caption(scene: Scene, template: str, wrong: int | None = None) -> str:
@@ -140,8 +144,9 @@ def make_world(
 ) -> None:
     """Write world.parquet, laion.tsv, laion/part-*.parquet and countbench.json into `folder`.
 
-    rows: of the LAION-like table, over all `parts`. counting_share: rows whose caption names the
-    number that the picture shows; lying_share: captions with a number word that does not count.
+    seed: of the LAION-like table. rows: of it, over all `parts`. counting_share: rows whose caption
+    names the number that the picture shows; lying_share: captions with a number word that does not
+    count.
     class_shares: how the counting rows fall on two to ten; they add up to 1.
     """
     if len(class_shares) != len(NUMBERS) or abs(sum(class_shares) - 1) > 1e-6:
@@ -151,7 +156,7 @@ def make_world(
         )
     folder = Path(folder)
     web: dict[str, tuple[str, dict[str, Any]]] = {}
-    benchmark = _benchmark(web, np.random.default_rng([seed, 1]))
+    benchmark = _benchmark(web, np.random.default_rng([BENCHMARK_SEED, 1]))
     table = _laion(
         web,
         benchmark,
@@ -311,17 +316,26 @@ def _mischief(
     sound: list[int],
 ) -> None:
     """Overwrite some rows: duplicates, leaks of the benchmark, an endless caption, a null."""
-    chosen = iter(rng.permutation([row for row in sound if find(texts[row])]).tolist())
+    named = [row for row in sound if find(texts[row])]
+    needed = 2 * LEAKS + 3 * COPIES + 2
+    if len(named) < needed:
+        raise ValueError(
+            f"miniature.rows: of {len(texts)} rows, {len(named)} have a number word and a picture,"
+            f" and the planned duplicates and leaks need {needed}: raise rows or counting_share"
+        )
+    chosen = iter(rng.permutation(named).tolist())
     alive = [row for row in benchmark if web[row["image_url"]][0] == "scene"]
-    for leak in alive[:4]:  # the same pair
+    for leak in alive[:LEAKS]:  # the same pair
         row = next(chosen)
         urls[row], texts[row] = leak["image_url"], leak["text"]
-    for number, leak in enumerate(alive[4:8]):  # the same picture elsewhere, under another caption
+    for number, leak in enumerate(
+        alive[LEAKS : 2 * LEAKS]
+    ):  # the same picture elsewhere, under another caption
         row = next(chosen)
         urls[row] = f"http://static.miniature.example/copies/{number}.png"
         texts[row] = f"copy: {leak['text']}"
         web[urls[row]] = web[leak["image_url"]]
-    for _ in range(8):  # the same address again, or the same picture at another address
+    for _ in range(COPIES):  # the same address again, or the same picture at another address
         row, copy, elsewhere = next(chosen), next(chosen), next(chosen)
         urls[copy], texts[copy] = urls[row], texts[row]
         urls[elsewhere], texts[elsewhere] = f"{urls[row]}&again", texts[row]
