@@ -1,27 +1,6 @@
 # From LAION's metadata to images: download, filter by caption, fetch.
 
 
-def manifest():
-    """The table of parts. Where a person wrote it, `line_of` says what of it counts, not its age."""
-    path = resource(config["laion"]["manifest"])
-    return path if config["network"] == "miniature" else ancient(path)
-
-
-def line_of(wildcards):
-    """What the manifest says of one part, so that another part may be added to it.
-
-    The miniature's is made by a rule, so nobody adds to it, and it counts as a whole.
-    """
-    path = Path(resource(config["laion"]["manifest"]))
-    if config["network"] == "miniature" or not path.is_file():
-        return ""
-    with open(path, encoding="utf-8") as lines:
-        return next(
-            (line.rstrip() for line in lines if line.startswith(f"{wildcards.part}\t")),
-            "",
-        )
-
-
 rule download_part:
     input:
         manifest=manifest(),
