@@ -58,6 +58,7 @@ def test_touched_files_rerun_nothing(finished):
     assert finished.plan("all") == {}
 
 
+OTHER = "resources/miniature/clip/./miniature-vit.safetensors"  # another name for the same file
 TRAINED = {
     "train_variant", "evaluate_variant", "make_table1", "plot_training_curves", "plot_confusion",
     "all",
@@ -93,7 +94,7 @@ AUDITED = ASSEMBLED | {"evaluate_baseline", "repair_countbench"}
         ({"variants": {"lambda1_sched": {"label": "another name"}}},
          {"make_table1", "plot_training_curves", "plot_confusion", "all"}),
         ({"training": {"accelerator": "auto"}}, TRAINED),
-        ({"model": {"pretrained": "resources/miniature/clip/./miniature-vit.safetensors"}}, TRAINED | {"evaluate_baseline"}),
+        ({"model": {"pretrained": OTHER}}, TRAINED | {"evaluate_baseline"}),
         ({"scale": "paper"}, DRAWN),
         ({"miniature": {"rows": 501}}, EVERYTHING),
         ({"countbench": {"request": {"threads": 3}}}, set()),

@@ -125,7 +125,7 @@ def evaluate(
     seed: int,
     path: str,
 ) -> None:
-    """Publish the predictions of every checkpoint of a run on benchmark rows (`countbench.read`).
+    """Publish the predictions of every checkpoint of a run on benchmark rows (`pictures.read_benchmark`).
 
     checkpoints: name -> weights; None stands for the pretrained model.
     """

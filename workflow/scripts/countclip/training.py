@@ -242,7 +242,7 @@ def finetune(
 
     counting, non_counting: the tables of the counting set; images: their pictures as one array
         (`batches.pack_images`), the counting rows first.
-    benchmark: rows of `countbench.read`, for the paper's protocol, which selects on them.
+    benchmark: rows of `pictures.read_benchmark`, for the paper's protocol, which selects on them.
     outputs: as in `fit`, and `lambdas` (number, n, lambda).
     settings: the other keys of the config's section `training`, handed to `fit`.
     """
