@@ -125,9 +125,10 @@ def evaluate(
     seed: int,
     path: str,
 ) -> None:
-    """Publish the predictions of every checkpoint of a run on benchmark rows (`pictures.read_benchmark`).
+    """Publish the predictions of every checkpoint of a run on the benchmark.
 
     checkpoints: name -> weights; None stands for the pretrained model.
+    rows: of `pictures.read_benchmark`.
     """
     tables, questions = {}, None
     for name, weights in checkpoints.items():
