@@ -311,6 +311,8 @@ def test_through_a_proxy_the_address_is_its_business(
 
 
 @pytest.mark.parametrize("url", ["file:///etc/passwd", "ftp://x.example/y", "data:text/plain,x"])
-def test_opener_knows_http_only(url: str) -> None:
+@pytest.mark.parametrize("proxy", ["", "http://127.0.0.1:9"])
+def test_opener_knows_http_only(url: str, proxy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ftp_proxy", proxy)
     with pytest.raises(URLError, match="unknown url type"):
         read(url, allow_private=False)

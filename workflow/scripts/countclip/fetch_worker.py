@@ -99,9 +99,11 @@ def opener(max_bytes: int, deadline: float) -> urllib.request.OpenerDirector:
 
     Through a proxy (http_proxy), which addresses may be reached is the proxy's business.
     """
+    known = urllib.request.getproxies()
+    proxies = {scheme: known[scheme] for scheme in ("http", "https") if scheme in known}
     made = urllib.request.OpenerDirector()
     for handler in (
-        urllib.request.ProxyHandler(),
+        urllib.request.ProxyHandler(proxies),
         urllib.request.UnknownHandler(),
         _HTTPHandler(),
         _HTTPSHandler(),

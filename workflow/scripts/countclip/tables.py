@@ -96,7 +96,7 @@ def table1(
             "off_by_one": 100 * statistics.off_by_one(counts),
             "ties": int(end["tie"].sum()),
             "p_end_vs_baseline": np.nan,
-            "seeds": " ".join(map(str, sorted(end["seed"].unique()))),
+            "seeds": "",
             "scale": scale,
         }
         for checkpoint in CHECKPOINTS:
@@ -110,6 +110,7 @@ def table1(
                 for _, run in end.groupby("seed")
             ]
             row["p_end_vs_baseline"] = statistics.combined(p_values)
+            row["seeds"] = " ".join(map(str, sorted(end["seed"].unique())))
         rows.append(row)
     return pd.DataFrame(rows, columns=COLUMNS)
 
@@ -171,7 +172,7 @@ def rendered(table: pd.DataFrame) -> tuple[list[str], list[dict[str, Any]]]:
             "At most one off (%)": cells["off_by_one"],
             "Ties": cells["ties"],
             "p against baseline": cells["p_end_vs_baseline"] or "–",
-            "Seeds": cells["seeds"],
+            "Seeds": cells["seeds"] or "–",
         }
         best = [h for h, column in shown.items() if float(cells[column]) == highest[h]]
         rows.append({"cells": row, "best": best})
