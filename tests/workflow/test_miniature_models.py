@@ -1,0 +1,35 @@
+"""The rules that make the miniature's two pretrained models, with next to no training."""
+
+import json
+
+from countclip.detect import Detector
+from countclip.files import sha256
+from countclip.miniature.scenes import CLASSES
+from countclip.models import Clip
+
+from .conftest import HOME, Workflow
+
+
+def test_both_models_come_from_rules_of_their_own(tmp_path):
+    workflow = Workflow(tmp_path)
+    made = "results/miniature_models"
+    workflow(
+        f"{made}/detector/recipe.json",
+        f"{made}/clip/recipe.json",
+        miniature_detector={"scenes": 64, "epochs": 1, "test_scenes": 9},
+        miniature_clip={"pairs": 64, "steps": 2, "evaluations": 1, "test_scenes": 9},
+    )
+    folder = tmp_path / made
+    detector = Detector(
+        folder / "detector/yolov8.onnx",
+        image_size=128, confidence_floor=0.1, iou=0.7, max_detections=300,
+    )  # fmt: skip
+    assert tuple(detector.names.values()) == CLASSES
+    weights = folder / "clip/miniature-vit.safetensors"
+    Clip("miniature-vit", str(weights), str(folder / "clip/miniature-vit.json"))
+    for name, file in (("detector", folder / "detector/yolov8.onnx"), ("clip", weights)):
+        about = json.loads((folder / name / "recipe.json").read_text(encoding="utf-8"))
+        assert about["sha256"] == sha256(file)
+        committed = HOME / "resources/miniature" / name / "recipe.json"
+        theirs = json.loads(committed.read_text(encoding="utf-8"))
+        assert about["recipe"]["digest"] != theirs["recipe"]["digest"]
