@@ -207,9 +207,8 @@ def repair_files():
             repairs.parent / (line.get("file") or "").strip()
             for line in csv.DictReader(lines)
         }
-    inside = (
-        repairs.parent.resolve()
-    )  # others are refused, and their line named, by the rule
+    # Files elsewhere are refused by the rule, which names their line.
+    inside = repairs.parent.resolve()
     return sorted(
         str(file)
         for file in files

@@ -99,6 +99,11 @@ def progress(
     )
 
 
+def with_digest(recipe: dict[str, Any]) -> dict[str, Any]:
+    """A recipe and, under `digest`, the sha256 of its canonical JSON."""
+    return {**recipe, "digest": sha256(json.dumps(recipe, sort_keys=True).encode())}
+
+
 def digest(*parts: str) -> str:
     """A short name for a run's settings, for the folder of its resumable state."""
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]

@@ -35,7 +35,6 @@ class Clip:
                 f"model.name {name}, pretrained openai: those weights were trained with QuickGELU;"
                 f" use {name}-quickgelu"
             )
-        self.name = name
         merges = None
         if config is not None:
             config = resource(config)

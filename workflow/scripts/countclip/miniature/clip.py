@@ -4,7 +4,6 @@ As the pretrained CLIP, it has seen few captions that say how many, and counts b
 once; the result is committed beside the digest of its recipe.
 """
 
-import json
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,7 @@ import torch
 
 from countclip.batches import Batches, Pairs, resize
 from countclip.evaluation import Questions, accuracy, similarities
-from countclip.files import progress, sha256, write_json
+from countclip.files import progress, sha256, with_digest, write_json
 from countclip.miniature.scenes import draw, make
 from countclip.miniature.world import COUNTED, caption, pretraining_pairs, vocabulary
 from countclip.models import Clip, cut_merges
@@ -109,7 +108,7 @@ def recipe(**settings: Any) -> dict[str, Any]:
         "network": ARCHITECTURE,
         "settings": settings,
     }
-    return {**made_by, "digest": sha256(json.dumps(made_by, sort_keys=True).encode())}
+    return with_digest(made_by)
 
 
 def _unseen(clip: Clip, n: int) -> Questions:

@@ -3,7 +3,6 @@
 This is done once; the result is committed beside its recipe. Nothing is downloaded.
 """
 
-import json
 import logging
 import tempfile
 from collections import Counter
@@ -15,7 +14,7 @@ import numpy as np
 import yaml
 
 from countclip.detect import Detector, ultralytics
-from countclip.files import progress, publish, sha256, write_json
+from countclip.files import progress, publish, sha256, with_digest, write_json
 from countclip.miniature.scenes import CLASSES, SIZE, Scene, draw, make
 
 log = logging.getLogger(__name__)
@@ -65,7 +64,7 @@ def recipe(
             "lr0": learning_rate,
         },
     }
-    return {**made_by, "digest": sha256(json.dumps(made_by, sort_keys=True).encode())}
+    return with_digest(made_by)
 
 
 def train(
