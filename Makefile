@@ -3,13 +3,14 @@ PYTHON ?= $(shell command -v python3.11 || echo python3)
 VENV   ?= .venv
 CORES  ?= all
 TARGET ?= results/table1.csv
+BENCH  ?= all
 
 BIN  := $(abspath $(VENV))/bin
 DONE := $(VENV)/installed
 # Each job has its own fixed number of threads (see the rules), whatever the machine has.
 RUN  := PATH="$(BIN):$$PATH" OMP_NUM_THREADS=1 snakemake --cores $(CORES)
 
-.PHONY: demo run test lint format docs lock miniature-models clean
+.PHONY: demo run test bench lint format docs lock miniature-models clean
 
 demo: $(DONE)  ## install, then run the main job on the embedded miniature
 	$(RUN) results/table1.csv
@@ -20,6 +21,12 @@ run: $(DONE)  ## build any target: make run TARGET=results/figures/class_frequen
 
 test: $(DONE)  ## all tests
 	PATH="$(BIN):$$PATH" python -m pytest
+
+BENCHES := $(filter-out common,$(notdir $(basename $(wildcard benchmarks/*.py))))
+
+bench: $(DONE)  ## measure side by side: make bench BENCH=filter, or all of them
+	PATH="$(BIN):$$PATH" sh -ec 'for name in $(BENCH:all=$(BENCHES)); do \
+	  python benchmarks/$$name.py; done'
 
 lint: $(DONE)
 	PATH="$(BIN):$$PATH" sh -ec 'ruff check . && ruff format --check . && \
