@@ -3,6 +3,7 @@ rule make_table1:
         predictions=predictions(),
         paper=resource("resources/paper_table1.csv"),
         template=resource("resources/table1.html.jinja"),
+        styles=[resource("resources/page.css"), resource("resources/table1.css")],
     output:
         csv=report(
             "results/table1.csv",

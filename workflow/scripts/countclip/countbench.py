@@ -272,7 +272,7 @@ def repair(
     placeholders = [r["phash"] for r in records if r["status"] == "placeholder"]
     problems = []
     session = network.session(environment)
-    repairs = _read_repairs(Path(repairs_csv), len(rows), problems)
+    repairs = read_repairs(Path(repairs_csv), len(rows), problems)
     for line, entry in progress(repairs, unit="repair", desc="repairs"):
         record = records[entry["index"]]
         try:
@@ -292,7 +292,7 @@ def repair(
     _publish(records, bodies, benchmark, images, summary)
 
 
-def _read_repairs(path: Path, rows: int, problems: list[str]) -> list[tuple[int, dict[str, Any]]]:
+def read_repairs(path: Path, rows: int, problems: list[str]) -> list[tuple[int, dict[str, Any]]]:
     """The lines of repairs.csv that read well, with their numbers; the others' `problems`."""
     with open(path, encoding="utf-8-sig", newline="") as file:
         reader = csv.DictReader(file)

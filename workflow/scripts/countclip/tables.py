@@ -6,14 +6,12 @@ that was predicted, the lowest of the equals, and the column `ties` says how oft
 """
 
 import logging
-from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
 import pandas as pd
 
-from countclip import statistics
+from countclip import pages, statistics
 from countclip.files import publish, write_text
 
 log = logging.getLogger(__name__)
@@ -215,9 +213,10 @@ def render_markdown(table: pd.DataFrame) -> str:
 
 
 def render_html(table: pd.DataFrame, template: str) -> str:
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     headers, rows = rendered(table)
-    return environment.from_string(Path(template).read_text(encoding="utf-8")).render(
+    return pages.render(
+        template,
+        styles=["page.css", "table1.css"],
         heading=heading(table),
         miniature=table["scale"][0] == "miniature",
         headers=headers,
