@@ -89,7 +89,7 @@ def test_a_miniature_says_so_and_nothing_is_markup(paths, tmp_path) -> None:
     assert "&lt;i&gt;norm" in page
     assert "▲" in page
     assert text.count("▲") == 3 + 1  # three columns, one note
-    assert "http" not in page
+    assert "://" not in page
     make(paths, tmp_path, scale="paper")
     assert "miniature" not in (tmp_path / "table1.html").read_text()
 
