@@ -5,7 +5,6 @@ it runs as a subprocess with a watchdog, its shards are verified before they cou
 that may be temporary get one more pass. The manifest has a row for every candidate.
 """
 
-import ipaddress
 import json
 import logging
 import os
@@ -27,6 +26,7 @@ import pyarrow.parquet as pq
 import requests
 
 from countclip import fetch_worker, network
+from countclip.addresses import is_public
 from countclip.files import progress, publish, sha256, write_table
 from countclip.pictures import shards_of
 
@@ -121,7 +121,7 @@ def askable(url: str) -> tuple[str, str | None]:
     except (requests.exceptions.RequestException, ValueError):
         return url, "bad_url"
     try:
-        public = ipaddress.ip_address(parts.hostname).is_global
+        public = is_public(parts.hostname)
     except ValueError:
         public = parts.hostname != "localhost"
     return prepared, None if public else "private_address"

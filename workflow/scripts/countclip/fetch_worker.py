@@ -7,7 +7,6 @@ its processes. Errors that the opener raises begin with a status of `fetch.STATU
 
 import ctypes
 import http.client
-import ipaddress
 import os
 import signal
 import socket
@@ -16,6 +15,8 @@ import time
 import urllib.request
 from functools import partial
 from urllib.error import URLError
+
+from countclip.addresses import is_public
 
 CHUNK = 1 << 16
 _PR_SET_PDEATHSIG = 1
@@ -31,8 +32,8 @@ class _Public:
 
     def _connect(self, *args) -> socket.socket:
         sock = socket.create_connection(*args)
-        address = sock.getpeername()[0].split("%")[0]
-        if not ipaddress.ip_address(address).is_global:
+        address = sock.getpeername()[0]
+        if not is_public(address):
             sock.close()
             raise URLError(f"private_address: {self.host} is at {address}")
         return sock

@@ -3,7 +3,6 @@
 Jobs that download work through a `session` of their `connection` (connection.py).
 """
 
-import ipaddress
 import logging
 import os
 import time
@@ -19,6 +18,7 @@ from requests.adapters import HTTPAdapter
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
+from countclip.addresses import is_public
 from countclip.files import progress
 from countclip.files import sha256 as digest_of
 
@@ -225,8 +225,8 @@ class _Public:
 
     def _new_conn(self):
         sock = super()._new_conn()
-        address = sock.getpeername()[0].split("%")[0]
-        if not ipaddress.ip_address(address).is_global:
+        address = sock.getpeername()[0]
+        if not is_public(address):
             with suppress(OSError):
                 sock.close()
             raise _PrivateAddressError(f"{self.host} is at {address}, not a public address")

@@ -1,0 +1,26 @@
+"""Is an address on the public internet? The one answer for everything that connects."""
+
+import ipaddress
+from collections.abc import Iterable
+
+_UNICAST = ipaddress.ip_network("2000::/3")  # all of IPv6 that is given out for the internet
+_NAT64 = ipaddress.ip_network("64:ff9b::/96")  # RFC 6052: the last 32 bits are an IPv4 address
+
+
+def is_public(address: str, allowed: Iterable[str] = ()) -> bool:
+    """Whether `address` (an IP address, perhaps with a zone) may be connected to.
+
+    What is written as IPv6 and leads to an IPv4 address (mapped, 6to4, NAT64) is judged by that
+    one: `ipaddress` calls ::ffff:10.0.0.1 private, but 2002:a00:1:: and 64:ff9b::a00:1 global, and
+    also site-local, multicast and translated addresses.
+
+    allowed: networks such as 10.1.0.0/16 that may be reached although they are private.
+    ValueError if `address` is a name.
+    """
+    ip = ipaddress.ip_address(address.split("%")[0])
+    if ip.version == 6:
+        inner = ip.ipv4_mapped or ip.sixtofour
+        ip = inner or (ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF) if ip in _NAT64 else ip)
+    if any(ip in ipaddress.ip_network(network) for network in allowed):
+        return True
+    return ip.is_global and not ip.is_multicast and (ip.version == 4 or ip in _UNICAST)
