@@ -16,7 +16,7 @@ demo: $(DONE)  ## install, then run the main job on the embedded miniature
 	$(RUN) results/table1.csv
 	@echo; cat results/table1.md
 
-run: $(DONE)  ## build any target: make run TARGET=results/figures/class_frequency.svg
+run: $(DONE)  ## build any target: make run TARGET=results/figures/class_frequency_main.svg
 	$(RUN) $(TARGET)
 
 test: $(DONE)  ## all tests

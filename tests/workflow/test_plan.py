@@ -52,6 +52,7 @@ def test_training_does_not_reach_the_network(tmp_path):
         ({"training": {"learning_rate": "1e-5"}}, "'1e-5' is not of type 'number'"),
         ({"variants": {"baseline": {"label": "mine"}}}, "baseline"),
         ({"variants": {"mine": {"label": "mine", "lamda_0": 2}}}, "lamda_0"),
+        ({"training": {"counting_set": "mian"}}, "there is no 'mian'"),
         ({"figures": {"confusion": {"figure3": {"variants": ["nobody"]}}}}, "nobody"),
     ],
 )

@@ -28,14 +28,14 @@ def test_the_table_has_a_row_a_variant_and_the_baseline(finished):
 
 def test_the_funnel_adds_up_from_the_first_row_to_the_last_pair(finished):
     results = finished.folder / "results"
-    summary = json.loads((results / "counting_set/summary.json").read_text())
+    summary = json.loads((results / "counting_set/main/summary.json").read_text())
     assert summary["rows"] == 500
     rows = summary["rows"]
     for step in summary["counting"]:
         assert step["rows"] == rows
         assert step["kept"] + sum(step["lost"].values()) == rows
         rows = step["kept"]
-    assert rows == pq.read_metadata(results / "counting_set/counting.parquet").num_rows
+    assert rows == pq.read_metadata(results / "counting_set/main/counting.parquet").num_rows
     assert rows == summary["train"] + summary["heldout"]
 
 
@@ -87,6 +87,8 @@ AUDITED = ASSEMBLED | {"evaluate_baseline", "repair_countbench"}
         ({"training": {"learning_rate": 1.0e-5}}, TRAINED),
         ({"variants": {"modal_sched_plus": {"lambda_0": 2.0}}}, TRAINED),
         ({"counting_set": {"confidence": 0.5}}, ASSEMBLED),
+        ({"counting_sets": {"main": {"confidence": 0.5}}}, ASSEMBLED),
+        ({"counting_sets": {"nobodys": {"confidence": 0.5}}}, set()),
         ({"detector": {"iou": 0.5}}, ASSEMBLED | {"detect_objects"}),
         ({"fetch": {"images": {"encode_quality": 90}}}, FETCHED),
         ({"captions": {"several": "only_one"}}, FETCHED | {"filter_captions"}),
@@ -112,10 +114,21 @@ def test_a_new_variant_trains_that_one_alone(finished):
     assert (planned["train_variant"], planned["evaluate_variant"]) == (1, 1)
 
 
+def test_a_set_that_a_variant_names_is_made_and_no_other_is_made_again(finished):
+    planned = finished.plan(
+        "all",
+        counting_sets={"strict": {"confidence": 0.5}, "nobodys": {}},
+        variants={"mine": {"label": "mine", "counting_set": "strict"}},
+    )
+    for rule in ("assemble_counting_set", "pack_images", "train_variant", "plot_lambdas"):
+        assert planned[rule] == 1, rule
+    assert "detect_objects" not in planned
+
+
 def test_the_same_table_byte_for_byte_on_one_core(finished, tmp_path):
     other = Workflow(tmp_path / "one core")
     other("all", cores=1)
-    names = [TABLE, "results/table1.html", "results/counting_set/counting.parquet"]
+    names = [TABLE, "results/table1.html", "results/counting_set/main/counting.parquet"]
     names += [f"results/training/{name}/seed1/end.safetensors" for name in KEPT]
     names += ["results/figures/confusion_figure4.svg"]
     for name in names:

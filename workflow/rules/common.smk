@@ -15,6 +15,7 @@ wildcard_constraints:
     part=r"[A-Za-z0-9._-]+",
     variant=r"[A-Za-z0-9_]+",
     seed=r"\d+",
+    set=r"[A-Za-z0-9_]+",
 
 
 # ---- what triggers a rerun: the spec and the code of a rule, nothing else about them ----
@@ -145,13 +146,44 @@ def variants():
 
 
 def settings(variant):
-    """The training settings of one variant: the common ones with its own over them."""
-    own = {
-        key: value
-        for key, value in config["variants"][variant].items()
-        if key != "label"
-    }
-    return config["training"] | own
+    """The training settings of one variant: the common ones with its own over them.
+
+    Not the label, and not on which counting set it trains: that is an input.
+    """
+    both = config["training"] | config["variants"][variant]
+    return {key: both[key] for key in both if key not in ("label", "counting_set")}
+
+
+def counting_set_of(variant):
+    """The id of the counting set that a variant trains on."""
+    name = (config["training"] | config["variants"][variant])["counting_set"]
+    if name not in config["counting_sets"]:
+        raise WorkflowError(
+            f"variant {variant}: counting_set: there is no {name!r}; counting_sets has "
+            f"{', '.join(config['counting_sets'])}"
+        )
+    return name
+
+
+def counting_sets():
+    """The counting sets that some variant trains on, in the config's order; no other is made."""
+    used = {counting_set_of(variant) for variant in variants()}
+    return [name for name in config["counting_sets"] if name in used]
+
+
+def set_settings(name):
+    """The settings of one counting set: the common ones with its own over them."""
+    return config["counting_set"] | config["counting_sets"][name]
+
+
+def of_set(pattern):
+    """The path, for a variant's job, of a file of the counting set that it trains on."""
+    return lambda wildcards: pattern.format(set=counting_set_of(wildcards.variant))
+
+
+def each_part(pattern):
+    """One path for every part of LAION."""
+    return expand(pattern, part=config["laion"]["parts"], allow_missing=True)
 
 
 def runs(pattern):
@@ -218,7 +250,10 @@ def repair_files():
 
 def figures():
     """Every figure, as vector and as picture."""
-    names = ["class_frequency", "lambdas", "training_curves"]
+    names = expand(
+        "{figure}_{set}", figure=["class_frequency", "lambdas"], set=counting_sets()
+    )
+    names += ["training_curves"]
     names += [f"confusion_{figure}" for figure in config["figures"]["confusion"]]
     return expand("results/figures/{name}.{kind}", name=names, kind=["svg", "png"])
 

@@ -26,29 +26,30 @@ rule detect_objects:
 
 rule assemble_counting_set:
     input:
-        candidates=expand(
-            "results/candidates/{part}.parquet", part=config["laion"]["parts"]
-        ),
-        counts=expand("results/candidates/{part}.json", part=config["laion"]["parts"]),
-        images=expand("results/images/{part}.parquet", part=config["laion"]["parts"]),
-        detections=expand(
-            "results/detections/{part}.parquet", part=config["laion"]["parts"]
-        ),
+        candidates=each_part("results/candidates/{part}.parquet"),
+        counts=each_part("results/candidates/{part}.json"),
+        images=each_part("results/images/{part}.parquet"),
+        detections=each_part("results/detections/{part}.parquet"),
         benchmark="results/countbench/benchmark.parquet",
     output:
-        counting="results/counting_set/counting.parquet",
-        non_counting="results/counting_set/non_counting.parquet",
-        class_frequency="results/counting_set/class_frequency.csv",
-        summary="results/counting_set/summary.json",
+        counting="results/counting_set/{set}/counting.parquet",
+        non_counting="results/counting_set/{set}/non_counting.parquet",
+        class_frequency="results/counting_set/{set}/class_frequency.csv",
+        summary="results/counting_set/{set}/summary.json",
     log:
-        "logs/assemble_counting_set.log",
+        "logs/assemble_counting_set/{set}.log",
     conda:
         "../../environment.yml"
     threads: 1
     params:
-        spec=spec("laion.parts", "counting_set"),
+        spec=lambda wildcards: canonical(
+            {
+                "parts": config["laion"]["parts"],
+                "counting_set": set_settings(wildcards.set),
+            }
+        ),
         code=code("assemble_counting_set"),
     message:
-        "assemble the counting set: match, remove duplicates and the benchmark, hold out"
+        "assemble the counting set {wildcards.set}: match, remove duplicates and the benchmark, hold out"
     script:
         "../scripts/assemble_counting_set.py"

@@ -38,17 +38,17 @@ rule make_table1:
 
 rule plot_class_frequency:
     input:
-        class_frequency="results/counting_set/class_frequency.csv",
+        class_frequency="results/counting_set/{set}/class_frequency.csv",
     output:
         svg=report(
-            "results/figures/class_frequency.svg",
+            "results/figures/class_frequency_{set}.svg",
             category="Counting set",
-            labels={"figure": "class frequency"},
+            labels={"figure": "class frequency", "set": "{set}"},
             caption="../report/class_frequency.rst",
         ),
-        png="results/figures/class_frequency.png",
+        png="results/figures/class_frequency_{set}.png",
     log:
-        "logs/plot_class_frequency.log",
+        "logs/plot_class_frequency/{set}.log",
     localrule: True
     conda:
         "../../environment.yml"
@@ -62,17 +62,17 @@ rule plot_class_frequency:
 
 rule plot_lambdas:
     input:
-        class_frequency="results/counting_set/class_frequency.csv",
+        class_frequency="results/counting_set/{set}/class_frequency.csv",
     output:
         svg=report(
-            "results/figures/lambdas.svg",
+            "results/figures/lambdas_{set}.svg",
             category="Counting set",
-            labels={"figure": "lambda per class"},
+            labels={"figure": "lambda per class", "set": "{set}"},
             caption="../report/lambdas.rst",
         ),
-        png="results/figures/lambdas.png",
+        png="results/figures/lambdas_{set}.png",
     log:
-        "logs/plot_lambdas.log",
+        "logs/plot_lambdas/{set}.log",
     localrule: True
     conda:
         "../../environment.yml"

@@ -1,13 +1,13 @@
 rule pack_images:
     input:
-        counting="results/counting_set/counting.parquet",
-        non_counting="results/counting_set/non_counting.parquet",
-        images=expand("results/images/{part}.parquet", part=config["laion"]["parts"]),
+        counting="results/counting_set/{set}/counting.parquet",
+        non_counting="results/counting_set/{set}/non_counting.parquet",
+        images=each_part("results/images/{part}.parquet"),
         model=given(*model_forms()),
     output:
-        images="results/training/images.npy",
+        images="results/training/images/{set}.npy",
     log:
-        "logs/pack_images.log",
+        "logs/pack_images/{set}.log",
     conda:
         "../../environment.yml"
     threads: 1
@@ -20,9 +20,9 @@ rule pack_images:
 
 rule train_variant:
     input:
-        counting="results/counting_set/counting.parquet",
-        non_counting="results/counting_set/non_counting.parquet",
-        images="results/training/images.npy",
+        counting=of_set("results/counting_set/{set}/counting.parquet"),
+        non_counting=of_set("results/counting_set/{set}/non_counting.parquet"),
+        images=of_set("results/training/images/{set}.npy"),
         benchmark="results/countbench/benchmark.parquet",
         benchmark_images="results/countbench/images.parquet",
         model=given(*model_files()),
@@ -42,7 +42,11 @@ rule train_variant:
         gpu=lambda wildcards: int(settings(wildcards.variant)["accelerator"] != "cpu"),
     params:
         spec=lambda wildcards: canonical(
-            {"model": config["model"], "training": settings(wildcards.variant)}
+            {
+                "model": config["model"],
+                "counting_set": counting_set_of(wildcards.variant),
+                "training": settings(wildcards.variant),
+            }
         ),
         code=code("train_variant", *model_files()),
     message:

@@ -8,7 +8,7 @@ roles = ("candidates", "counts", "images", "detections")
 counting_set.assemble(
     {
         part: {role: snakemake.input[role][i] for role in roles}  # noqa: F821
-        for i, part in enumerate(spec["laion"]["parts"])
+        for i, part in enumerate(spec["parts"])
     },
     snakemake.input.benchmark,  # noqa: F821
     dict(snakemake.output.items()),  # noqa: F821
