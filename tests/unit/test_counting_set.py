@@ -15,12 +15,14 @@ import pytest
 from PIL import Image
 
 from countclip import captions, counting_set, detect, fetch, filtering, pictures
-from countclip.counting_set import Funnel, hamming, hold_out, match
+from countclip.counting_set import Funnel, cap, hold_out, match, near
 from countclip.files import sha256, write_json, write_table
 
 SETTINGS = {
     "class_rule": "most_frequent",
     "confidence": 0.25,
+    "max_per_number": None,
+    "non_counting_per_counting": None,
     "heldout_fraction": 0.1,
     "decontaminate": ["url", "caption", "phash"],
     "phash_distance": 4,
@@ -50,10 +52,61 @@ def test_match_refuses_an_unknown_rule() -> None:
         match([1], 2, "total")
 
 
-def test_hamming() -> None:
-    distances = hamming(["0" * 16, "f" * 16], ["0" * 15 + "7", "8" + "0" * 15, "f" * 16])
-    assert distances.tolist() == [[3, 1, 64], [61, 63, 0]]
-    assert hamming([], ["0" * 16]).shape == (0, 1)
+@pytest.mark.parametrize(("named", "expected"), [({7}, 7), ({3, 7}, 3), ({5}, None), (set(), None)])
+def test_match_of_the_classes_that_the_caption_names(named: set[int], expected: int | None) -> None:
+    assert match([7, 7, 3, 3, 5, 5, 5], 2, "caption_noun", named) == expected
+
+
+def test_near() -> None:
+    ours, theirs = ["0" * 16, "f" * 16], ["0" * 15 + "7", "8" + "0" * 15]
+    assert near(ours, theirs, 0).tolist() == [False, False]
+    assert near(ours, theirs, 1).tolist() == [True, False]
+    assert near(ours, theirs, 61).tolist() == [True, True]
+    assert near(ours, [], 64).tolist() == [False, False]
+    assert near([], theirs, 64).shape == (0,)
+
+
+def test_near_is_the_same_in_blocks() -> None:
+    """More hashes than go through at once, with pictures planted one and two bits apart."""
+    generator = np.random.default_rng(0)
+    theirs = generator.integers(0, 2**64, 300_000, np.uint64)
+    ours = generator.integers(0, 2**64, 20, np.uint64)
+    ours[3], ours[11] = theirs[-1] ^ np.uint64(1 << 63), theirs[7] ^ np.uint64(3)
+    left, right = ([f"{value:016x}" for value in values] for values in (ours, theirs))
+    assert np.flatnonzero(near(left, right, 1)).tolist() == [3]
+    assert np.flatnonzero(near(left, right, 2)).tolist() == [3, 11]
+
+
+def test_cap_keeps_as_many_of_each_number_whichever_others_there_are() -> None:
+    numbers, digests = [2] * 50 + [3] * 5, [f"{i:03d}" for i in range(55)]
+    most = [10, 10, 1, 1, 1, 1, 1, 1, 1]
+    fates = cap(numbers, digests, most, seed=0)
+    assert fates.count("above_cap") == 40
+    assert fates[50:] == [None] * 5
+    assert cap(numbers, digests, most, seed=1) != fates
+    assert cap(numbers[::-1], digests[::-1], most, seed=0) == fates[::-1]
+    assert cap(numbers[5:], digests[5:], most, seed=0).count("above_cap") == 35
+    kept = {d for d, fate in zip(digests[:50], fates, strict=False) if fate is None}
+    fewer = cap(numbers, digests, [7, *most[1:]], seed=0)
+    assert kept > {d for d, fate in zip(digests[:50], fewer, strict=False) if fate is None}
+    assert cap(numbers, digests, None, seed=0) == [None] * 55
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "same"),
+    [
+        ("http://x.example/a.jpg", "https://X.example:443/a.jpg#top", True),
+        ("http://x.example/a%20b.jpg/", "//x.example/a b.jpg", True),
+        ("http://x.example", " x.example/ ", True),
+        ("http://x.example:8080/a", "http://x.example/a", False),
+        ("http://x.example/A.jpg", "http://x.example/a.jpg", False),
+        ("http://x.example/a?id=1", "http://x.example/a?id=2", False),
+        ("http://cdn.example/http://x.example/a", "http://x.example/a", False),
+        ("http://[broken/a", "https://[broken/a", True),
+    ],
+)
+def test_addresses_of_one_picture(left: str, right: str, same: bool) -> None:
+    assert (counting_set._address(left) == counting_set._address(right)) == same
 
 
 def test_hold_out_takes_a_part_of_each_number() -> None:
@@ -176,10 +229,14 @@ def inputs(tmp_path: Path) -> tuple[dict, Path, dict]:
     return {"part-00000": paths}, tmp_path / "benchmark.parquet", output
 
 
+def summary_of(output: dict[str, Path]) -> dict:
+    return json.loads(output["summary"].read_text())
+
+
 def test_every_row_meets_the_fate_it_should(inputs: tuple) -> None:
     parts, benchmark, output = inputs
     counting_set.assemble(parts, benchmark, output, **SETTINGS)
-    summary = json.loads(output["summary"].read_text())
+    summary = summary_of(output)
     fates = {"counting": ROWS[:14], "non_counting": ROWS[14:]}
     for kind, rows in fates.items():
         expected = [row[-1] for row in rows if row[-1] != "kept"]
@@ -215,6 +272,50 @@ def test_what_decontaminates_is_chosen(inputs: tuple) -> None:
     assert counting == ["two cats", "three dogs", "two birds", "two leaks", "five foxes"]
     with pytest.raises(ValueError, match="title"):
         counting_set.assemble(parts, benchmark, output, **SETTINGS | {"decontaminate": ["title"]})
+
+
+def test_naive_filtering_asks_no_detector(inputs: tuple) -> None:
+    parts, benchmark, output = inputs
+    del parts["part-00000"]["detections"]
+    counting_set.assemble(parts, benchmark, output, **SETTINGS | {"class_rule": "none"})
+    counting = pq.read_table(output["counting"])
+    assert counting["caption"].to_pylist() == [
+        "two cats", "two dogs", "three dogs", "three dogs", "two owls", "five foxes"
+    ]  # fmt: skip
+    assert set(counting["class_name"].to_pylist()) == {None}
+    steps = {step["step"]: step["lost"] for step in summary_of(output)["counting"]}
+    assert steps["detect"] == {}
+    assert steps["read"] == {"unreadable": 1}
+
+
+def test_the_class_that_counts_is_named_in_the_caption(inputs: tuple, tmp_path: Path) -> None:
+    parts, benchmark, output = inputs
+    nouns = tmp_path / "nouns.csv"
+    nouns.write_text("class,nouns\nthing,cats;foxes\n", encoding="utf-8")
+    settings = SETTINGS | {"class_rule": "caption_noun"}
+    counting_set.assemble(parts, benchmark, output, nouns, **settings)
+    counting = pq.read_table(output["counting"])["caption"].to_pylist()
+    assert counting == ["two cats", "five foxes"]
+    steps = {step["step"]: step["lost"] for step in summary_of(output)["counting"]}
+    # "three dogs", which shows three things, and what `most_frequent` lost later or not at all.
+    assert steps["detect"] == {
+        "another_number": 1, "no_object": 1, "not_named": 6, "unreadable": 1
+    }  # fmt: skip
+
+
+def test_caps_and_the_sample_of_the_others_are_counted(inputs: tuple) -> None:
+    parts, benchmark, output = inputs
+    settings = SETTINGS | {"max_per_number": [1] * 9, "non_counting_per_counting": 0.5}
+    counting_set.assemble(parts, benchmark, output, **settings)
+    summary = summary_of(output)
+    steps = {step["step"]: step["lost"] for step in summary["counting"]}
+    assert steps["cap"]["above_cap"] == 5  # four of the five twos, one of the two fives
+    assert [row["train"] + row["heldout"] <= 1 for row in summary["numbers"]] == [True] * 9
+    sample = next(step for step in summary["non_counting"] if step["step"] == "sample")
+    assert sample["kept"] == round(0.5 * (summary["train"] + summary["heldout"]))
+    assert sample["lost"] == {"not_sampled": sample["rows"] - sample["kept"]}
+    assert summary["non_counting_pairs"] == pq.read_metadata(output["non_counting"]).num_rows
+    assert summary["settings"] == settings
 
 
 def test_same_bytes_twice(inputs: tuple) -> None:

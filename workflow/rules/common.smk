@@ -176,6 +176,19 @@ def set_settings(name):
     return config["counting_set"] | config["counting_sets"][name]
 
 
+def nouns_of(name):
+    """The table of nouns that a counting set is made with; none unless its class rule asks for it."""
+    own = set_settings(name)
+    return [own["nouns"]] if own["class_rule"] == "caption_noun" else []
+
+
+def detections_of(wildcards):
+    """The detections that a counting set is made with: none where captions alone decide."""
+    if set_settings(wildcards.set)["class_rule"] == "none":
+        return []
+    return each_part("results/detections/{part}.parquet")
+
+
 def of_set(pattern):
     """The path, for a variant's job, of a file of the counting set that it trains on."""
     return lambda wildcards: pattern.format(set=counting_set_of(wildcards.variant))

@@ -29,7 +29,8 @@ rule assemble_counting_set:
         candidates=each_part("results/candidates/{part}.parquet"),
         counts=each_part("results/candidates/{part}.json"),
         images=each_part("results/images/{part}.parquet"),
-        detections=each_part("results/detections/{part}.parquet"),
+        detections=detections_of,
+        nouns=lambda wildcards: given(*nouns_of(wildcards.set)),
         benchmark="results/countbench/benchmark.parquet",
     output:
         counting="results/counting_set/{set}/counting.parquet",
@@ -48,7 +49,7 @@ rule assemble_counting_set:
                 "counting_set": set_settings(wildcards.set),
             }
         ),
-        code=code("assemble_counting_set"),
+        code=lambda wildcards: code("assemble_counting_set", *nouns_of(wildcards.set)),
     message:
         "assemble the counting set {wildcards.set}: match, remove duplicates and the benchmark, hold out"
     script:

@@ -1,16 +1,15 @@
 """Makes the counting set from all parts, and the funnel that says where every row went."""
 
 from countclip import counting_set
+from countclip.files import resource
 from countclip.job import start
 
 spec = start(snakemake)  # noqa: F821
-roles = ("candidates", "counts", "images", "detections")
+given = snakemake.input  # noqa: F821
+roles = [role for role in ("candidates", "counts", "images", "detections") if given.get(role)]
 counting_set.assemble(
-    {
-        part: {role: snakemake.input[role][i] for role in roles}  # noqa: F821
-        for i, part in enumerate(spec["parts"])
-    },
-    snakemake.input.benchmark,  # noqa: F821
+    {part: {role: given[role][i] for role in roles} for i, part in enumerate(spec["parts"])},
+    given.benchmark,
     dict(snakemake.output.items()),  # noqa: F821
-    **spec["counting_set"],
+    **spec["counting_set"] | {"nouns": resource(spec["counting_set"]["nouns"])},
 )
