@@ -32,6 +32,12 @@ def test_the_main_job_is_planned_from_nothing(tmp_path):
     assert planned == expected | {"train_variant": kept, "evaluate_variant": kept}
 
 
+def test_naive_filtering_detects_nothing(tmp_path):
+    planned = Workflow(tmp_path).plan("all", counting_set={"class_rule": "none"})
+    assert "detect_objects" not in planned
+    assert planned["assemble_counting_set"] == 1
+
+
 def test_training_does_not_reach_the_network(tmp_path):
     """An edit of a download must not train anything anew: `code` follows the imports."""
     rules = (HOME / "workflow/rules/common.smk").read_text(encoding="utf-8")
