@@ -16,6 +16,9 @@ SHARED = Path(os.environ.get("COUNTCLIP_SHARED", HOME.parent / "shared")) / "dat
 sys.path.insert(0, str(HOME / "workflow" / "scripts"))
 
 
+_PEAK = "peak memory in kB: "
+
+
 def in_turn(sides: dict[str, Callable[[], object]], rounds: int = 3) -> dict[str, float]:
     """Median seconds of each side, measured in turn so that other load falls on all of them."""
     seconds: dict[str, list[float]] = {name: [] for name in sides}
@@ -34,16 +37,12 @@ def run(code: str, *arguments: str) -> tuple[str, float]:
     """
     paths = [str(HOME / "workflow" / "scripts"), str(HOME / "benchmarks")]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
-    command = [sys.executable, "-c", code, *arguments]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
-    assert process.stdout is not None
-    with process.stdout as stdout:
-        output = stdout.read()
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise subprocess.CalledProcessError(process.returncode, command, output)
-    return output, usage.ru_maxrss / 1024
+    # Not ru_maxrss: a child inherits that of its parent.
+    last = f"print({_PEAK!r} + open('/proc/self/status').read().split('VmHWM:')[1].split()[0])"
+    command = [sys.executable, "-c", f"{code}\n{last}", *arguments]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, env=environment, check=True)
+    output, _, peak = done.stdout.rpartition(_PEAK)
+    return output, int(peak) / 1024
 
 
 def report(name: str, **figures: float) -> None:

@@ -14,6 +14,7 @@ SEVERAL = {
     21, 42, 67, 73, 106, 108, 130, 132, 165, 173, 200, 273, 286, 377, 427, 470, 496, 499, 504, 510,
     513,
 }  # fmt: skip
+NUMBER = {word: number for number, word in captions.WORDS.items()}
 PLAIN = re.compile(r"\b(two|three|four|five|six|seven|eight|nine|ten)\b", re.IGNORECASE)
 
 
@@ -41,25 +42,39 @@ def test_rows_selected_are_those_of_plain_re(
         for i, text in enumerate(texts.to_pylist())
         if (found := list(PLAIN.finditer(text or "")))
     ]
-    selected, words = captions.find_all(texts)
-    assert selected.tolist() == [i for i, _ in expected]
-    assert [[(captions.WORDS[w.number], w.start, w.end) for w in ws] for ws in words] == [
+    spans = [[list(w) for w in captions.find(text or "")] for text in texts.to_pylist()]
+    assert [[(captions.WORDS[n], *span) for n, *span in found] for found in spans if found] == [
         found for _, found in expected
     ]
-    filtering.filter_part(
-        path, tmp_path / "c.parquet", tmp_path / "c.json",
-        several="largest", non_counting_ratio=0, seed=0,
-    )  # fmt: skip
-    candidates = pq.read_table(tmp_path / "c.parquet").to_pylist()
-    reasons = json.loads((tmp_path / "c.json").read_text())["reasons"]
-    assert sum(reasons.values()) == rows
-    assert len(candidates) == reasons["counting"]
-    if not reasons["no_url"]:
-        assert len(candidates) == len(expected)
-    for row in candidates:
-        word = row["caption"][row["number_start"] : row["number_end"]]
-        assert word.lower() == captions.WORDS[row["number"]]
-        assert row["number"] == max(w.number for w in captions.find(row["caption"]))
+    urls = pq.read_table(path, columns=["URL"])["URL"].to_pylist()
+    assert all(url and url.strip() for url in urls)
+    for several in ("largest", "only_one"):
+        filtering.filter_part(
+            path, tmp_path / "c.parquet", tmp_path / "c.json", state=tmp_path, threads=2,
+            several=several, non_counting_ratio=0.5, seed=0,
+            nsfw_drop=["NSFW"], similarity_min=None, min_side=None,
+        )  # fmt: skip
+        candidates = pq.read_table(tmp_path / "c.parquet").to_pylist()
+        reasons = json.loads((tmp_path / "c.json").read_text())["reasons"]
+        assert sum(reasons.values()) == rows
+        wanted = [(i, f) for i, f in expected if several == "largest" or len(f) == 1]
+        counting = [row for row in candidates if row["number"] is not None]
+        assert [(row["url"], row["caption"]) for row in counting] == [
+            (urls[i], texts[i].as_py()) for i, _ in wanted
+        ]
+        assert reasons["several_numbers"] == len(expected) - len(wanted)
+        assert len(candidates) - len(counting) == reasons["non_counting"] > 0
+        for row in candidates:
+            plain = [(m[0].lower(), *m.span()) for m in PLAIN.finditer(row["caption"])]
+            assert [(captions.WORDS[w["number"]], w["start"], w["end"]) for w in row["words"]] == (
+                plain
+            )
+            if row["number"] is not None:
+                largest = max(plain, key=lambda w: NUMBER[w[0]])
+                assert (row["number"], row["number_start"], row["number_end"]) == (
+                    NUMBER[largest[0]],
+                    *largest[1:],
+                )
 
 
 def test_rows_of_the_authors_counting_list(shared: Path) -> None:

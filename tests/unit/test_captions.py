@@ -2,6 +2,7 @@
 
 import re
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
@@ -50,9 +51,18 @@ WILD = st.lists(
 @settings(deadline=None, derandomize=True)
 @given(st.lists(WILD, max_size=20))
 def test_find_all_selects_what_plain_re_selects(texts: list[str]) -> None:
-    rows, words = captions.find_all(pa.array([*texts, None], pa.string()))
-    assert list(rows) == [i for i, text in enumerate(texts) if captions.find(text)]
-    assert words == [captions.find(texts[i]) for i in rows]
+    words = captions.find_all(texts)
+    expected = [(i, *word) for i, text in enumerate(texts) for word in captions.find(text)]
+    assert list(zip(*map(np.ndarray.tolist, words), strict=True)) == expected
+    may = captions.may_name(pa.array([*texts, None], pa.string()))
+    assert may.dtype == bool
+    assert set(words.row.tolist()) <= set(np.flatnonzero(may).tolist())
+    for several in ("largest", "only_one"):
+        chosen = captions.label_all(words, several)
+        labels = {words.row[i]: captions.NumberWord(*(v[i] for v in words[1:])) for i in chosen}
+        assert [labels.get(i) for i in range(len(texts))] == [
+            captions.label(text, several) for text in texts
+        ]
     ascii_case = [t for t in texts if not re.search("[ſıİ\u212a]", t)]
     for text in ascii_case:
         assert [m.span() for m in PLAIN.finditer(text)] == [w[1:] for w in captions.find(text)]

@@ -172,7 +172,7 @@ def inputs(tmp_path: Path) -> tuple[dict, Path, dict]:
     rows = [
         {"sample_id": str(i), "url": f"http://x.example/{url}", "caption": caption}
         | dict(zip(SPAN, captions.label(caption) or (), strict=False))
-        | {"number_words": len(captions.find(caption))}
+        | {"words": [word._asdict() for word in captions.find(caption)]}
         for i, (caption, url, *_) in enumerate(ROWS)
     ]  # fmt: skip
     paths = {

@@ -32,7 +32,7 @@ def detector() -> detect.Detector:
 def images(tmp_path: Path) -> tuple[Path, Path]:
     """Candidates and manifest of nine pictures: one does not count, one is broken, one is gone."""
     numbers = [2, 3, None, 4, 5, 6, 7, 8, 9]
-    rows = [{"sample_id": str(i), "url": f"u{i}", "caption": "", "number": n, "number_words": 0}
+    rows = [{"sample_id": str(i), "url": f"u{i}", "caption": "", "number": n, "words": []}
             for i, n in enumerate(numbers)]  # fmt: skip
     candidates, manifest = tmp_path / "candidates.parquet", tmp_path / "images/part-00000.parquet"
     write_table(pa.Table.from_pylist(rows, schema=filtering.CANDIDATES), candidates)

@@ -92,6 +92,7 @@ AUDITED = ASSEMBLED | {"evaluate_baseline", "repair_countbench"}
         ({"detector": {"iou": 0.5}}, ASSEMBLED | {"detect_objects"}),
         ({"fetch": {"images": {"encode_quality": 90}}}, FETCHED),
         ({"captions": {"several": "only_one"}}, FETCHED | {"filter_captions"}),
+        ({"captions": {"min_side": 64}}, FETCHED | {"filter_captions"}),
         ({"countbench": {"picture": {"min_side": 33}}}, AUDITED | {"audit_countbench"}),
         ({"variants": {"lambda1_sched": {"label": "another name"}}},
          {"make_table1", "plot_training_curves", "plot_confusion", "all"}),

@@ -33,7 +33,7 @@ rule filter_captions:
         "logs/filter_captions/{part}.log",
     conda:
         "../../environment.yml"
-    threads: 1
+    threads: 2
     params:
         spec=spec("captions"),
         code=code("filter_captions"),

@@ -6,7 +6,7 @@ a whole word (Python's Unicode `\\b`), in any case: not "often", "Seventy" or "B
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -27,11 +27,20 @@ WORDS = {
 NUMBERS = tuple(WORDS)
 _NUMBER_OF = {word: number for number, word in WORDS.items()}
 
+
 # Spelled-out letter classes instead of a flag for case: engines disagree on what "any case" is
 # outside ASCII (Python takes the long s of "ſix" for an s, and the dotted I of "fİve" for an i).
-_ANY_CASE = "|".join("".join(f"[{c}{c.upper()}]" for c in word) for word in WORDS.values())
-PATTERN = rf"\b(?:{_ANY_CASE})\b"
-_FIND = re.compile(PATTERN)
+def _any_case(words: Iterable[str]) -> str:
+    return "|".join("".join(f"[{c}{c.upper()}]" for c in word) for word in words)
+
+
+PATTERN = rf"\b(?:{_any_case(WORDS.values())})\b"
+# The same for Python's re, which goes quickly from one of a set of letters to the next, and slowly
+# from one word boundary to the next: a first letter with no word before it, and the rest of any of
+# the words. `_NUMBER_OF` leaves out what this makes up ("fen").
+_FIRST = "".join(sorted({word[0] for word in WORDS.values()}))
+_REST = _any_case(word[1:] for word in WORDS.values())
+_FIND = re.compile(rf"[{_FIRST}{_FIRST.upper()}](?<!\w\w)(?:{_REST})\b")
 
 
 class NumberWord(NamedTuple):
@@ -44,34 +53,65 @@ class NumberWord(NamedTuple):
 
 def find(caption: str) -> list[NumberWord]:
     """All number words of a caption, from left to right."""
-    return [NumberWord(_NUMBER_OF[m[0].lower()], *m.span()) for m in _FIND.finditer(caption)]
+    return [NumberWord(*word) for word in _find(caption)]
 
 
-def find_all(captions: pa.Array) -> tuple[np.ndarray, list[list[NumberWord]]]:
-    """Rows of a string column that have a number word, `(n,)`, and their number words.
+def _find(text: str) -> list[tuple[int, int, int]]:
+    """(number, start, end) of each number word."""
+    return [
+        (number, match.start(), match.end())
+        for match in _FIND.finditer(text)
+        if (number := _NUMBER_OF.get(match[0].lower()))
+    ]
 
-    Selects exactly the rows that `find` selects, at the speed of RE2. RE2's `\\b` knows only
-    ASCII, so it finds every row wanted and a few more ("Bachblüten"), which `find` then drops.
+
+class Found(NamedTuple):
+    """The number words of many captions, `(n,)` each: one entry a word, in the captions' order."""
+
+    row: np.ndarray  # which caption
+    number: np.ndarray
+    start: np.ndarray  # span in characters
+    end: np.ndarray
+
+
+def may_name(captions: pa.Array) -> np.ndarray:
+    """Which rows of a string column may have a number word, `(rows,)`, at the speed of RE2.
+
+    RE2's `\\b` knows only ASCII, so it finds every row wanted and a few more ("Bachblüten"), which
+    `find_all` then drops. Bytes that are no UTF-8 do no harm.
     """
-    rows = np.flatnonzero(pc.match_substring_regex(captions, PATTERN).fill_null(False))
-    found = [find(caption) for caption in captions.take(pa.array(rows)).to_pylist()]
-    return rows[[bool(words) for words in found]], [words for words in found if words]
+    found = pc.match_substring_regex(captions, PATTERN).fill_null(False)
+    return found.to_numpy(zero_copy_only=False)
 
 
-def label(
-    words: str | list[NumberWord], several: Literal["largest", "only_one"] = "largest"
-) -> NumberWord | None:
-    """The number word that says how many a caption (or its number words) counts, if any.
+def find_all(captions: list[str]) -> Found:
+    """All number words of all captions: what `find` finds in each."""
+    lengths = np.array([len(caption) + 1 for caption in captions], np.int64)
+    begins = np.cumsum(lengths) - lengths
+    # One pass over the joined text; the line break between two captions is a word's boundary too.
+    number, start, end = np.array(_find("\n".join(captions)), np.int64).reshape(-1, 3).T
+    row = np.searchsorted(begins, start, side="right") - 1
+    return Found(row, number, start - begins[row], end - begins[row])
 
-    With several number words `largest` takes the largest, as the paper's authors did, and the
-    first of equals; `only_one` takes none of them.
+
+def label_all(words: Found, several: Literal["largest", "only_one"] = "largest") -> np.ndarray:
+    """Which number words say how many their caption counts: indices into `words`, one a caption.
+
+    Of several number words in a caption `largest` takes the largest, as the paper's authors did,
+    and the first of equals; `only_one` leaves such captions out.
     """
-    words = find(words) if isinstance(words, str) else words
     if several not in ("largest", "only_one"):
         raise ValueError(f"several: {several!r} is neither 'largest' nor 'only_one'")
-    if not words or (several == "only_one" and len(words) > 1):
-        return None
-    return max(words, key=lambda word: word.number)
+    order = np.lexsort((words.start, -words.number, words.row))
+    _, first, count = np.unique(words.row[order], return_index=True, return_counts=True)
+    return order[first if several == "largest" else first[count == 1]]
+
+
+def label(caption: str, several: Literal["largest", "only_one"] = "largest") -> NumberWord | None:
+    """The number word that says how many a caption counts, if any (`label_all` for one)."""
+    words = find(caption)
+    chosen = label_all(find_all([caption]), several)
+    return words[chosen[0]] if len(chosen) else None
 
 
 def word_for(caption: str, number: int) -> NumberWord:
