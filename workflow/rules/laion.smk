@@ -50,6 +50,7 @@ rule fetch_images:
         world=world(),
     output:
         manifest="results/images/{part}.parquet",
+        counts="results/images/{part}.json",
     log:
         "logs/fetch_images/{part}.log",
     retries: 1

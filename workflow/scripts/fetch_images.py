@@ -10,7 +10,7 @@ part, code = snakemake.wildcards.part, snakemake.params.code  # noqa: F821
 with connection(spec["network"], given.get("world")) as environment:
     fetch.fetch_images(
         given.candidates,
-        snakemake.output.manifest,  # noqa: F821
+        *snakemake.output,  # noqa: F821
         **spec["fetch"],
         state=f"results/.state/fetch/{part}/{code}",  # shards of older code are not gone on from
         environment=environment,

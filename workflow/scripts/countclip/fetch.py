@@ -1,8 +1,8 @@
 """Which candidates still have an image? img2dataset asks, under supervision.
 
-img2dataset reports success when shards failed, sometimes hangs at its end and never asks twice. So
-it runs as a subprocess with a watchdog, its shards are verified before they count, and failures
-that may be temporary get one more pass. The manifest has a row for every candidate.
+img2dataset reports success when shards failed, may hang, and never asks twice. So it runs as a
+subprocess with a watchdog (fetch_worker.py), its shards are verified before they count, and
+failures that may be temporary get one more pass. The manifest has a row for every candidate.
 """
 
 import json
@@ -16,6 +16,7 @@ import sys
 import tarfile
 import time
 from collections import Counter
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ import requests
 
 from countclip import fetch_worker, network
 from countclip.addresses import is_public
-from countclip.files import progress, publish, sha256, write_table
+from countclip.files import digest, progress, publish, sha256, write_json, write_table
 from countclip.pictures import shards_of
 
 log = logging.getLogger(__name__)
@@ -51,26 +52,33 @@ INDEX = pa.schema(
         "member": pa.string(),  # name in the tar
     }
 )
-# What can become of a candidate, and the message by which img2dataset says so. First match wins.
+# What can become of a candidate beside ok, http_<code>, lost and other, and the message that says
+# so: ours (fetch_worker.py, pictures.py), urllib's or img2dataset's. First match wins.
 STATUSES = {
     "private_address": r"private_address:",
     "too_large": r"too_large:",
     "truncated": r"truncated:|IncompleteRead",
+    "http_429": r"http_429:",
+    "bad_answer": r"bad_answer:|got more than \d+ bytes",
     "not_allowed": r"X-Robots-Tag",
     "timeout": r"timeout:|timed out",
     "too_many_redirects": r"infinite loop",
-    "too_many_pixels": r"CV_IO_MAX_IMAGE|validateInputImageSize",
-    "not_an_image": r"Image decoding error|OpenCV",
+    "too_many_pixels": r"undecodable \(.*too many",
+    "undecodable": r"undecodable \(",
+    "not_an_image": r"not_an_image \(",
+    "bad_certificate": r"CERTIFICATE_VERIFY_FAILED",
     "bad_url": r"unknown url type|redirection to url|control characters|codec|nonnumeric port",
-    "unreachable": r"urlopen error|Connection|Remote end closed|SSL|Errno|BadStatusLine",
+    "unreachable": r"urlopen error|Connection|Remote end closed|SSL|Errno",
 }
 TEMPORARY = re.compile(r"timeout|truncated|unreachable|lost|http_429|http_5\d\d")
 GRACE = 60.0  # seconds for img2dataset to end by itself once all its shards are there
+PATIENCE = 120.0  # seconds at most that the second pass is put off when hosts ask for patience
 
 
 def fetch_images(
     candidates: str | Path,
     manifest: str | Path,
+    counts: str | Path,
     *,
     images: dict[str, Any],
     state: str | Path,
@@ -82,9 +90,10 @@ def fetch_images(
 ) -> None:
     """Fetch the images of `candidates`; write the manifest, and the shards in a folder beside it.
 
+    counts: JSON: rows by status, what the second pass brought, the hosts that failed most.
     images: what decides which images there are: image_size, resize_mode, encode_format,
-        encode_quality, timeout, deadline, max_bytes, max_pixels, shard_rows, success_rate_min.
-        A file that needs neither another size nor another format keeps its bytes.
+        encode_quality, timeout, deadline, max_bytes, max_pixels, private_networks, shard_rows,
+        success_rate_min (config.schema.yaml says what each is).
     state: folder for what has arrived; a killed job goes on from there, whole shards at a time.
     environment: as `connection` yields it (connection.py).
     connections: at once, per process. stall_minutes: without a new shard, until img2dataset is
@@ -92,26 +101,33 @@ def fetch_images(
     RuntimeError if less than success_rate_min of the URLs asked answer with an image.
     """
     rows = pq.read_table(candidates, columns=["sample_id", "url"])
-    urls = [askable(url) for url in rows["url"].to_pylist()]
+    urls = [askable(url, images["private_networks"]) for url in rows["url"].to_pylist()]
     answers = {i: {"status": reason} for i, (_, reason) in enumerate(urls) if reason}
-    digest = sha256((sha256(candidates) + json.dumps(images, sort_keys=True)).encode())
-    folder = Path(state).resolve() / digest[:16]
+    # Another minimum makes no other images, so what has arrived stays of use.
+    kind = json.dumps({**images, "success_rate_min": None}, sort_keys=True)
+    folder = Path(state).resolve() / digest(sha256(candidates), kind)
     for name in ("first", "again"):
         asked = [
             i
             for i in range(len(urls))
             if i not in answers or (name == "again" and _is_temporary(answers[i]))
         ]
+        if name == "again":
+            _be_patient(answers[i] for i in asked)
         run = _Run(folder / name, images, environment, connections, processes)
         run.supervise({i: urls[i][0] for i in asked}, stall_minutes * 60, attempts)
         answers.update(run.answers(asked))
         if name == "first":
             _gate(answers, images["success_rate_min"], run)
     _publish(rows, answers, folder, Path(manifest))
+    recovered = sum(answers[i]["status"] == "ok" for i in asked)
+    write_json(
+        _counted(answers, urls) | {"asked_again": len(asked), "recovered": recovered}, counts
+    )
     shutil.rmtree(folder)
 
 
-def askable(url: str) -> tuple[str, str | None]:
+def askable(url: str, private_networks: Sequence[str] = ()) -> tuple[str, str | None]:
     """The URL as it can be sent (quoted, punycode) and None; or why it is not asked at all."""
     try:
         prepared = requests.Request("GET", url.strip()).prepare().url
@@ -121,7 +137,7 @@ def askable(url: str) -> tuple[str, str | None]:
     except (requests.exceptions.RequestException, ValueError):
         return url, "bad_url"
     try:
-        public = is_public(parts.hostname)
+        public = is_public(parts.hostname, private_networks)
     except ValueError:
         public = parts.hostname != "localhost"
     return prepared, None if public else "private_address"
@@ -145,6 +161,14 @@ def _is_temporary(answer: dict[str, Any]) -> bool:
     return TEMPORARY.fullmatch(answer["status"]) is not None
 
 
+def _be_patient(answers: Iterable[dict[str, Any]]) -> None:
+    """Put off the second pass as long as hosts asked for (Retry-After), within reason."""
+    wait = min(PATIENCE, max((a.get("retry_after", 0) for a in answers), default=0))
+    if wait:
+        log.info("hosts asked for patience: the second pass begins in %.0f s", wait)
+        time.sleep(wait)
+
+
 class _Run:
     """One pass of img2dataset over some URLs, in one folder."""
 
@@ -156,43 +180,28 @@ class _Run:
         connections: int,
         processes: int,
     ) -> None:
-        self.folder, self.images, self.size = folder, images, images["shard_rows"]
-        self.options = {
-            "url_list": str(folder / "urls.parquet"),
-            "output_folder": str(folder / "shards"),
-            "input_format": "parquet",
-            "output_format": "webdataset",
-            "save_additional_columns": ["row"],
-            "processes_count": processes,
-            "thread_count": connections,
-            "number_sample_per_shard": self.size,
-            "image_size": images["image_size"],
-            "resize_mode": images["resize_mode"],
-            "resize_only_if_bigger": True,
-            "encode_format": images["encode_format"],
-            "encode_quality": images["encode_quality"],
-            "skip_reencode": True,
-            "timeout": images["timeout"],
-            "compute_hash": "sha256",
-            "extract_exif": False,
-            "user_agent_token": network.AGENT,
+        self.folder, self.images = folder, images
+        self.arguments = {
+            "urls": str(folder / "urls.parquet"),
+            "output": str(folder / "shards"),
+            "parent": os.getpid(),
+            "agent": network.AGENT,
+            "connections": connections,
+            "processes": processes,
+            "images": images,
         }
         self.environment = {
             **os.environ,
             **environment,
             "PYTHONPATH": str(Path(__file__).parents[1]),
-            "OPENCV_IO_MAX_IMAGE_PIXELS": str(images["max_pixels"]),
-            "FETCH_MAX_BYTES": str(images["max_bytes"]),
-            "FETCH_DEADLINE": str(images["deadline"]),
-            "NO_ALBUMENTATIONS_UPDATE": "1",
-            "WANDB_MODE": "disabled",
         }
 
     def supervise(self, urls: dict[int, str], stall: float, attempts: int) -> None:
         """Run img2dataset until every shard is there; RuntimeError after `attempts` failures."""
         (self.folder / "shards").mkdir(parents=True, exist_ok=True)
-        starts = range(0, len(urls), self.size)
-        self.rows = [min(self.size, len(urls) - start) for start in starts]  # of each shard
+        rows, size = list(urls), self.images["shard_rows"]
+        self.rows = [rows[i : i + size] for i in range(0, len(rows), size)]  # of each shard
+        self.ok: dict[int, int] = {}  # shard that is done -> its images
         write_table(
             pa.table({"row": list(urls), "url": list(urls.values())}), self.folder / "urls.parquet"
         )
@@ -217,7 +226,7 @@ class _Run:
     def _run_once(self, stall: float, bar: Any) -> None:
         with open(self.folder / "img2dataset.log", "ab") as output:
             process = subprocess.Popen(
-                [sys.executable, "-m", fetch_worker.__name__, json.dumps(self.options)],
+                [sys.executable, "-m", fetch_worker.__name__, json.dumps(self.arguments)],
                 env=self.environment,
                 cwd=self.folder,
                 stdin=subprocess.DEVNULL,
@@ -230,8 +239,8 @@ class _Run:
                 while process.poll() is None:
                     time.sleep(0.2)
                     missing = self._missing(bar)
-                    if len(self.rows) - len(missing) > done:
-                        last, done = time.monotonic(), len(self.rows) - len(missing)
+                    if len(self.ok) > done:
+                        last, done = time.monotonic(), len(self.ok)
                     if time.monotonic() - last > (stall if missing else GRACE):
                         log.warning("img2dataset hangs (%d shards missing); ended", len(missing))
                         return
@@ -247,12 +256,18 @@ class _Run:
         return self.folder / "shards" / f"{shard:05d}_stats.json"
 
     def _missing(self, bar: Any) -> list[int]:
-        missing = [i for i in range(len(self.rows)) if not self._stats(i).exists()]
-        bar.update(sum(self.rows) - sum(self.rows[i] for i in missing) - bar.n)
-        return missing
+        for i in set(range(len(self.rows))).difference(self.ok):
+            with suppress(OSError, ValueError, KeyError):  # not there yet, or not all of it
+                self.ok[i] = json.loads(self._stats(i).read_text())["successes"]
+        done = sum(len(self.rows[i]) for i in self.ok)
+        if done > bar.n:
+            bar.set_postfix_str(f"{sum(self.ok.values()) / done:.1%} ok", refresh=False)
+        bar.update(done - bar.n)
+        return [i for i in range(len(self.rows)) if i not in self.ok]
 
     def _drop_broken(self) -> None:
         """Forget shards that a kill left half written, so that img2dataset does them again."""
+        self.ok.clear()
         for i, rows in enumerate(self.rows):
             stats = self._stats(i)
             if not stats.exists():
@@ -261,9 +276,10 @@ class _Run:
                 found = json.loads(stats.read_text())
                 table = self.read(i)
                 ok = {r["key"] for r in table if r["status"] == "success"}
+                ours = {r["row"] for r in table} <= set(rows)
                 with tarfile.open(stats.with_name(f"{i:05d}.tar")) as tar:
                     members = {Path(name).stem for name in tar.getnames()}
-                whole = found["count"] == rows and ok <= members
+                whole = found["count"] == len(rows) and ours and ok <= members
             except (ValueError, KeyError, OSError, tarfile.TarError, pa.ArrowException) as error:
                 log.warning("%s: %s", stats, error)
                 whole = False
@@ -282,10 +298,13 @@ class _Run:
         answers: dict[int, dict[str, Any]] = {row: {"status": "lost"} for row in asked}
         for shard in range(len(self.rows)):
             for row in self.read(shard):
-                status = classify(row["status"], row["error_message"])
+                message = row["error_message"] or ""
+                status = classify(row["status"], message)
                 answers[row["row"]] = {"status": status}
                 if status == "other":
-                    log.info("img2dataset says %.300r", row["error_message"])
+                    log.info("img2dataset says %.300r", message)
+                if wait := re.search(r"retry after (\d+) s", message):
+                    answers[row["row"]]["retry_after"] = float(wait[1])
                 if status == "ok":
                     answers[row["row"]] |= {
                         "sha256": row["sha256"],
@@ -324,8 +343,29 @@ def _publish(
         for name in ("first", "again"):
             (temporary / name).mkdir(parents=True)
             for tar in sorted((folder / name / "shards").glob("*.tar")):
-                os.link(tar, temporary / name / tar.name)
+                try:
+                    os.link(tar, temporary / name / tar.name)
+                except OSError:  # the state lies on another file system, or this one has no links
+                    shutil.copyfile(tar, temporary / name / tar.name)
         kept = [row for row in table if row["status"] == "ok"]
         write_table(pa.Table.from_pylist(kept, schema=INDEX), temporary / "index.parquet")
     write_table(pa.Table.from_pylist(table, schema=MANIFEST), manifest)
-    log.info("%s: %s", manifest, dict(Counter(row["status"] for row in table).most_common()))
+
+
+def _counted(
+    answers: dict[int, dict[str, Any]], urls: list[tuple[str, str | None]]
+) -> dict[str, Any]:
+    """Rows by status, also into the log, and the hosts whose images fail most often."""
+    statuses = Counter(answer["status"] for answer in answers.values())
+    for status, rows in statuses.most_common():
+        log.info("%-20s %9d %6.1f %%", status, rows, 100 * rows / len(urls))
+    hosts: dict[str, Counter] = {}
+    for i, (url, reason) in enumerate(urls):
+        if not reason:
+            hosts.setdefault(urlsplit(url).netloc, Counter())[answers[i]["status"]] += 1
+    failed = {host: found.total() - found["ok"] for host, found in hosts.items()}
+    worst = sorted(filter(failed.get, hosts), key=lambda host: (-failed[host], host))[:10]
+    return {
+        "statuses": dict(statuses),
+        "failing_hosts": [{"host": host, "statuses": dict(hosts[host])} for host in worst],
+    }

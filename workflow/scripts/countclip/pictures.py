@@ -3,14 +3,14 @@
 import io
 import tarfile
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
-from PIL import Image
+from PIL import Image, ImageOps
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"RIFF", b"BM", b"II*\0", b"MM\0*")
@@ -27,7 +27,10 @@ class Unusable(ValueError):
 
 
 def decode(body: bytes, max_pixels: int = MAX_PIXELS) -> Image.Image:
-    """The picture as RGB, transparency on white; Unusable if it is none or has too many pixels."""
+    """The picture as a person sees it: RGB, upright as its EXIF says, transparency on white.
+
+    Unusable if it is none, is broken or has too many pixels (counted before it is decoded).
+    """
     try:
         image = Image.open(io.BytesIO(body), formats=FORMATS)
     except Image.DecompressionBombError as error:
@@ -40,6 +43,8 @@ def decode(body: bytes, max_pixels: int = MAX_PIXELS) -> Image.Image:
         raise Unusable("undecodable", f"{image.width} x {image.height} pixels are too many")
     try:
         image.load()
+        with suppress(Exception):  # broken EXIF says nothing about the picture
+            image = ImageOps.exif_transpose(image)
         if image.has_transparency_data:
             image = image.convert("RGBA")
             image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
