@@ -41,10 +41,13 @@ def decode(body: bytes, max_pixels: int = MAX_PIXELS) -> Image.Image:
         raise Unusable("not_an_image", "no format of a picture") from error
     if image.width * image.height > max_pixels:
         raise Unusable("undecodable", f"{image.width} x {image.height} pixels are too many")
+    image.decodermaxblock = 1 << 13  # a small file can be slow: let a caller's alarm come through
     try:
         image.load()
         with suppress(Exception):  # broken EXIF says nothing about the picture
             image = ImageOps.exif_transpose(image)
+        if image.mode.startswith("I;16"):  # convert() would make nearly all of it white
+            image = image.convert("I").point(lambda value: value / 256).convert("L")
         if image.has_transparency_data:
             image = image.convert("RGBA")
             image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
