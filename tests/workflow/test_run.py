@@ -91,6 +91,7 @@ AUDITED = ASSEMBLED | {"evaluate_baseline", "repair_countbench"}
         ({"counting_sets": {"nobodys": {"confidence": 0.5}}}, set()),
         ({"detector": {"iou": 0.5}}, ASSEMBLED | {"detect_objects"}),
         ({"fetch": {"images": {"encode_quality": 90}}}, FETCHED),
+        ({"fetch": {"images": {"private_networks": ["10.1.0.0/16"]}}}, FETCHED),
         ({"captions": {"several": "only_one"}}, FETCHED | {"filter_captions"}),
         ({"captions": {"min_side": 64}}, FETCHED | {"filter_captions"}),
         ({"countbench": {"picture": {"min_side": 33}}}, AUDITED | {"audit_countbench"}),
