@@ -1,62 +1,221 @@
-"""The manifest is checked line by line, and a part arrives whole or not at all."""
+"""The manifest says what there is, and a part arrives whole, verified and once, or not at all."""
 
+import json
+import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import pyarrow as pa
 import pytest
 
 from countclip import laion
-from countclip.connection import connection
-from countclip.files import sha256, write_table
+from countclip.files import sha256
 from countclip.network import DownloadError
+from hub import COMMIT, ENDPOINT, NARROW, TOKEN, Hub, serving
+from kill import killed_often
 
 HEAD = "part\turl\tbytes\tsha256\n"
 DIGEST = "0" * 64
+BODY = bytes(range(256)) * 500
+SPARK = "5b54c5d5-bbcf-484d-a2ce-0d6f73df1a36-c000.snappy.parquet"
+FIRST = f"part-00000-{SPARK}"
 
 
 @pytest.fixture
-def hub(tmp_path: Path) -> Iterator[dict]:
-    """A web that has one file, and a manifest that describes it."""
-    (tmp_path / "part.parquet").write_bytes(bytes(range(256)) * 500)
-    url = "http://hub.miniature.example/part.parquet"
-    world = {"url": [url], "kind": ["file"], "payload": ['{"path": "part.parquet"}']}
-    write_table(pa.table(world), tmp_path / "world.parquet")
-    digest = sha256(tmp_path / "part.parquet")
-    (tmp_path / "laion.tsv").write_text(f"{HEAD}part-00000\t{url}\t128000\t{digest}\n")
-    with connection("miniature", tmp_path / "world.parquet") as environment:
-        yield {
-            "manifest": tmp_path / "laion.tsv",
-            "state": tmp_path / "state",
-            "environment": environment,
-        }
+def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    monkeypatch.delenv("HF_TOKEN", raising=False)
+    files = {FIRST: BODY, f"part-00001-{SPARK}": BODY[::-1], "README.md": b"# LAION"}
+    with serving(Hub(files)) as running:
+        yield running
 
 
-def test_download_is_the_file_of_the_manifest(hub: dict, tmp_path: Path) -> None:
-    laion.download_part("part-00000", tmp_path / "out.parquet", **hub)
-    assert sha256(tmp_path / "out.parquet") == sha256(tmp_path / "part.parquet")
-    assert not list((tmp_path / "state").iterdir())
+def make(hub: Hub, path: Path, **changes) -> Path:
+    settings = {
+        "source": "relaion400m", "repository": None, "revision": "main", "endpoint": ENDPOINT,
+        "folder": None, "files": [],
+    } | changes  # fmt: skip
+    laion.make_manifest(path / "laion.tsv", **settings, environment=hub.environment)
+    return path / "laion.tsv"
 
 
-def test_download_goes_on_where_it_was_killed(hub: dict, tmp_path: Path) -> None:
-    entry = laion.read_manifest(hub["manifest"])["part-00000"]
-    partial = tmp_path / "state" / f"part-00000-{entry.sha256[:16]}.partial"
-    partial.parent.mkdir()
-    partial.write_bytes((tmp_path / "part.parquet").read_bytes()[:100_000])
-    laion.download_part("part-00000", tmp_path / "out.parquet", **hub)
-    assert sha256(tmp_path / "out.parquet") == entry.sha256
+def download(hub: Hub, path: Path, part: str = "part-00000", source: str = "relaion400m") -> Path:
+    laion.download_part(
+        part, path / f"{part}.parquet", manifest=path / "laion.tsv", source=source,
+        endpoint=ENDPOINT, state=path / "state", environment=hub.environment,
+    )  # fmt: skip
+    return path / f"{part}.parquet"
 
 
-def test_another_file_is_refused(hub: dict, tmp_path: Path) -> None:
-    (tmp_path / "part.parquet").write_bytes(b"x" * 128_000)
+def test_the_manifest_pins_the_commit_and_names_the_parts(hub: Hub, tmp_path: Path) -> None:
+    parts = laion.read_manifest(make(hub, tmp_path))
+    assert list(parts) == ["part-00000", "part-00001"]
+    url = f"{ENDPOINT}/datasets/laion/relaion400m/resolve/{COMMIT}/{FIRST}"
+    assert parts["part-00000"] == (url, len(BODY), sha256(BODY))
+    hub.branches["main"] = "f" * 40  # the branch goes on; who has the manifest stays
+    assert download(hub, tmp_path).read_bytes() == BODY
+    moved = laion.read_manifest(make(hub, tmp_path))
+    assert f"/resolve/{'f' * 40}/" in moved["part-00000"].url
+
+
+@pytest.mark.parametrize(
+    ("paths", "names"),
+    [
+        ([f"meta/part-00031-{SPARK}"], ["part-00031"]),
+        (["0.parquet", "metadata/1.zstd.parquet"], ["0", "1"]),
+        (["train/a.parquet", "test/a.parquet"], ["train.a", "test.a"]),
+        (["00f1a2b3c4d5e6f7.parquet"], ["00f1a2b3c4d5e6f7"]),
+        (["a b&c.parquet"], ["a_b_c"]),
+    ],
+)
+def test_part_names(paths: list[str], names: list[str]) -> None:
+    assert laion.part_names(paths) == names
+
+
+def test_names_that_would_clash_are_an_error() -> None:
+    with pytest.raises(ValueError, match="several files would be named a_b"):
+        laion.part_names(["a b.parquet", "a&b.parquet"])
+
+
+def test_other_repositories_and_none(hub: Hub, tmp_path: Path) -> None:
+    hub.repository = "somebody/laion400m"
+    path = make(hub, tmp_path, source="laion400m", repository="somebody/laion400m")
+    assert "/datasets/somebody/laion400m/resolve/" in laion.read_manifest(path)["part-00000"].url
+    with pytest.raises(ValueError, match=r"answers 404.*relaion400m.*laion\.repository.*local"):
+        make(hub, tmp_path, source="laion400m")
+    hub.files = {"README.md": b"# LAION"}
+    with pytest.raises(ValueError, match=r"has no \.parquet file"):
+        make(hub, tmp_path, repository="somebody/laion400m")
+
+
+@pytest.mark.parametrize(
+    ("token", "message"),
+    [
+        (None, r"accept the terms.*export HF_TOKEN"),
+        ("hf_expired", r"401: your HF_TOKEN is not valid"),
+        (NARROW, r"403: .*Accept the terms on that page"),
+    ],
+)
+@pytest.mark.parametrize("asked", ["manifest", "part"])
+def test_a_gated_hub_says_what_to_do(
+    hub: Hub, tmp_path: Path, monkeypatch, token: str | None, message: str, asked: str
+) -> None:
+    make(hub, tmp_path)
+    hub.gated = True
+    if token:
+        monkeypatch.setenv("HF_TOKEN", token)
+    with pytest.raises(PermissionError, match=message) as caught:
+        (make if asked == "manifest" else download)(hub, tmp_path)
+    assert "http://hub.example/datasets/laion/relaion400m" in str(caught.value)
+    assert "hf_" not in str(caught.value)
+    assert not (tmp_path / "part-00000.parquet").exists()
+
+
+def test_the_token_goes_to_the_hub_alone(
+    hub: Hub, tmp_path: Path, monkeypatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG")
+    hub.gated = True
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    manifest = make(hub, tmp_path)
+    download(hub, tmp_path)
+    assert {request["authorization"] for request in hub.asked("hub.example")} == {f"Bearer {TOKEN}"}
+    assert [request["authorization"] for request in hub.asked("cdn.example")] == [None]
+    manifest.write_text(manifest.read_text().replace("hub.example", "cdn.example"))
+    with pytest.raises(DownloadError):  # a manifest may name any host, which gets no token
+        download(hub, tmp_path, "part-00001")
+    assert {request["authorization"] for request in hub.asked("cdn.example")} == {None}
+    written = [file for file in tmp_path.rglob("*") if file.is_file()]
+    assert not any(TOKEN.encode() in file.read_bytes() for file in written)
+    assert TOKEN not in caplog.text
+
+
+def test_download_is_the_file_of_the_manifest_and_is_asked_for_once(
+    hub: Hub, tmp_path: Path
+) -> None:
+    make(hub, tmp_path)
+    path = download(hub, tmp_path)
+    assert path.read_bytes() == BODY
+    path.unlink()  # as Snakemake does before it runs a job again
+    asked = len(hub.requests)
+    assert download(hub, tmp_path).read_bytes() == BODY
+    assert len(hub.requests) == asked
+    path.unlink()
+    kept = tmp_path / f"state/{sha256(BODY)}.parquet"
+    kept.write_bytes(bytes(len(BODY)))  # broken on disk: that does not verify
+    assert download(hub, tmp_path).read_bytes() == BODY
+    assert len(hub.requests) == asked + 2
+
+
+def test_download_goes_on_after_answers_that_end_early(hub: Hub, tmp_path: Path) -> None:
+    make(hub, tmp_path)
+    hub.cuts = 3
+    assert download(hub, tmp_path).read_bytes() == BODY
+    ranges = [request["range"] for request in hub.asked("cdn.example")]
+    assert ranges == [None, "bytes=64000-", "bytes=96000-", "bytes=112000-"]
+
+
+def test_another_file_is_refused(hub: Hub, tmp_path: Path) -> None:
+    make(hub, tmp_path)
+    hub.lies = True
     with pytest.raises(DownloadError, match="wrong_sha256"):
-        laion.download_part("part-00000", tmp_path / "out.parquet", **hub)
-    assert not (tmp_path / "out.parquet").exists()
+        download(hub, tmp_path)
+    assert not (tmp_path / "part-00000.parquet").exists()
+    hub.lies = False
+    assert download(hub, tmp_path).read_bytes() == BODY
 
 
-def test_unknown_part_names_those_there_are(hub: dict, tmp_path: Path) -> None:
+def test_unknown_part_names_those_there_are(hub: Hub, tmp_path: Path) -> None:
+    make(hub, tmp_path)
     with pytest.raises(ValueError, match="no part 'part-9'; laion.parts can be any of part-00000"):
-        laion.download_part("part-9", tmp_path / "out.parquet", **hub)
+        download(hub, tmp_path, "part-9")
+
+
+def test_files_of_ones_own_are_linked_to(hub: Hub, tmp_path: Path) -> None:
+    own = tmp_path / "my files"
+    own.mkdir()
+    (own / FIRST).write_bytes(BODY)
+    make(hub, tmp_path, source="local", folder=str(own), files=[str(own / FIRST)])
+    path = download(hub, tmp_path, source="local")
+    assert path.read_bytes() == BODY
+    assert path.resolve() == own / FIRST
+    path.unlink()
+    (own / FIRST).write_bytes(BODY[::-1])
+    with pytest.raises(ValueError, match="is not .or no longer. the file"):
+        download(hub, tmp_path, source="local")
+    with pytest.raises(DownloadError, match="bad_url"):  # a foreign manifest reads no files here
+        download(hub, tmp_path)
+    assert hub.requests == []
+    with pytest.raises(ValueError, match="has no .parquet file named as laion.parts"):
+        make(hub, tmp_path, source="local", folder=str(own))
+
+
+DRIVER = """
+import json, sys
+from countclip import laion
+path, manifest, state, environment = sys.argv[1:]
+print("ready", flush=True)
+laion.download_part(
+    "part-00000", path, manifest=manifest, source="relaion400m", endpoint="http://hub.example",
+    state=state, environment=json.loads(environment),
+)
+"""
+
+
+def test_killed_often_it_never_asks_again_for_what_has_arrived(hub: Hub, tmp_path: Path) -> None:
+    body = os.urandom(4_000_000)
+    hub.files = {FIRST: body}
+    hub.chunk, hub.pause = 20_000, 0.01  # two seconds in all
+    make(hub, tmp_path)
+    command = [
+        sys.executable, "-c", DRIVER, str(tmp_path / "out.parquet"), str(tmp_path / "laion.tsv"),
+        str(tmp_path / "state"), json.dumps(hub.environment),
+    ]  # fmt: skip
+    environment = os.environ | {"PYTHONPATH": str(Path(laion.__file__).parents[1])}
+    killed_often(command, times=10, seed=3, longest=0.4, env=environment)
+    assert (tmp_path / "out.parquet").read_bytes() == body
+    starts = [int((request["range"] or "bytes=0-")[6:-1]) for request in hub.asked("cdn.example")]
+    assert starts == sorted(starts)
+    assert len([start for start in starts if start]) >= 5
 
 
 @pytest.mark.parametrize(

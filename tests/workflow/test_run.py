@@ -70,6 +70,7 @@ ASSEMBLED = TRAINED | {
     "plot_lambdas",
 }
 FETCHED = ASSEMBLED | {"fetch_images", "detect_objects"}
+DOWNLOADED = FETCHED | {"download_part", "filter_captions"}
 DRAWN = {
     "make_table1", "plot_class_frequency", "plot_lambdas", "plot_training_curves",
     "plot_confusion", "all",
@@ -92,6 +93,8 @@ AUDITED = ASSEMBLED | {"evaluate_baseline", "repair_countbench"}
         ({"detector": {"iou": 0.5}}, ASSEMBLED | {"detect_objects"}),
         ({"fetch": {"images": {"encode_quality": 90}}}, FETCHED),
         ({"fetch": {"images": {"private_networks": ["10.1.0.0/16"]}}}, FETCHED),
+        ({"laion": {"endpoint": "https://mirror.example"}}, DOWNLOADED),
+        ({"laion": {"revision": "v2"}}, set()),  # the miniature has no hub
         ({"captions": {"several": "only_one"}}, FETCHED | {"filter_captions"}),
         ({"captions": {"min_side": 64}}, FETCHED | {"filter_captions"}),
         ({"countbench": {"picture": {"min_side": 33}}}, AUDITED | {"audit_countbench"}),

@@ -222,18 +222,48 @@ def world():
 
 
 def manifest():
-    """The table of parts. Where a person wrote it, `line_of` says what of it counts, not its age."""
-    path = resource(config["laion"]["manifest"])
-    return path if config["network"] == "miniature" else ancient(path)
+    """The table of parts: one that a person gives, the miniature's, or what make_manifest lists.
+
+    Of one that is given `line_of` says what of it counts, and not its age.
+    """
+    given = config["laion"]["manifest"]
+    if given is not None:
+        return ancient(resource(given))
+    if config["laion"]["source"] != "miniature":
+        return "results/laion/manifest.tsv"
+    if config["network"] != "miniature":
+        raise WorkflowError(
+            "laion.source: the miniature's parts are on the miniature's network alone; name "
+            "another source, or set network: miniature"
+        )
+    return "results/miniature/laion.tsv"
+
+
+def local_files():
+    """The files of one's own that make_manifest hashes: those that begin with a part's name."""
+    if config["laion"]["source"] != "local" or config["laion"]["manifest"] is not None:
+        return []
+    if config["laion"]["folder"] is None:
+        raise WorkflowError(
+            "laion.source: local needs laion.folder, where your files are"
+        )
+    folder = Path(config["laion"]["folder"])
+    return sorted(
+        {
+            str(file)
+            for part in config["laion"]["parts"]
+            for file in folder.glob(f"{part}*.parquet")
+        }
+    )
 
 
 def line_of(wildcards):
-    """What the manifest says of one part, so that another part may be added to it.
+    """What a given manifest says of one part, so that another part may be added to it.
 
-    The miniature's is made by a rule, so nobody adds to it, and it counts as a whole.
+    Nobody adds to one that a rule makes, and it counts as a whole.
     """
-    path = Path(resource(config["laion"]["manifest"]))
-    if config["network"] == "miniature" or not path.is_file():
+    given = config["laion"]["manifest"]
+    if given is None or not (path := Path(resource(given))).is_file():
         return ""
     with open(path, encoding="utf-8") as lines:
         return next(

@@ -1,4 +1,32 @@
-# From LAION's metadata to images: download, filter by caption, fetch.
+# From LAION's metadata to images: list its parts, download, filter by caption, fetch.
+
+
+rule make_manifest:
+    input:
+        files=local_files(),
+        world=world(),
+    output:
+        manifest="results/laion/manifest.tsv",
+    log:
+        "logs/make_manifest.log",
+    retries: 2
+    conda:
+        "../../environment.yml"
+    threads: 1
+    params:
+        spec=spec(
+            "network",
+            "laion.source",
+            "laion.repository",
+            "laion.revision",
+            "laion.endpoint",
+            "laion.folder",
+        ),
+        code=code("make_manifest"),
+    message:
+        "list the parts of the metadata with their sizes and sha256"
+    script:
+        "../scripts/make_manifest.py"
 
 
 rule download_part:
@@ -14,7 +42,7 @@ rule download_part:
         "../../environment.yml"
     threads: 1
     params:
-        spec=spec("network"),
+        spec=spec("network", "laion.source", "laion.endpoint"),
         line=line_of,
         code=code("download_part"),
     message:

@@ -11,6 +11,7 @@ with connection(spec["network"], given.get("world")) as environment:
         snakemake.wildcards.part,  # noqa: F821
         snakemake.output.part,  # noqa: F821
         manifest=given.manifest,
+        **spec["laion"],
         state="results/.state/laion",
         environment=environment,
     )

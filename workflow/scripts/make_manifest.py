@@ -1,0 +1,14 @@
+"""Lists the parts of LAION's metadata with their addresses, sizes and sha256."""
+
+from countclip import laion
+from countclip.connection import connection
+from countclip.job import start
+
+spec = start(snakemake)  # noqa: F821
+with connection(spec["network"], snakemake.input.get("world")) as environment:  # noqa: F821
+    laion.make_manifest(
+        snakemake.output.manifest,  # noqa: F821
+        **spec["laion"],
+        files=snakemake.input.files,  # noqa: F821
+        environment=environment,
+    )
