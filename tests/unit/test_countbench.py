@@ -175,6 +175,28 @@ def test_a_wrong_list_names_its_row(tmp_path, row, message) -> None:
         countbench.load(tmp_path / "list.json")
 
 
+def test_the_list_is_downloaded_only_as_it_was_published(tmp_path) -> None:
+    world = pd.DataFrame(
+        [("http://bench.miniature.example/list.json", "file", json.dumps({"path": "given.json"}))],
+        columns=["url", "kind", "payload"],
+    )
+    write_table(world, tmp_path / "world.parquet")
+    body = b'[{"image_url": "http://x.example/a", "text": "two cats", "number": 2}]'
+    (tmp_path / "given.json").write_bytes(body)
+    path = tmp_path / "list.json"
+    with connection("miniature", tmp_path / "world.parquet") as environment:
+        given = {"max_bytes": 1000, "environment": environment}
+        url = "http://bench.miniature.example/list.json"
+        with pytest.raises(network.DownloadError, match="wrong_sha256.*list_sha256 says 0000"):
+            countbench.download_list(url, path, expected="0" * 64, **given)
+        assert not path.exists()
+        with pytest.raises(ValueError, match="set countbench.list_url"):
+            countbench.download_list(None, path, expected=None, **given)
+        countbench.download_list(url, path, expected=sha256(body), **given)
+    assert path.read_bytes() == body
+    assert [row.caption for row in countbench.load(path)] == ["two cats"]
+
+
 def test_repairs_are_applied_and_counted(web) -> None:
     folder, environment = web
     audit(folder, environment)

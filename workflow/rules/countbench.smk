@@ -2,6 +2,32 @@
 # not decide what comes out, so it is among the resources, which rerun nothing.
 
 
+# Only where the config names an address: the list is not ours to pass on.
+rule download_countbench:
+    input:
+        world=world(),
+    output:
+        list="results/countbench/list.json",
+    log:
+        "logs/download_countbench.log",
+    retries: 2
+    conda:
+        "../../environment.yml"
+    threads: 1
+    params:
+        spec=spec(
+            "network",
+            "countbench.list_url",
+            "countbench.list_sha256",
+            "countbench.request.max_bytes",
+        ),
+        code=code("download_countbench"),
+    message:
+        "download the benchmark's list, verified"
+    script:
+        "../scripts/download_countbench.py"
+
+
 rule audit_countbench:
     input:
         list=resource(config["countbench"]["list"]),

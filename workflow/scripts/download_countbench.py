@@ -1,0 +1,16 @@
+"""Downloads the benchmark's list, verified."""
+
+from countclip import countbench
+from countclip.connection import connection
+from countclip.job import start
+
+spec = start(snakemake)  # noqa: F821
+about = spec["countbench"]
+with connection(spec["network"], snakemake.input.get("world")) as environment:  # noqa: F821
+    countbench.download_list(
+        about["list_url"],
+        snakemake.output.list,  # noqa: F821
+        expected=about["list_sha256"],
+        max_bytes=about["request"]["max_bytes"],
+        environment=environment,
+    )
