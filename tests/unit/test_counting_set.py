@@ -3,6 +3,8 @@
 import csv
 import io
 import json
+import os
+import sys
 import tarfile
 from collections import Counter
 from pathlib import Path
@@ -17,7 +19,9 @@ from PIL import Image
 from countclip import captions, counting_set, detect, fetch, filtering, pictures
 from countclip.counting_set import Funnel, cap, hold_out, match, near
 from countclip.files import sha256, write_json, write_table
+from kill import killed_often
 
+PATH = str(Path(counting_set.__file__).parents[1])
 SETTINGS = {
     "class_rule": "most_frequent",
     "confidence": 0.25,
@@ -169,11 +173,16 @@ SPAN = ("number", "number_start", "number_end")
 
 @pytest.fixture
 def inputs(tmp_path: Path) -> tuple[dict, Path, dict]:
+    return make_inputs(tmp_path, ROWS)
+
+
+def make_inputs(tmp_path: Path, given: list[tuple]) -> tuple[dict, Path, dict]:
+    """The files of a part with the `given` rows, a benchmark, and where the results belong."""
     rows = [
         {"sample_id": str(i), "url": f"http://x.example/{url}", "caption": caption}
         | dict(zip(SPAN, captions.label(caption) or (), strict=False))
         | {"words": [word._asdict() for word in captions.find(caption)]}
-        for i, (caption, url, *_) in enumerate(ROWS)
+        for i, (caption, url, *_) in enumerate(given)
     ]  # fmt: skip
     paths = {
         "candidates": tmp_path / "candidates.parquet",
@@ -182,14 +191,16 @@ def inputs(tmp_path: Path) -> tuple[dict, Path, dict]:
         "detections": tmp_path / "detections.parquet",
     }
     write_table(pa.Table.from_pylist(rows, schema=filtering.CANDIDATES), paths["candidates"])
-    reasons = {"counting": 14, "non_counting": 6, "no_url": 3, "no_caption": 2}
+    numbers = sum("number" in row for row in rows)
+    reasons = {"counting": numbers, "non_counting": len(rows) - numbers}
+    reasons |= {"no_url": 3, "no_caption": 2}
     reasons |= {"several_numbers": 1, "non_counting_not_sampled": 74}
-    write_json({"rows": 100, "reasons": reasons}, paths["counts"])
+    write_json({"rows": sum(reasons.values()), "reasons": reasons}, paths["counts"])
     shard = pictures.shards_of(paths["images"]) / "first/00000.tar"
     shard.parent.mkdir(parents=True)
     manifest, detections = [], []
     with tarfile.open(shard, "w") as tar:
-        for i, (_, url, seed, found, fate) in enumerate(ROWS):
+        for i, (_, url, seed, found, fate) in enumerate(given):
             row = {"key": f"{i:09d}", "sample_id": str(i), "url": f"http://x.example/{url}"}
             if seed is None:
                 manifest.append(row | {"status": fate})
@@ -337,3 +348,29 @@ def test_manifest_of_other_candidates_is_refused(inputs: tuple) -> None:
     write_table(pq.read_table(paths["candidates"]).slice(1), paths["candidates"])
     with pytest.raises(ValueError, match="does not list the rows of"):
         counting_set.assemble(parts, benchmark, output, **SETTINGS)
+
+
+WORK = """
+import json, sys
+from countclip import counting_set
+
+parts, benchmark, output, settings = json.loads(sys.argv[1])
+print("ready", flush=True)
+counting_set.assemble(parts, benchmark, output, **settings)
+"""
+
+
+def test_kill_9_at_any_moment_changes_no_byte_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    rows = [("two cats", f"{i}", i, [(5, 0.9), (5, 0.8)], None) for i in range(500)]
+    rows += [("a cat", f"other/{i}", 1000 + i, None, None) for i in range(500)]
+    parts, benchmark, _ = make_inputs(tmp_path, rows)
+    folders = tmp_path / "disturbed", tmp_path / "undisturbed"
+    for folder, times in zip(folders, (10, 0), strict=True):
+        output = {name: folder / f"{name}.out" for name in ("counting", "non_counting", "summary")}
+        output["class_frequency"] = folder / "class_frequency.out"
+        given = json.dumps([parts, benchmark, output, SETTINGS], default=str)
+        environment = os.environ | {"PYTHONPATH": PATH}
+        killed_often([sys.executable, "-c", WORK, given], times, longest=0.8, env=environment)
+    disturbed, undisturbed = ({f.name: sha256(f) for f in sorted(d.iterdir())} for d in folders)
+    assert disturbed == undisturbed
+    assert len(disturbed) == 4

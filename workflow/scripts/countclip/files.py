@@ -26,11 +26,12 @@ def resource(path: str) -> str:
 def publish(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; rename it onto `path` if the block succeeds.
 
-    Works for a file and for a folder; the suffix is kept, since some libraries look at it.
+    Works for a file and for a folder; the suffix is kept, since some libraries look at it. What a
+    killed job left half written is removed, so a path has one writer at a time.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
+    temporary = path.with_name(f".{path.stem}.partial{path.suffix}")
     _remove(temporary)
     try:
         yield temporary
