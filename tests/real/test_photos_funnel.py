@@ -100,12 +100,13 @@ def part(shared: Path, pairs: list[tuple[str, str]], tmp_path_factory) -> dict[s
     }
     filtering.filter_part(
         folder / "part-00000.parquet", paths["candidates"], paths["counts"],
-        **settings("captions") | {"non_counting_ratio": 1.0},
+        state=folder / "state/filter", **settings("captions") | {"non_counting_ratio": 1.0},
     )  # fmt: skip
     with connection("miniature", folder / "world.parquet") as environment:
         fetch.fetch_images(
-            paths["candidates"], paths["images"], images=settings("fetch")["images"],
-            state=folder / "state/fetch", environment=environment, connections=8,
+            paths["candidates"], paths["images"], folder / "fetched/part-00000.json",
+            images=settings("fetch")["images"], state=folder / "state/fetch",
+            environment=environment, connections=8,
         )  # fmt: skip
     detector = settings("detector") | {
         "weights": shared / "detector/yolov8n_int8_openvino_model",
