@@ -195,6 +195,22 @@ time.sleep(3600)
     assert set(run.answers(list(URLS))) == set(URLS)
 
 
+def test_a_slow_shard_is_no_reason_to_start_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = """
+shard(1, [4, 5])
+for i in range(40):
+    with open("shards/00000.tar", "ab") as tar:
+        tar.write(b"x")
+    time.sleep(0.2)
+shard(0, [0, 1, 2, 3])
+"""
+    run = fake(tmp_path, monkeypatch, code)
+    run.supervise(URLS, stall=6, attempts=1)
+    assert set(run.answers(list(URLS))) == set(URLS)
+
+
 def test_a_program_that_never_finishes_is_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

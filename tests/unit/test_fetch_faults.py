@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from contextlib import ExitStack
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import NamedTuple
 from urllib.error import HTTPError, URLError
 
@@ -99,13 +100,16 @@ def fetched(tmp_path_factory: pytest.TempPathFactory) -> Fetched:
         }
         rows = {"sample_id": list(urls), "url": list(urls.values())}
         write_table(pa.table(rows), folder / "candidates.parquet")
+        # On another file system than the images where there is one: shards must then be copied.
+        memory = "/dev/shm" if Path("/dev/shm").is_dir() else None
+        state = stack.enter_context(TemporaryDirectory(dir=memory))
         manifest, counts = folder / "images/part.parquet", folder / "images/part.json"
         fetch.fetch_images(
             folder / "candidates.parquet",
             manifest,
             counts,
             images=IMAGES,
-            state=folder / "state",
+            state=state,
             environment={"SSL_CERT_FILE": str(folder / "ca.pem")},
             connections=16,
             attempts=1,

@@ -96,8 +96,8 @@ def fetch_images(
         success_rate_min (config.schema.yaml says what each is).
     state: folder for what has arrived; a killed job goes on from there, whole shards at a time.
     environment: as `connection` yields it (connection.py).
-    connections: at once, per process. stall_minutes: without a new shard, until img2dataset is
-        ended and started again, `attempts` times in all.
+    connections: at once, per process. stall_minutes: without a byte written, until img2dataset
+        is ended and started again, `attempts` times in all.
     RuntimeError if less than success_rate_min of the URLs asked answer with an image.
     """
     rows = pq.read_table(candidates, columns=["sample_id", "url"])
@@ -208,7 +208,7 @@ class _Run:
         with progress(total=len(urls), unit="URL", desc=f"fetch ({self.folder.name} pass)") as bar:
             for attempt in range(attempts):
                 self._drop_broken()
-                if not self._missing(bar):
+                if not self._look(bar)[0]:
                     return
                 if attempt:
                     log.warning(
@@ -216,7 +216,7 @@ class _Run:
                     )
                 self._run_once(stall, bar)
             self._drop_broken()
-            if missing := self._missing(bar):
+            if missing := self._look(bar)[0]:
                 raise RuntimeError(
                     f"img2dataset left {len(missing)} of {len(self.rows)} shards undone after "
                     f"{attempts} attempts; see {self.folder / 'img2dataset.log'}. The others are "
@@ -234,13 +234,13 @@ class _Run:
                 stderr=output,
                 start_new_session=True,
             )
-            last, done = time.monotonic(), -1
+            last, seen = time.monotonic(), None
             try:
                 while process.poll() is None:
                     time.sleep(0.2)
-                    missing = self._missing(bar)
-                    if len(self.ok) > done:
-                        last, done = time.monotonic(), len(self.ok)
+                    missing, written = self._look(bar)
+                    if (len(missing), written) != seen:
+                        last, seen = time.monotonic(), (len(missing), written)
                     if time.monotonic() - last > (stall if missing else GRACE):
                         log.warning("img2dataset hangs (%d shards missing); ended", len(missing))
                         return
@@ -255,15 +255,21 @@ class _Run:
     def _stats(self, shard: int) -> Path:
         return self.folder / "shards" / f"{shard:05d}_stats.json"
 
-    def _missing(self, bar: Any) -> list[int]:
-        for i in set(range(len(self.rows))).difference(self.ok):
-            with suppress(OSError, ValueError, KeyError):  # not there yet, or not all of it
-                self.ok[i] = json.loads(self._stats(i).read_text())["successes"]
+    def _look(self, bar: Any) -> tuple[list[int], int]:
+        """The shards that are missing, and the bytes of them that are there: what a slow network
+        adds to, and one that hangs does not."""
+        there = {file.name: file for file in os.scandir(self.folder / "shards")}
+        for i in range(len(self.rows)):
+            if i not in self.ok and self._stats(i).name in there:
+                with suppress(ValueError):  # it is being written
+                    self.ok[i] = json.loads(self._stats(i).read_text())["successes"]
         done = sum(len(self.rows[i]) for i in self.ok)
         if done > bar.n:
             bar.set_postfix_str(f"{sum(self.ok.values()) / done:.1%} ok", refresh=False)
         bar.update(done - bar.n)
-        return [i for i in range(len(self.rows)) if i not in self.ok]
+        missing = [i for i in range(len(self.rows)) if i not in self.ok]
+        parts = [f"{i:05d}.{kind}" for i in missing for kind in ("tar", "parquet")]
+        return missing, sum(there[name].stat().st_size for name in parts if name in there)
 
     def _drop_broken(self) -> None:
         """Forget shards that a kill left half written, so that img2dataset does them again."""
