@@ -106,24 +106,22 @@ def fetch_images(
     # Another minimum makes no other images, so what has arrived stays of use.
     kind = json.dumps({**images, "success_rate_min": None}, sort_keys=True)
     folder = Path(state).resolve() / digest(sha256(candidates), kind)
-    for name in ("first", "again"):
-        asked = [
-            i
-            for i in range(len(urls))
-            if i not in answers or (name == "again" and _is_temporary(answers[i]))
-        ]
-        if name == "again":
-            _be_patient(answers[i] for i in asked)
+
+    def ask(name: str, asked: list[int]) -> _Run:
         run = _Run(folder / name, images, environment, connections, processes)
         run.supervise({i: urls[i][0] for i in asked}, stall_minutes * 60, attempts)
         answers.update(run.answers(asked))
-        if name == "first":
-            _gate(answers, images["success_rate_min"], run)
+        return run
+
+    run = ask("first", [i for i in range(len(urls)) if i not in answers])
+    _gate(answers, images["success_rate_min"], run)
+    again = [i for i in sorted(answers) if TEMPORARY.fullmatch(answers[i]["status"])]
+    _be_patient(answers[i] for i in again)
+    ask("again", again)
     _publish(rows, answers, folder, Path(manifest))
-    recovered = sum(answers[i]["status"] == "ok" for i in asked)
-    write_json(
-        _counted(answers, urls) | {"asked_again": len(asked), "recovered": recovered}, counts
-    )
+    recovered = sum(answers[i]["status"] == "ok" for i in again)
+    second = {"asked_again": len(again), "recovered": recovered}
+    write_json(_counted(answers, urls) | second, counts)
     shutil.rmtree(folder)
 
 
@@ -155,10 +153,6 @@ def classify(status: str, message: str | None) -> str:
         if re.search(pattern, message, re.IGNORECASE):
             return name
     return f"http_{code[1]}" if code else "other"
-
-
-def _is_temporary(answer: dict[str, Any]) -> bool:
-    return TEMPORARY.fullmatch(answer["status"]) is not None
 
 
 def _be_patient(answers: Iterable[dict[str, Any]]) -> None:
@@ -322,9 +316,9 @@ class _Run:
         return answers
 
     def forget_failures(self, minimum: float) -> None:
+        """Do the shards again in which less than `minimum` of the URLs gave an image."""
         for i in range(len(self.rows)):
-            table = self.read(i)
-            if sum(row["status"] == "success" for row in table) < minimum * len(table):
+            if self.ok[i] < minimum * len(self.rows[i]):
                 self._stats(i).unlink()
 
 
