@@ -50,7 +50,7 @@ def draw(request, tmp_path, frequency, histories, predictions):
         elif request.param == "training_curves":
             figures.training_curves(histories, *out, variants=VARIANTS, scale=scale)
         else:
-            getattr(figures, request.param)(frequency, *out, scale=scale)
+            getattr(figures, request.param)(frequency, *out, name="main", scale=scale)
         return tuple(open(path, "rb").read() for path in out)
 
     return draw

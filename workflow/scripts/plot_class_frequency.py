@@ -4,5 +4,5 @@ from countclip import figures
 from countclip.job import start
 
 spec = start(snakemake)  # noqa: F821
-given, made = snakemake.input, snakemake.output  # noqa: F821
-figures.class_frequency(given.class_frequency, made.svg, made.png, **spec)
+given, made, name = snakemake.input, snakemake.output, snakemake.wildcards.set  # noqa: F821
+figures.class_frequency(given.class_frequency, made.svg, made.png, name=name, **spec)

@@ -85,8 +85,9 @@ def _number_axis(axes: Axes) -> None:
     axes.grid(axis="x", visible=False)
 
 
-def class_frequency(class_frequency: str, svg: str, png: str, *, scale: str) -> None:
-    """Fig. 2: training pairs per class, their log2, and sigma of Eq. 6, which lambda_log scales."""
+def class_frequency(class_frequency: str, svg: str, png: str, *, name: str, scale: str) -> None:
+    """Fig. 2: training pairs per class of the counting set `name`, their log2, and sigma of Eq. 6,
+    which lambda_log scales."""
     counts = {number: n for number, n in _counts(class_frequency).items() if n}
     total = sum(counts.values())
     panels = {
@@ -96,7 +97,7 @@ def class_frequency(class_frequency: str, svg: str, png: str, *, scale: str) -> 
             number: log2(log2(total / n)) for number, n in counts.items() if n < total
         },
     }
-    title = f"Class frequency of the counting set, {total:,} training pairs"
+    title = f"Class frequency of the counting set {name}, {total:,} training pairs"
     with drawing(svg, png, scale, 10, 3.6, title) as figure:
         for axes, (name, values) in zip(figure.subplots(1, 3), panels.items(), strict=True):
             bars = axes.bar(list(values), list(values.values()), color=INK[1], edgecolor=INK[0])
@@ -110,10 +111,12 @@ def class_frequency(class_frequency: str, svg: str, png: str, *, scale: str) -> 
             _number_axis(axes)
 
 
-def lambdas(class_frequency: str, svg: str, png: str, *, scale: str) -> None:
-    """Lambda of each class under every scheme, lambda_0 = 1, before any normalisation."""
+def lambdas(class_frequency: str, svg: str, png: str, *, name: str, scale: str) -> None:
+    """Lambda of each class of the counting set `name` under every scheme, lambda_0 = 1, before any
+    normalisation."""
     counts = _counts(class_frequency)
-    with drawing(svg, png, scale, 6.5, 4.4, "Weight of the counting loss per class") as figure:
+    title = f"Weight of the counting loss per class, counting set {name}"
+    with drawing(svg, png, scale, 6.5, 4.4, title) as figure:
         axes = figure.subplots()
         for index, scheme in enumerate(balancing.SCHEMES):
             values = balancing.weights(counts, scheme)
