@@ -1,6 +1,6 @@
 """From real photos with their captions to matched pairs: every stage between, on real parts.
 
-What the photos show was counted by a person, who looked at each of them.
+What the photos show was counted by eye, one photo after the other.
 """
 
 import csv
@@ -25,7 +25,7 @@ EITHER = "either"  # a score lies so near the threshold that another processor m
 
 
 class Seen(NamedTuple):
-    """A photo whose captions name a number: what a person counts, and what should become of it.
+    """A photo whose captions name a number: what there is to count, and what should become of it.
 
     most_frequent, caption_noun: the class by which each rule pairs the photo with a caption.
     """
