@@ -88,6 +88,10 @@ AUDITED = ASSEMBLED | {"evaluate_baseline", "repair_countbench"}
         ({"training": {"learning_rate": 1.0e-5}}, TRAINED),
         ({"variants": {"modal_sched_plus": {"lambda_0": 2.0}}}, TRAINED),
         ({"counting_set": {"confidence": 0.5}}, ASSEMBLED),
+        ({"counting_set": {"class_rule": "caption_noun"}}, ASSEMBLED),
+        ({"counting_set": {"max_per_number": [9] * 9}}, ASSEMBLED),
+        ({"counting_set": {"non_counting_per_counting": 1}}, ASSEMBLED),
+        ({"counting_set": {"nouns": "resources/coco_nouns.csv"}}, set()),  # nothing asks for it
         ({"counting_sets": {"main": {"confidence": 0.5}}}, ASSEMBLED),
         ({"counting_sets": {"nobodys": {"confidence": 0.5}}}, set()),
         ({"detector": {"iou": 0.5}}, ASSEMBLED | {"detect_objects"}),

@@ -172,14 +172,18 @@ def counting_sets():
 
 
 def set_settings(name):
-    """The settings of one counting set: the common ones with its own over them."""
-    return config["counting_set"] | config["counting_sets"][name]
+    """The settings of one counting set: the common ones with its own over them.
+
+    Not the table of nouns, where its class rule asks for none.
+    """
+    both = config["counting_set"] | config["counting_sets"][name]
+    unused = () if both["class_rule"] == "caption_noun" else ("nouns",)
+    return {key: both[key] for key in both if key not in unused}
 
 
 def nouns_of(name):
-    """The table of nouns that a counting set is made with; none unless its class rule asks for it."""
-    own = set_settings(name)
-    return [own["nouns"]] if own["class_rule"] == "caption_noun" else []
+    """The table of nouns that a counting set is made with, if any."""
+    return [path for key, path in set_settings(name).items() if key == "nouns"]
 
 
 def detections_of(wildcards):

@@ -6,10 +6,13 @@ from countclip.job import start
 
 spec = start(snakemake)  # noqa: F821
 given = snakemake.input  # noqa: F821
+settings = spec["counting_set"]
+nouns = settings.pop("nouns", None)
 roles = [role for role in ("candidates", "counts", "images", "detections") if given.get(role)]
 counting_set.assemble(
     {part: {role: given[role][i] for role in roles} for i, part in enumerate(spec["parts"])},
     given.benchmark,
     dict(snakemake.output.items()),  # noqa: F821
-    **spec["counting_set"] | {"nouns": resource(spec["counting_set"]["nouns"])},
+    nouns and resource(nouns),
+    **settings,
 )
