@@ -209,3 +209,133 @@ def test_connection_names_its_kinds():
         pass
     with connection("internet") as environment:
         assert environment == {}
+
+
+def behind(proxy: str, **more: str) -> network.requests.Session:
+    return network.session({"http_proxy": proxy, "https_proxy": proxy, **more})
+
+
+def replying(*head: str, body: bytes = b"x") -> Callable[[BaseHTTPRequestHandler], None]:
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        handler.close_connection = True
+        lines = ["HTTP/1.1 200 OK", *head] if not head[0].startswith("HTTP/") else head
+        handler.wfile.write("\r\n".join([*lines, "", ""]).encode() + body)
+
+    return answer
+
+
+def test_a_head_that_drips_meets_the_timeout():
+    def drip(handler: BaseHTTPRequestHandler) -> None:
+        handler.wfile.write(b"HTTP/1.1 200 OK\r\n")
+        for number in range(900):
+            handler.wfile.write(b"X-%d: x\r\n" % number)
+            time.sleep(0.05)
+
+    with serving(drip) as proxy, pytest.raises(DownloadError) as caught:
+        network.get("http://x.example/", session=behind(proxy), max_bytes=1000, timeout=0.5)
+    assert caught.value.reason == "timeout"
+
+
+@pytest.mark.parametrize("framing", ["Content-Length: 99999999999", "Transfer-Encoding: chunked"])
+def test_the_body_of_a_redirect_is_left_unread(framing):
+    sent, ended = [], threading.Event()
+
+    def endless(handler: BaseHTTPRequestHandler) -> None:
+        if handler.path.endswith("/there"):
+            return replying("Content-Length: 5", body=b"there")(handler)
+        handler.close_connection = True
+        head = f"HTTP/1.1 302 Found\r\nLocation: /there\r\n{framing}\r\n\r\n"
+        handler.wfile.write(head.encode())
+        piece = b"10000\r\n" + bytes(1 << 16) + b"\r\n" if "chunked" in framing else bytes(1 << 16)
+        try:
+            for _ in range(1000):
+                handler.wfile.write(piece)
+                sent.append(len(piece))
+        finally:
+            ended.set()
+
+    with serving(endless) as proxy:
+        answer = network.get("http://x.example/here", session=behind(proxy), max_bytes=10)
+        assert ended.wait(10)
+    assert (answer.body, answer.url) == (b"there", "http://x.example/there")
+    assert sum(sent) < 20_000_000  # what fits into the sockets' buffers, of 65 MB
+
+
+def test_redirects_meet_the_deadline():
+    def slowly(handler: BaseHTTPRequestHandler) -> None:
+        time.sleep(0.3)
+        head = ("HTTP/1.1 302 Found", f"Location: {handler.path}1", "Content-Length: 0")
+        replying(*head, body=b"")(handler)
+
+    with serving(slowly) as proxy, pytest.raises(DownloadError) as caught:
+        network.get("http://x.example/", session=behind(proxy), max_bytes=10, deadline=0.5)
+    assert caught.value.reason == "timeout"
+
+
+@pytest.mark.parametrize(
+    ("field", "allowed"),
+    [
+        ("noai", False),
+        ("max-image-preview: large, NoImageAI", False),
+        ("countclip-workflow: noindex", False),
+        ("otherbot: noindex, noai", True),
+        ("unavailable_after: 25 Jun 2030 15:00:00 PST", True),
+        ("noarchive, nosnippet", True),
+    ],
+)
+def test_files_that_robots_are_asked_to_leave_alone_are_not_read(field, allowed):
+    with serving(replying(f"X-Robots-Tag: {field}", "Content-Length: 1")) as proxy:
+        if allowed:
+            network.get("http://x.example/", session=behind(proxy), max_bytes=10)
+        else:
+            with pytest.raises(DownloadError, match="X-Robots-Tag: no") as caught:
+                network.get("http://x.example/", session=behind(proxy), max_bytes=10)
+            assert caught.value.reason == "not_allowed"
+
+
+def test_the_host_says_when_it_is_asked_again():
+    times = []
+
+    def busy(handler: BaseHTTPRequestHandler) -> None:
+        times.append(time.monotonic())
+        head = ("HTTP/1.1 429 Slow down", "Retry-After: 1", "Content-Length: 1")
+        replying(*head)(handler)
+
+    with serving(busy) as proxy, pytest.raises(DownloadError, match="http_429"):
+        network.get("http://x.example/", session=behind(proxy), max_bytes=10, retries=1)
+    assert len(times) == 2
+    assert times[1] - times[0] >= 1
+
+
+def test_pauses_grow_are_seeded_and_end_where_a_host_asks_for_too_much():
+    def failed(retry_after: str) -> DownloadError:
+        answer = network.requests.Response()
+        answer.headers["Retry-After"] = retry_after
+        return DownloadError("http://x.example/", "http_503", answer=answer)
+
+    pauses = [network.pause(failed(""), attempt) for attempt in range(1, 5)]
+    assert pauses == sorted(pauses) == [network.pause(failed(""), n) for n in range(1, 5)]
+    assert network.pause(failed("45"), 1) == 45
+    assert failed("45").temporary
+    assert not failed("3600").temporary
+    assert failed("Wed, 21 Oct 2099 07:28:00 GMT").retry_after > 1e9
+    assert failed("Wed, 21 Oct 2015 07:28:00 GMT").retry_after == 0
+    assert failed("soon").retry_after == 0
+
+
+def test_hosts_are_told_who_asks():
+    agents = []
+    with serving(
+        lambda handler: (
+            agents.append(handler.headers["User-Agent"]),
+            replying("Content-Length: 1")(handler),
+        )
+    ) as proxy:
+        environment = {"http_proxy": proxy, "https_proxy": proxy}
+        for contact in ("", "https://lab.example/countbench"):
+            session = network.session(environment, contact)
+            network.get("http://x.example/", session=session, max_bytes=10)
+    assert agents == [
+        "countclip-workflow",
+        "countclip-workflow (+https://lab.example/countbench)",
+    ]

@@ -1,21 +1,28 @@
 """How does a job reach the network? Bounded, over http(s) only, and never into a private network.
 
-Jobs that download work through a `session` of their `connection` (connection.py).
+Jobs that download work through a `session` of their `connection` (connection.py). What comes is
+bounded in bytes and in time, redirects and headers included, and a host is asked again only after
+growing pauses, or those that it names (Retry-After, RFC 9110).
 """
 
 import logging
 import os
+import socket
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from pathlib import Path
+from random import Random
 from typing import NamedTuple
 
 import requests
 import tenacity
 import urllib3.exceptions
 from requests.adapters import HTTPAdapter
-from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager
+from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from countclip.addresses import is_public
@@ -26,44 +33,84 @@ log = logging.getLogger(__name__)
 
 CHUNK = 1 << 16
 AGENT = "countclip-workflow"
+LONGEST_PAUSE = 60.0
+"""Seconds. A host that wants to be left alone for longer (Retry-After) is not asked again."""
+NOT_FOR_US = {"noai", "noimageai", "noindex", "noimageindex"}
+"""Directives of X-Robots-Tag that keep a program like this one off; img2dataset has the same."""
+WITH_VALUE = {"max-snippet", "max-image-preview", "max-video-preview", "unavailable_after"}
+"""Directives that look like the name of a robot, since a colon follows."""
 
 
 class DownloadError(Exception):
-    """A download that failed. `reason` is one of: bad_url, http_<status>, timeout, unreachable,
-    private_address, too_many_redirects, too_large, truncated, wrong_size, wrong_sha256."""
+    """A download that failed. `reason` is one of: bad_url, http_<status>, timeout, dns, tls,
+    unreachable, private_address, too_many_redirects, not_allowed (X-Robots-Tag), too_large,
+    truncated, wrong_size, wrong_sha256.
 
-    def __init__(self, url: str, reason: str, detail: str = "") -> None:
+    final_url, content_type: of the answer, where one came. retry_after: seconds that it asks for.
+    """
+
+    def __init__(
+        self, url: str, reason: str, detail: str = "", answer: requests.Response | None = None
+    ) -> None:
         super().__init__(f"{url[:300]}: {reason}{f' ({detail[:300]})' if detail else ''}")
         self.url, self.reason = url, reason
+        headers = {} if answer is None else answer.headers
+        self.final_url = "" if answer is None else answer.url
+        self.content_type = headers.get("Content-Type", "")
+        self.retry_after = _seconds(headers.get("Retry-After", ""))
 
     @property
     def temporary(self) -> bool:
-        """Whether asking again may help."""
-        transient = ("timeout", "unreachable", "truncated", "http_429")
-        return self.reason in transient or self.reason.startswith("http_5")
+        """Whether asking again may help, and soon enough."""
+        transient = ("timeout", "dns", "unreachable", "truncated", "http_429")
+        return self.retry_after <= LONGEST_PAUSE and (
+            self.reason in transient or self.reason.startswith("http_5")
+        )
 
 
 class Answer(NamedTuple):
-    """A complete answer: the body, the URL after redirects, and the content type as claimed."""
+    """A complete answer: the body, the URL after redirects, the content type as claimed, and the
+    HTTP status, which is one of success."""
 
     body: bytes
     url: str
     content_type: str
+    status: int
 
 
-def session(environment: dict[str, str]) -> requests.Session:
-    """A session through `environment` (connection.py); one thread's at a time."""
-    new = requests.Session()
-    new.headers.update({"User-Agent": AGENT, "Accept-Encoding": "identity"})
+class _Session(requests.Session):
+    """Leaves the bodies of redirects unread, and follows none after the deadline `end`."""
+
+    end: float | None = None
+
+    def get_redirect_target(self, resp: requests.Response) -> str | None:
+        if target := super().get_redirect_target(resp):
+            resp.close()  # or requests reads it, however much comes
+            if self.end is not None and time.monotonic() > self.end:
+                raise requests.exceptions.Timeout("redirects until the deadline")
+        return target
+
+
+def session(environment: dict[str, str], contact: str = "") -> requests.Session:
+    """A session through `environment` (connection.py); one thread's at a time.
+
+    environment: http_proxy and https_proxy, if any; no_proxy: hosts that are reached without;
+        REQUESTS_CA_BUNDLE: whose certificates are trusted. Empty: as the machine is set up.
+    contact: a page or address that the user agent names, so that hosts can say what they mind.
+    """
+    new = _Session()
+    agent = f"{AGENT} (+{contact})" if contact else AGENT
+    new.headers.update({"User-Agent": agent, "Accept-Encoding": "identity"})
     new.max_redirects = 5
-    new.mount("http://", _PublicAdapter())
-    new.mount("https://", _PublicAdapter())
+    new.mount("http://", _Adapter())
+    new.mount("https://", _Adapter())
     if environment:
         new.trust_env = False
-        new.proxies = {
-            "http": environment["http_proxy"],
-            "https": environment["https_proxy"],
-        }
+        new.verify = environment.get("REQUESTS_CA_BUNDLE") or True
+        for scheme in ("http", "https"):
+            new.proxies[scheme] = environment[f"{scheme}_proxy"]
+            for host in environment.get("no_proxy", "").split(","):
+                new.proxies[f"{scheme}://{host}"] = ""
     return new
 
 
@@ -78,18 +125,23 @@ def get(
 ) -> Answer:
     """The body of `url`, at most `max_bytes`; DownloadError says why not.
 
-    timeout: seconds to connect, and between two bytes. deadline: seconds for the whole body.
-    retries: further attempts after a temporary failure, with growing pauses.
+    timeout: seconds to connect, for the head of an answer, and between two bytes of its body.
+    deadline: seconds for the whole, redirects included; it may be exceeded by one `timeout`.
+    retries: further attempts after a temporary failure, see `pause`.
+    Nothing is read that its host asks programs to leave alone (X-Robots-Tag).
     """
 
     def attempt() -> Answer:
         body = bytearray()
         with _stream(url, session, timeout, deadline) as (response, chunks):
+            if wish := _leave_alone(response.raw.headers.getlist("X-Robots-Tag")):
+                raise DownloadError(url, "not_allowed", f"X-Robots-Tag: {wish}", response)
             for chunk in chunks:
                 body += chunk
                 if len(body) > max_bytes:
-                    raise DownloadError(url, "too_large", f"over {max_bytes} bytes")
-            return Answer(bytes(body), response.url, response.headers.get("Content-Type", ""))
+                    raise DownloadError(url, "too_large", f"over {max_bytes} bytes", response)
+            content_type = response.headers.get("Content-Type", "")
+            return Answer(bytes(body), response.url, content_type, response.status_code)
 
     return _retrying(retries)(attempt)
 
@@ -157,10 +209,46 @@ def _retrying(retries: int) -> tenacity.Retrying:
     return tenacity.Retrying(
         retry=tenacity.retry_if_exception(lambda e: isinstance(e, DownloadError) and e.temporary),
         stop=tenacity.stop_after_attempt(retries + 1),
-        wait=tenacity.wait_exponential_jitter(initial=0.2, max=30),
+        wait=lambda state: pause(state.outcome.exception(), state.attempt_number),
         before_sleep=tenacity.before_sleep_log(log, logging.WARNING),
         reraise=True,
     )
+
+
+def pause(error: DownloadError, attempt: int) -> float:
+    """Seconds until the next attempt, after failure number `attempt` (from 1): growing, never less
+    than the host asks for, with a jitter that is the URL's own, so that no two hosts' attempts
+    fall together and every run has the same pauses."""
+    jitter = Random(f"{attempt} {error.url}").uniform(0.75, 1.25)
+    return max(min(0.2 * 2**attempt, 30) * jitter, error.retry_after)
+
+
+def _seconds(retry_after: str) -> float:
+    """Of the header Retry-After: a number of seconds or a date; 0 for anything else."""
+    if retry_after.strip().isdecimal():
+        return float(retry_after[:10])
+    try:
+        return max((parsedate_to_datetime(retry_after) - datetime.now(UTC)).total_seconds(), 0.0)
+    except (TypeError, ValueError, OverflowError):
+        return 0.0
+
+
+def _leave_alone(fields: Iterable[str]) -> str:
+    """The first directive of X-Robots-Tag that is meant for us too, or ''.
+
+    A field may begin with the name of the robot that it is for: `otherbot: noindex, noarchive`.
+    """
+    for field in fields:
+        name, colon, rest = field.partition(":")
+        name = name.strip().lower()
+        if colon and "," not in name and name not in WITH_VALUE:
+            if name != AGENT:
+                continue  # for another robot
+            field = rest
+        for directive in field.lower().split(","):
+            if directive.strip() in NOT_FOR_US:
+                return directive.strip()
+    return ""
 
 
 @contextmanager
@@ -179,14 +267,16 @@ def _stream(
             # What is there, unlike iter_content, which waits for a whole chunk of single bytes.
             while chunk := response.raw.read1(CHUNK, decode_content=True):
                 if end is not None and time.monotonic() > end:
-                    raise DownloadError(url, "timeout", f"not complete after {deadline} s")
+                    detail = f"not complete after {deadline} s"
+                    raise DownloadError(url, "timeout", detail, response)
                 yield chunk
 
     with _failures(url):
+        session.end = end
         response = session.get(url, stream=True, timeout=timeout, headers=headers)
     with response:
         if not response.ok:
-            raise DownloadError(url, f"http_{response.status_code}")
+            raise DownloadError(url, f"http_{response.status_code}", answer=response)
         yield response, chunks()
 
 
@@ -203,14 +293,17 @@ def _failures(url: str) -> Iterator[None]:
 
 def _reason(error: Exception) -> str:
     known = requests.exceptions
+    cause = getattr(error.args[0] if error.args else None, "reason", None) or error
     for kinds, reason in (
         (_PrivateAddressError, "private_address"),
         ((known.InvalidURL, known.MissingSchema, known.InvalidSchema), "bad_url"),
         (known.TooManyRedirects, "too_many_redirects"),
+        (urllib3.exceptions.NameResolutionError, "dns"),
+        ((known.SSLError, urllib3.exceptions.SSLError), "tls"),
         (urllib3.exceptions.ProtocolError, "truncated"),
         (known.Timeout, "timeout"),
     ):
-        if isinstance(error, kinds):
+        if isinstance(error, kinds) or isinstance(cause, kinds):
             return reason
     return "timeout" if "timed out" in str(error).lower() else "unreachable"
 
@@ -219,7 +312,30 @@ class _PrivateAddressError(urllib3.exceptions.HTTPError):
     pass
 
 
-class _Public:
+class _Prompt:
+    """A connection on which the head of an answer must come in time as a whole: a socket's own
+    timeout begins anew with every byte."""
+
+    def getresponse(self):
+        late = threading.Event()
+
+        def hang_up(sock: socket.socket = self.sock) -> None:
+            late.set()
+            with suppress(OSError):
+                socket.socket.shutdown(sock, socket.SHUT_RDWR)
+
+        timer = threading.Timer(self.timeout, hang_up)
+        timer.daemon = True
+        timer.start()
+        try:
+            return super().getresponse()
+        finally:
+            timer.cancel()
+            if late.is_set():
+                raise TimeoutError("timed out: no whole head of an answer")
+
+
+class _Public(_Prompt):
     """Checks the address that was really connected to, before a byte is sent: neither a redirect
     nor a name that resolves differently the second time gets around it."""
 
@@ -233,29 +349,27 @@ class _Public:
         return sock
 
 
-class _PublicHTTPConnection(_Public, HTTPConnection):
-    pass
+def _pools(kind: type) -> dict[str, type]:
+    """urllib3's pools by scheme, with connections of a kind."""
+    http = type("HTTP", (kind, HTTPConnection), {})
+    https = type("HTTPS", (kind, HTTPSConnection), {})
+    return {
+        "http": type("HTTPPool", (HTTPConnectionPool,), {"ConnectionCls": http}),
+        "https": type("HTTPSPool", (HTTPSConnectionPool,), {"ConnectionCls": https}),
+    }
 
 
-class _PublicHTTPSConnection(_Public, HTTPSConnection):
-    pass
+_DIRECT, _PROXIED = _pools(_Public), _pools(_Prompt)
 
 
-class _PublicHTTPPool(HTTPConnectionPool):
-    ConnectionCls = _PublicHTTPConnection
-
-
-class _PublicHTTPSPool(HTTPSConnectionPool):
-    ConnectionCls = _PublicHTTPSConnection
-
-
-class _PublicAdapter(HTTPAdapter):
+class _Adapter(HTTPAdapter):
     """Direct connections are checked; a connection through a proxy is the proxy's business."""
 
     def init_poolmanager(self, *args, **kwargs) -> None:
         super().init_poolmanager(*args, **kwargs)
-        assert isinstance(self.poolmanager, PoolManager)
-        self.poolmanager.pool_classes_by_scheme = {
-            "http": _PublicHTTPPool,
-            "https": _PublicHTTPSPool,
-        }
+        self.poolmanager.pool_classes_by_scheme = _DIRECT
+
+    def proxy_manager_for(self, *args, **kwargs):
+        manager = super().proxy_manager_for(*args, **kwargs)
+        manager.pool_classes_by_scheme = _PROXIED
+        return manager
