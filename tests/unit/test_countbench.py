@@ -1,4 +1,5 @@
-"""The audit tells apart what came, and repairs are applied only when they are right."""
+"""The audit tells apart what came, repairs are applied only when they are right, and a number says
+which rows it counts."""
 
 import io
 import json
@@ -8,17 +9,19 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from countclip import countbench, network, pictures
+from countclip import asking, countbench, pictures, repairs
+from countclip import audit as judging
 from countclip.captions import WORDS
 from countclip.connection import connection
 from countclip.files import sha256, write_table
 
-REQUEST = {"timeout": 0.5, "deadline": 5, "retries": 0, "max_bytes": 100_000}
+REQUEST = {"timeout": 0.5, "deadline": 5, "max_bytes": 100_000}
 PICTURE = {
     "max_pixels": 1_000_000,
     "min_side": 32,
     "placeholder_urls": 3,
     "placeholder_distance": 2,
+    "changed_distance": 8,
 }
 COLUMNS = "index,action,url,file,sha256,provenance,license,reason\n"
 
@@ -51,6 +54,9 @@ PLAN = [  # what an address does, and the status that the audit must find
     (("placeholder", {}), "placeholder"),
     (("placeholder", {}), "placeholder"),
     (scene(3), "alive"),
+    (("redirect", {"location": "http://a.miniature.example/image_unavailable.png"}), "placeholder"),
+    (("scene", {**scene(7)[1], "X_Robots_Tag": "noai"}), "not_allowed"),
+    (("status", {"status": 418}), "forbidden"),
 ]
 
 
@@ -72,7 +78,9 @@ def serve(folder: Path):
     (folder / "flat.png").write_bytes(png((64, 64), 200))
     urls = [f"http://a.miniature.example/{i}" for i in range(len(PLAN))]
     answers = [(url, kind, json.dumps(p)) for url, ((kind, p), _) in zip(urls, PLAN, strict=True)]
-    answers.append(("http://a.miniature.example/other", "scene", json.dumps(scene(5)[1])))
+    for name, index in (("other", 5), ("image_unavailable.png", 6)):
+        shown = json.dumps(scene(index)[1])
+        answers.append((f"http://a.miniature.example/{name}", "scene", shown))
     world = pd.DataFrame(answers, columns=["url", "kind", "payload"])
     write_table(world, folder / "world.parquet")
     urls += [urls[0], "ftp://a.miniature.example/x.jpg"]  # an address twice; an unusable one
@@ -85,24 +93,35 @@ def serve(folder: Path):
         yield folder, environment
 
 
-def audit(folder: Path, environment: dict) -> pd.DataFrame:
-    countbench.audit(
+def ask(folder: Path, environment: dict) -> None:
+    asking.ask(
         str(folder / "list.json"),
-        str(folder / "audit.csv"),
-        str(folder / "audited.parquet"),
+        str(folder / "answers.parquet"),
         state=str(folder / "state"),
         environment=environment,
-        threads=4,
         request=REQUEST,
-        picture=PICTURE,
+        threads=4,
+        per_host=4,
+        pause=0,
+        retries=0,
     )
+
+
+def judge(folder: Path, lock: str | None = None) -> pd.DataFrame:
+    names = ("list.json", "answers.parquet", "audit.csv", "audited.parquet")
+    judging.audit(*(str(folder / name) for name in names), picture=PICTURE, lock=lock)
     return pd.read_csv(folder / "audit.csv", keep_default_na=False)
+
+
+def audit(folder: Path, environment: dict) -> pd.DataFrame:
+    ask(folder, environment)
+    return judge(folder)
 
 
 def repair(folder: Path, environment: dict, lines: str) -> list[dict]:
     (folder / "repairs.csv").write_text(COLUMNS + lines)
     made = [str(folder / name) for name in ("benchmark.parquet", "images.parquet", "summary.json")]
-    countbench.repair(
+    repairs.repair(
         str(folder / "list.json"),
         str(folder / "audit.csv"),
         str(folder / "audited.parquet"),
@@ -121,41 +140,15 @@ def test_every_planned_fault_is_found(web) -> None:
     assert table["status"].tolist() == [status for _, status in PLAN] + ["alive", "unreachable"]
     assert table["final_url"][2] == "http://a.miniature.example/0"
     assert (table["detail"] != "").equals(table["status"] != "alive")
+    assert table.columns.tolist() == list(judging.COLUMNS)
+    assert set(table["status"]) <= set(countbench.STATUSES)
+    evidence = table[["http", "content_type", "bytes"]].iloc[[0, 3, 7, 8]].to_numpy().tolist()
+    assert [row[:2] for row in evidence] == [
+        ["200", "image/jpeg"], ["404", "text/html; charset=utf-8"], ["", ""],
+        ["200", "text/html; charset=utf-8"],
+    ]  # fmt: skip
+    assert [bool(row[2]) for row in evidence] == [True, False, False, True]
     assert not (folder / "state").exists()
-
-
-def test_an_audit_is_the_same_twice_and_goes_on_after_a_kill(web, monkeypatch) -> None:
-    folder, environment = web
-    audit(folder, environment)
-    first = [(folder / name).read_bytes() for name in ("audit.csv", "audited.parquet")]
-    asked, get = [], network.get
-
-    def killed(url: str, **arguments):
-        if len(asked) >= 6:
-            raise KeyboardInterrupt
-        asked.append(url)
-        return get(url, **arguments)
-
-    monkeypatch.setattr(network, "get", killed)
-    with pytest.raises(KeyboardInterrupt):
-        audit(folder, environment)
-    kept = len(list((folder / "state").glob("*.answer")))
-    assert kept >= 5
-    monkeypatch.setattr(network, "get", lambda url, **a: asked.append(url) or get(url, **a))
-    asked.clear()
-    audit(folder, environment)
-    assert len(asked) == len(PLAN) + 2 - kept
-    assert first == [(folder / name).read_bytes() for name in ("audit.csv", "audited.parquet")]
-
-
-def test_an_outage_publishes_nothing(web) -> None:
-    folder, _ = web
-    (folder / "audit.csv").write_text("the audit of last year")
-    nowhere = {"http_proxy": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9"}
-    with pytest.raises(countbench.OutageError, match="offline"):
-        audit(folder, nowhere)
-    assert (folder / "audit.csv").read_text() == "the audit of last year"
-    assert not (folder / "audited.parquet").exists()
 
 
 @pytest.mark.parametrize(
@@ -216,14 +209,22 @@ def test_repairs_are_applied_and_counted(web) -> None:
     ]  # fmt: skip
     assert rows[4]["sha256"] == sha256(good)
     assert rows[4]["provenance"] == "photo of mine"
-    included = [row["index"] for row in rows if row["included"]]
-    assert included == [0, 2, 3, 4, 10, 15, 16]
+    assert (rows[4]["license"], rows[1]["license"]) == ("CC0", "")
+    of = {
+        name: [row["index"] for row in rows if row[name]]
+        for name in ("original", "repaired", "included")
+    }
+    assert of["original"] == [0, 1, 2, 15, 19]
+    assert of["repaired"] == [0, 2, 3, 4, 10, 15, 19]
+    assert of["included"] == [0, 1, 2, 3, 4, 10, 15, 19]
     summary = json.loads((folder / "summary.json").read_text())
-    assert summary["n"] == len(included) == sum(summary["n_per_class"].values())
     assert sum(summary["by_status"].values()) == summary["rows"] == len(rows)
-    assert sorted(included + summary["missing"]) == [row["index"] for row in rows]
+    for variant in ("original", "repaired"):
+        about = summary[variant]
+        assert about["n"] == len(of[variant]) == sum(about["n_per_class"].values())
+        assert sorted(of[variant] + about["missing"]) == [row["index"] for row in rows]
     images = list(pictures.read_benchmark(folder / "benchmark.parquet", folder / "images.parquet"))
-    assert [row["index"] for row in images] == included
+    assert [row["index"] for row in images] == of["included"]
     assert all(row["image"].mode == "RGB" for row in images)
     before = [(folder / name).read_bytes() for name in ("benchmark.parquet", "summary.json")]
     repair(folder, environment, (folder / "repairs.csv").read_text().removeprefix(COLUMNS))
@@ -260,3 +261,94 @@ def test_a_wrong_repair_names_its_line(audited, line, message) -> None:
     with pytest.raises(ValueError, match=message):
         repair(folder, environment, line + "\n")
     assert not (folder / "benchmark.parquet").exists()
+
+
+# ---- the lock file ----
+
+
+def test_an_audit_notices_what_has_changed_since_the_lock_file(audited, tmp_path) -> None:
+    folder, _ = audited
+    plain = judge(folder)
+    lock = str(tmp_path / "lock.csv")
+    judging.write_lock(str(folder / "audit.csv"), lock)
+    lines = pd.read_csv(lock, dtype=str)
+    assert lines.columns.tolist() == list(judging.LOCK)
+    assert lines["index"].tolist() == ["0", "1", "2", "15", "19"]
+    assert judge(folder, lock)["status"].tolist() == plain["status"].tolist()
+
+    def flipped(phash: str, bits: int) -> str:
+        return f"{int(phash, 16) ^ ((1 << bits) - 1):016x}"
+
+    other = lines.assign(sha256="0" * 64, date="2024-02-03")
+    other["phash"] = [flipped(phash, bits) for phash, bits in zip(other["phash"], (0, 8, 9, 30, 0), strict=True)]
+    other.to_csv(lock, index=False)
+    table = judge(folder, lock)
+    assert table["status"][[0, 1, 2, 15]].tolist() == ["alive", "alive", "changed", "changed"]
+    assert table["lock_distance"][[0, 1, 2, 15]].tolist() == ["0", "8", "9", "30"]
+    assert table["detail"][1] == "re-encoded since 2024-02-03, 8 of 64 bits apart"
+    assert table["detail"][15] == "30 of 64 bits from the picture of 2024-02-03"
+
+    later = str(tmp_path / "later.csv")
+    judging.write_lock(str(folder / "audit.csv"), later, lock)
+    kept = pd.read_csv(later, dtype=str)
+    assert kept["date"].eq("2024-02-03").tolist() == [False, False, True, True, False]
+    judge(folder)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("url,sha256\n", "the first line must name"),
+        (",".join(judging.LOCK) + "\n0,http://x,ab,xyz,1,1,1,2024-01-01\n", "line 2"),
+        (",".join(judging.LOCK) + "\n0,http://x\n", "line 2"),
+    ],
+)
+def test_a_wrong_lock_file_names_its_line(tmp_path, text, message) -> None:
+    (tmp_path / "lock.csv").write_text(text)
+    with pytest.raises(ValueError, match=message):
+        judging.read_lock(tmp_path / "lock.csv")
+
+
+# ---- the variants ----
+
+
+@pytest.fixture
+def benchmark(tmp_path) -> str:
+    rows = pd.DataFrame(
+        {
+            "index": range(6),
+            "number": [2, 3, 4, 5, 6, 7],
+            "original": [True, True, False, False, True, False],
+            "repaired": [True, False, True, False, True, False],
+        }
+    )
+    rows["included"] = rows["original"] | rows["repaired"]
+    rows.to_parquet(tmp_path / "benchmark.parquet")
+    return str(tmp_path / "benchmark.parquet")
+
+
+def test_a_variant_says_which_rows_it_counts(benchmark, tmp_path) -> None:
+    indices = tmp_path / "indices.txt"
+    indices.write_text("# alive for everybody\n1\n2 # mended\n\n3\n")
+    assert countbench.rows_of("original", benchmark) == {0: 2, 1: 3, 4: 6}
+    assert countbench.rows_of("repaired", benchmark) == {0: 2, 2: 4, 4: 6}
+    assert countbench.rows_of("intersection", benchmark, str(indices)) == {1: 3, 2: 4}
+
+
+@pytest.mark.parametrize(
+    ("variant", "text", "message"),
+    [
+        ("intersection", None, "must name a list"),
+        ("intersection", "1\n6\n", "line 2: '6' is no row of 0 to 5"),
+        ("intersection", "two\n", "line 1: 'two'"),
+        ("intersection", "3\n", "no row is left"),
+        ("mended", None, "'mended' is not one of original, repaired"),
+    ],
+)
+def test_a_wrong_variant_is_named(benchmark, tmp_path, variant, text, message) -> None:
+    path = None
+    if text is not None:
+        path = str(tmp_path / "indices.txt")
+        Path(path).write_text(text)
+    with pytest.raises(ValueError, match=message):
+        countbench.rows_of(variant, benchmark, path)

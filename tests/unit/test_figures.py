@@ -46,7 +46,15 @@ def draw(request, tmp_path, frequency, histories, predictions):
     def draw(scale: str) -> tuple[bytes, bytes]:
         out = [str(tmp_path / f"{request.param}.{kind}") for kind in ("svg", "png")]
         if request.param == "confusion":
-            figures.confusion(predictions, *out, variants=VARIANTS, checkpoint="end", scale=scale)
+            figures.confusion(
+                predictions,
+                *out,
+                rows=dict(enumerate(NUMBERS.tolist())),
+                benchmark="repaired",
+                variants=VARIANTS,
+                checkpoint="end",
+                scale=scale,
+            )
         elif request.param == "training_curves":
             figures.training_curves(histories, *out, variants=VARIANTS, scale=scale)
         else:

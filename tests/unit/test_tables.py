@@ -43,7 +43,10 @@ def paths(tmp_path) -> list[str]:
     ]
 
 
-def make(paths, folder, scale="miniature") -> pd.DataFrame:
+ALL = dict(enumerate(NUMBERS.tolist()))
+
+
+def make(paths, folder, scale="miniature", rows=ALL) -> pd.DataFrame:
     tables.make_table1(
         paths,
         resource("resources/paper_table1.csv"),
@@ -51,6 +54,8 @@ def make(paths, folder, scale="miniature") -> pd.DataFrame:
         str(folder / "table1.csv"),
         str(folder / "table1.md"),
         str(folder / "table1.html"),
+        rows=rows,
+        benchmark="repaired",
         variants=VARIANTS,
         scale=scale,
     )
@@ -70,6 +75,24 @@ def test_table1(paths, tmp_path) -> None:
     assert table["paper_end"].tolist() == ["27.50", "25.54", ""]
     assert float(table["p_end_vs_baseline"][1]) < 1e-4
     assert table["p_end_vs_baseline"].tolist()[::2] == ["", "1"]
+
+
+def test_a_variant_of_the_benchmark_counts_its_rows_alone(paths, tmp_path) -> None:
+    rows = {index: number for index, number in ALL.items() if 20 <= index < 65}
+    table = make(paths, tmp_path, rows=rows)
+    assert table["benchmark"].tolist() == ["repaired"] * 3
+    assert table["n"].tolist() == ["45"] * 3
+    assert table["n_per_class"].tolist() == ["5 5 5 5 5 5 5 5 5"] * 3
+    assert table["accuracy_end"].tolist() == ["22.22", "77.78", "22.22"]  # (40 + 30) / 2 of 45
+    assert table["ties"].tolist() == ["0"] * 3  # the tie is the last row
+    note = "n = 45 images, the same for every row: the benchmark's variant `repaired`"
+    assert note in (tmp_path / "table1.md").read_text()
+    assert "two 5, three 5" in (tmp_path / "table1.html").read_text()
+
+
+def test_rows_without_a_prediction_are_named(paths, tmp_path) -> None:
+    with pytest.raises(ValueError, match=r"baseline0.parquet.*\[90, 91\]"):
+        make(paths, tmp_path, rows={**ALL, 90: 2, 91: 3})
 
 
 def test_the_same_predictions_give_the_same_bytes(paths, tmp_path) -> None:

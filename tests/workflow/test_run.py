@@ -19,7 +19,11 @@ def test_the_table_has_a_row_a_variant_and_the_baseline(finished):
     benchmark = json.loads((finished.folder / "results/countbench/summary.json").read_text())
     for row in rows.values():
         assert row["scale"] == "miniature"
-        assert int(row["n"]) == benchmark["n"] >= 450
+        assert row["benchmark"] == "repaired"
+        assert int(row["n"]) == benchmark["repaired"]["n"] >= 450
+        assert row["n_per_class"].split() == list(
+            map(str, benchmark["repaired"]["n_per_class"].values())
+        )
         low, end, high = (float(row[f"accuracy_end{suffix}"]) for suffix in ("_low", "", "_high"))
         assert low < end < high
     assert rows["baseline"]["paper_end"] == "27.50"

@@ -276,6 +276,24 @@ def line_of(wildcards):
         )
 
 
+def lock():
+    """What the benchmark's links showed once, where a person keeps a record of it."""
+    path = config["countbench"]["lock"]
+    return [] if path is None else resource(path)
+
+
+def intersection():
+    """The list of rows that are counted, where the benchmark's variant says so."""
+    if config["countbench"]["variant"] != "intersection":
+        return []
+    path = config["countbench"]["intersection"]
+    if path is None:
+        raise WorkflowError(
+            "countbench.variant is `intersection`: countbench.intersection must name its list"
+        )
+    return resource(path)
+
+
 def repair_files():
     """The pictures that repairs.csv names: another picture under an old name is another repair."""
     repairs = Path(resource(config["countbench"]["repairs"]))
@@ -322,6 +340,7 @@ def confusion_spec(wildcards):
     figure = config["figures"]["confusion"][wildcards.figure]
     return canonical(
         {
+            "benchmark": config["countbench"]["variant"],
             "checkpoint": figure["checkpoint"],
             "variants": about(only=figure["variants"]),
             "scale": config["scale"],

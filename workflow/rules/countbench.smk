@@ -1,5 +1,37 @@
-# The benchmark: what its links still show, and what stands in for the rest. How hard to try does
-# not decide what comes out, so it is among the resources, which rerun nothing.
+# The benchmark: what its links still show, and what stands in for the rest. How politely and how
+# hard to ask does not decide what comes, so it is among the resources, which rerun nothing; and what
+# came is judged by a rule of its own, so that nobody is asked twice because a limit has changed.
+
+
+rule ask_countbench:
+    input:
+        list=resource(config["countbench"]["list"]),
+        world=world(),
+    output:
+        answers="results/countbench/answers.parquet",
+    log:
+        "logs/ask_countbench.log",
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        connections=config["countbench"]["request"]["threads"],
+        per_host=config["countbench"]["request"]["per_host"],
+        pause_ms=config["countbench"]["request"]["pause_ms"],
+        retries=config["countbench"]["request"]["retries"],
+        contact=config["countbench"]["request"]["contact"],
+    params:
+        spec=spec(
+            "network",
+            "countbench.request.timeout",
+            "countbench.request.deadline",
+            "countbench.request.max_bytes",
+        ),
+        code=code("ask_countbench"),
+    message:
+        "ask for every link of the benchmark"
+    script:
+        "../scripts/ask_countbench.py"
 
 
 # Only where the config names an address: the list is not ours to pass on.
@@ -31,7 +63,8 @@ rule download_countbench:
 rule audit_countbench:
     input:
         list=resource(config["countbench"]["list"]),
-        world=world(),
+        answers="results/countbench/answers.parquet",
+        lock=lock(),
     output:
         audit="results/countbench/audit.csv",
         images="results/countbench/audited_images.parquet",
@@ -40,22 +73,33 @@ rule audit_countbench:
     conda:
         "../../environment.yml"
     threads: 1
-    resources:
-        connections=config["countbench"]["request"]["threads"],
-        retries=config["countbench"]["request"]["retries"],
     params:
-        spec=spec(
-            "network",
-            "countbench.request.timeout",
-            "countbench.request.deadline",
-            "countbench.request.max_bytes",
-            "countbench.picture",
-        ),
+        spec=spec("countbench.picture"),
         code=code("audit_countbench"),
     message:
-        "audit every link of the benchmark"
+        "judge what came for every link of the benchmark"
     script:
         "../scripts/audit_countbench.py"
+
+
+# Its date is that of today, so nothing follows from this file until a person puts it elsewhere.
+rule lock_countbench:
+    input:
+        audit="results/countbench/audit.csv",
+        earlier=lock(),
+    output:
+        lock="results/countbench/countbench.lock.csv",
+    log:
+        "logs/lock_countbench.log",
+    localrule: True
+    conda:
+        "../../environment.yml"
+    threads: 1
+    params:
+        spec=spec(),
+        code=code("lock_countbench"),
+    script:
+        "../scripts/lock_countbench.py"
 
 
 rule repair_countbench:

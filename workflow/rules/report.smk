@@ -1,6 +1,8 @@
 rule make_table1:
     input:
         predictions=predictions(),
+        benchmark="results/countbench/benchmark.parquet",
+        intersection=intersection(),
         paper=resource("resources/paper_table1.csv"),
         template=resource("resources/table1.html.jinja"),
         styles=[resource("resources/page.css"), resource("resources/table1.css")],
@@ -27,6 +29,7 @@ rule make_table1:
     params:
         spec=canonical(
             {
+                "benchmark": config["countbench"]["variant"],
                 "variants": about("schedule", "lambda_scheme", "loss"),
                 "scale": config["scale"],
             }
@@ -87,6 +90,8 @@ rule plot_lambdas:
 rule plot_confusion:
     input:
         predictions=predictions(),
+        benchmark="results/countbench/benchmark.parquet",
+        intersection=intersection(),
     output:
         svg=report(
             "results/figures/confusion_{figure}.svg",

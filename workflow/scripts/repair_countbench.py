@@ -1,6 +1,6 @@
 """The benchmark as it is measured on: the audit with a person's repairs applied."""
 
-from countclip import countbench
+from countclip import repairs
 from countclip.connection import connection
 from countclip.job import start
 
@@ -8,7 +8,7 @@ spec = start(snakemake)  # noqa: F821
 given, made = snakemake.input, snakemake.output  # noqa: F821
 request = spec["countbench"]["request"] | {"retries": snakemake.resources.retries}  # noqa: F821
 with connection(spec["network"], given.get("world")) as environment:
-    countbench.repair(
+    repairs.repair(
         given.list,
         given.audit,
         given.images,

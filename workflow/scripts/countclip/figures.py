@@ -141,22 +141,25 @@ def confusion(
     svg: str,
     png: str,
     *,
+    rows: dict[int, int],
+    benchmark: str,
     variants: list[dict[str, str]],
     checkpoint: str,
     scale: str,
 ) -> None:
     """Figs. 3-5: confusion matrices of the baseline and `variants` (id, label) at a checkpoint.
 
+    rows: of `benchmark`, the variant of it that is counted (countbench.rows_of).
     The counts of several seeds are added up; the shade is the share of the row.
     """
-    table = tables.load_predictions(predictions)
+    table = tables.load_predictions(predictions, rows)
     panels = [tables.BASELINE, *variants]
     columns = min(len(panels), 3 if len(panels) <= 6 else 4)
-    rows = -(-len(panels) // columns)
-    title = f"Confusion matrices, {tables.CHECKPOINTS[checkpoint]}"
-    with drawing(svg, png, scale, 3.4 * columns, 3.5 * rows + 0.8, title) as figure:
+    lines = -(-len(panels) // columns)
+    title = f"Confusion matrices, {tables.CHECKPOINTS[checkpoint]}\n{benchmark}, n = {len(rows)}"
+    with drawing(svg, png, scale, 3.4 * columns, 3.5 * lines + 1.0, title) as figure:
         for index, variant in enumerate(panels):
-            axes = figure.add_subplot(rows, columns, index + 1)
+            axes = figure.add_subplot(lines, columns, index + 1)
             counts = tables.matrix(table, variant["id"], checkpoint)
             _matrix(axes, counts)
             name = f"({chr(97 + index)}) {variant['label']}"

@@ -29,15 +29,17 @@ BASELINE = {
     "loss": "",
 }
 COLUMNS = [
-    *("variant", "label", "scheduler", "lambda_scheme", "loss", "n"),
+    *("variant", "label", "scheduler", "lambda_scheme", "loss"),
+    *("benchmark", "n", "n_per_class"),
     *(f"accuracy_{name}{bound}" for name in CHECKPOINTS for bound in ("", "_low", "_high")),
     *("paper_end", "paper_best", "mae", "off_by_one", "ties", "p_end_vs_baseline"),
     *("seeds", "scale"),
 ]
 
 
-def load_predictions(paths: list[str]) -> pd.DataFrame:
-    """All predictions in one frame, with `right`; ValueError when runs saw different images."""
+def load_predictions(paths: list[str], rows: dict[int, int]) -> pd.DataFrame:
+    """All predictions on `rows` (countbench.rows_of) in one frame, with `right`; ValueError when
+    runs saw different images, or not all of these."""
     frames = [pd.read_parquet(path) for path in paths]
     for path, frame in zip(paths, frames, strict=True):
         for name, images in frame.groupby("checkpoint"):
@@ -46,7 +48,13 @@ def load_predictions(paths: list[str]) -> pd.DataFrame:
                     f"{path}: checkpoint {name} was measured on other images than {paths[0]}:"
                     " delete both and run again"
                 )
+    if lacking := sorted(set(rows).difference(frames[0]["index"])):
+        raise ValueError(
+            f"{paths[0]}: no prediction for rows {lacking} of the benchmark: delete all predictions"
+            " and run again"
+        )
     table = pd.concat(frames, ignore_index=True)
+    table = table[table["index"].isin(rows)].reset_index(drop=True)
     return table.assign(right=table["prediction"] == table["number"])
 
 
@@ -66,16 +74,21 @@ def _of(predictions: pd.DataFrame, variant: str, checkpoint: str) -> pd.DataFram
 
 
 def table1(
-    predictions: pd.DataFrame, variants: list[dict[str, str]], paper: pd.DataFrame, scale: str
+    predictions: pd.DataFrame,
+    variants: list[dict[str, str]],
+    paper: pd.DataFrame,
+    benchmark: str,
+    scale: str,
 ) -> pd.DataFrame:
     """Table 1 with the columns COLUMNS, numbers unrounded, shares in percent.
 
+    benchmark: the variant of the benchmark whose rows `predictions` holds.
     variants: id, label, schedule, lambda_scheme and loss of each, in the order of the rows.
     paper: variant, end and best, the paper's figures in percent.
     """
     paper = paper.set_index("variant")
     known = _of(predictions, "baseline", "end")
-    n = known["index"].nunique()
+    n, per_class = known["index"].nunique(), countbench.per_class(known["number"])
     rows = []
     for variant in [BASELINE, *variants]:
         name = variant["id"]
@@ -87,7 +100,9 @@ def table1(
             "scheduler": variant["schedule"],
             "lambda_scheme": variant["lambda_scheme"],
             "loss": variant["loss"],
+            "benchmark": benchmark,
             "n": n,
+            "n_per_class": " ".join(map(str, per_class.values())),
             "paper_end": paper["end"].get(name, np.nan),
             "paper_best": paper["best"].get(name, np.nan),
             "mae": statistics.mae(counts),
@@ -121,11 +136,17 @@ def make_table1(
     markdown: str,
     html: str,
     *,
+    rows: dict[int, int],
+    benchmark: str,
     variants: list[dict[str, str]],
     scale: str,
 ) -> None:
-    """Publish Table 1 as CSV (two decimals), as Markdown and as a page of its own."""
-    table = table1(load_predictions(predictions), variants, pd.read_csv(paper), scale)
+    """Publish Table 1 as CSV (two decimals), as Markdown and as a page of its own.
+
+    rows: of `benchmark`, the variant that is counted (countbench.rows_of).
+    """
+    known = load_predictions(predictions, rows)
+    table = table1(known, variants, pd.read_csv(paper), benchmark, scale)
     text = table.copy()
     for column in text.columns:
         if column == "p_end_vs_baseline":
@@ -148,7 +169,7 @@ def heading(table: pd.DataFrame) -> str:
     of = "Zero-shot counting accuracy"
     if table["scale"][0] == "miniature":
         return f"{of} of the miniature: NOT CLIP's numbers"
-    return f"{of}, n = {table['n'][0]}"
+    return f"{of}, n = {table['n'][0]} ({table['benchmark'][0]})"
 
 
 def rendered(table: pd.DataFrame) -> tuple[list[str], list[dict[str, Any]]]:
@@ -179,9 +200,13 @@ def rendered(table: pd.DataFrame) -> tuple[list[str], list[dict[str, Any]]]:
 
 def notes(table: pd.DataFrame) -> list[str]:
     """What a reader must know to read the table right."""
+    benchmark, n = table["benchmark"][0], table["n"][0]
+    per_class = zip(WORDS.values(), table["n_per_class"][0].split(), strict=True)
     lines = [
-        f"n = {table['n'][0]} images, the same for every row; brackets hold 95 % intervals"
-        " (Wilson, on the mean over the seeds).",
+        f"n = {n} images, the same for every row: the benchmark's variant `{benchmark}`,"
+        f" {countbench.VARIANTS[benchmark]}. Of each class:"
+        f" {', '.join(f'{word} {count}' for word, count in per_class)}.",
+        "Brackets hold 95 % intervals (Wilson, on the mean over the seeds).",
         "“Best on the benchmark” is the paper's protocol: the checkpoint was chosen on the very"
         " images that it is measured on, so its figure is too good.",
         "Mean error, at most one off, ties and p are of the end of training. p: exact McNemar"

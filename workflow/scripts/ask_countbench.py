@@ -1,0 +1,23 @@
+"""What every link of the benchmark answers, as it came."""
+
+from countclip import asking
+from countclip.connection import connection
+from countclip.files import digest, sha256
+from countclip.job import start
+
+spec = start(snakemake)  # noqa: F821
+given, params, resources = snakemake.input, snakemake.params, snakemake.resources  # noqa: F821
+key = digest(params.spec, params.code, sha256(given.list))
+with connection(spec["network"], given.get("world")) as environment:
+    asking.ask(
+        given.list,
+        snakemake.output.answers,  # noqa: F821
+        state=f"results/.state/countbench/{key}",
+        environment=environment,
+        request=spec["countbench"]["request"],
+        threads=resources.connections,
+        per_host=resources.per_host,
+        pause=resources.pause_ms / 1000,
+        retries=resources.retries,
+        contact=resources.contact,
+    )

@@ -1,0 +1,223 @@
+"""How does a person mend the benchmark? With a line in repairs.csv, which is verified and applied.
+
+replace: another address or file in the place of a picture that is gone; exclude: the row is not to
+be counted; accept: the picture that the audit doubted is the right one.
+"""
+
+import csv
+import logging
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import requests
+
+from countclip import network
+from countclip.countbench import (
+    PICTURE,
+    USABLE,
+    Picture,
+    apart,
+    examine,
+    load,
+    per_class,
+    write_images,
+)
+from countclip.files import progress, write_json, write_table
+from countclip.network import DownloadError
+from countclip.pictures import Unusable
+
+log = logging.getLogger(__name__)
+
+COLUMNS = ("index", "action", "url", "file", "sha256", "provenance", "license", "reason")
+"""Of repairs.csv."""
+SCHEMA = pa.schema(
+    {
+        "index": pa.int32(),
+        "url": pa.string(),
+        "caption": pa.string(),
+        "number": pa.int8(),
+        "status": pa.string(),  # of the audit, or excluded, accepted, repaired
+        "provenance": pa.string(),
+        "license": pa.string(),
+        "sha256": pa.string(),
+        "phash": pa.string(),
+        "width": pa.int32(),
+        "height": pa.int32(),
+        "original": pa.bool_(),  # see countbench.VARIANTS
+        "repaired": pa.bool_(),
+        "included": pa.bool_(),  # there is a picture, for one variant or another
+    }
+)
+"""Of the benchmark, with one row for each of its list."""
+
+
+def repair(
+    list_path: str,
+    audit_csv: str,
+    audited_images: str,
+    repairs_csv: str,
+    benchmark: str,
+    images: str,
+    summary: str,
+    *,
+    environment: dict[str, str],
+    request: dict[str, Any],
+    picture: dict[str, Any],
+) -> None:
+    """Apply repairs.csv to the audit and publish the benchmark, its pictures and their count.
+
+    Raises ValueError that lists every wrong line of repairs.csv, and what to do about it.
+    """
+    rows = load(list_path)
+    audited = pd.read_csv(audit_csv, keep_default_na=False, dtype={"sha256": str, "phash": str})
+    if audited["url"].tolist() != [row.url for row in rows]:
+        raise ValueError(f"{audit_csv} is not an audit of {list_path}: delete it and run again")
+    table = pq.read_table(audited_images)
+    bodies = dict(zip(table["index"].to_pylist(), table["image"].to_pylist(), strict=True))
+    records = []
+    for row, seen in zip(rows, audited.to_dict("records"), strict=True):
+        about = {key: seen[key] for key in PICTURE} if row.index in bodies else {}
+        records.append(
+            {
+                **row._asdict(),
+                "status": seen["status"],
+                "provenance": "original link",
+                "license": "",
+                "original": seen["status"] in USABLE,
+                **about,
+            }
+        )
+    placeholders = [r["phash"] for r in records if r["status"] == "placeholder"]
+    problems = []
+    session = network.session(environment)
+    repairs = read_repairs(Path(repairs_csv), len(rows), problems)
+    for line, entry in progress(repairs, unit="repair", desc="repairs"):
+        record = records[entry["index"]]
+        try:
+            if entry["action"] == "exclude":
+                record["status"] = "excluded"
+            elif entry["action"] == "accept":
+                _accept(entry, record)
+            else:
+                body = _fetch(entry, Path(repairs_csv).parent, session, request)
+                about = _verify(entry, body, picture, placeholders)
+                bodies[record["index"]] = body
+                record.update(about._asdict(), status="repaired", original=False)
+                record.update(provenance=entry["provenance"], license=entry["license"])
+        except (Unusable, ValueError, OSError, DownloadError) as error:
+            problems.append(f"line {line} (index {entry['index']}): {error}")
+    if problems:
+        raise ValueError(f"{repairs_csv}: {len(problems)} wrong\n  " + "\n  ".join(problems))
+    _publish(records, bodies, benchmark, images, summary)
+
+
+def read_repairs(path: Path, rows: int, problems: list[str]) -> list[tuple[int, dict[str, Any]]]:
+    """The lines of repairs.csv that read well, with their numbers; the others' `problems`."""
+    with open(path, encoding="utf-8-sig", newline="") as file:
+        reader = csv.DictReader(file)
+        if sorted(reader.fieldnames or ()) != sorted(COLUMNS):
+            raise ValueError(f"{path}: the first line must name the columns {','.join(COLUMNS)}")
+        repairs, seen = [], {}
+        for entry in reader:
+            line = reader.line_num
+            try:
+                if None in entry or None in entry.values():
+                    raise ValueError(f"must have {len(COLUMNS)} fields; quote a field with a comma")
+                entry = {key: value.strip() for key, value in entry.items()}
+                text, action = entry["index"], entry["action"]
+                if not text.isdecimal() or int(text) >= rows:
+                    raise ValueError(f"index {text!r} must be a row of the list, 0 to {rows - 1}")
+                index = int(text)
+                if index in seen:
+                    raise ValueError(f"index {index} was on line {seen[index]}: keep one of them")
+                seen[index] = line
+                if action not in ("replace", "exclude", "accept"):
+                    raise ValueError(f"action {action!r} must be replace, exclude or accept")
+                needed = "provenance" if action == "replace" else "reason"
+                if not entry[needed]:
+                    raise ValueError(f"{action} needs a {needed}: fill in that column")
+                if (action == "replace") != (bool(entry["url"]) != bool(entry["file"])):
+                    raise ValueError("replace needs a url or a file, and only one; others neither")
+                repairs.append((line, {**entry, "index": index}))
+            except ValueError as error:
+                problems.append(f"line {line}: {error}")
+    return repairs
+
+
+def _accept(entry: dict[str, Any], record: dict[str, Any]) -> None:
+    if "sha256" not in record:
+        raise ValueError(
+            f"the audit found no picture to accept ({record['status']}): replace or exclude it"
+        )
+    if entry["sha256"] and entry["sha256"] != record["sha256"]:
+        raise ValueError(
+            f"the link now shows another picture (sha256 {record['sha256']}): look at it again,"
+            " then correct sha256 or replace it"
+        )
+    record.update(status="accepted", provenance=entry["provenance"] or record["provenance"])
+
+
+def _fetch(
+    entry: dict[str, Any], folder: Path, session: requests.Session, request: dict[str, Any]
+) -> bytes:
+    if entry["url"]:
+        return network.get(entry["url"], session=session, **request).body
+    path = (folder / entry["file"]).resolve()
+    if not path.is_relative_to(folder.resolve()):
+        raise ValueError(f"file {entry['file']!r} lies outside {folder}: put it there")
+    if not path.is_file():
+        raise ValueError(f"no file {path}: put it there or correct the column file")
+    if path.stat().st_size > request["max_bytes"]:
+        raise ValueError(f"{path} has more than {request['max_bytes']} bytes: make it smaller")
+    return path.read_bytes()
+
+
+def _verify(
+    entry: dict[str, Any], body: bytes, picture: dict[str, Any], placeholders: list[str]
+) -> Picture:
+    """What the replacement is; an error unless it is the picture meant, and one to count in."""
+    about, status, detail = examine(body, picture["max_pixels"], picture["min_side"])
+    if entry["sha256"] and entry["sha256"] != about.sha256:
+        raise ValueError(
+            f"sha256 is {about.sha256}: look at the picture, then correct the column sha256 or"
+            " the url or file"
+        )
+    if any(apart(about.phash, p) <= picture["placeholder_distance"] for p in placeholders):
+        status, detail = "placeholder", "the same picture as a placeholder of the audit"
+    if status != "alive":
+        raise Unusable(status, f"{detail}; give another picture, or exclude the row")
+    return about
+
+
+def _publish(
+    records: list[dict[str, Any]],
+    bodies: dict[int, bytes],
+    benchmark: str,
+    images: str,
+    summary: str,
+) -> None:
+    for record in records:
+        record["repaired"] = record["status"] in (*USABLE, "repaired", "accepted")
+        record["included"] = record["original"] or record["repaired"]
+    included = [record for record in records if record["included"]]
+    if not included:
+        raise ValueError("no picture of the benchmark is left to measure on: see audit.csv")
+    # The CSV between the two rules has no types of its own.
+    whole = [{**r, **{k: int(r[k]) for k in ("width", "height") if k in r}} for r in records]
+    write_table(pa.Table.from_pylist(whole, schema=SCHEMA), benchmark)
+    write_images([r["index"] for r in included], [bodies[r["index"]] for r in included], images)
+    counts = {
+        "rows": len(records),
+        "by_status": dict(Counter(record["status"] for record in records)),
+    }
+    for variant in ("original", "repaired"):
+        numbers = [record["number"] for record in records if record[variant]]
+        missing = [record["index"] for record in records if not record[variant]]
+        about = {"n": len(numbers), "n_per_class": per_class(numbers), "missing": missing}
+        counts[variant] = about
+        log.info("%s: n = %d of %d rows", variant, len(numbers), len(records))
+    write_json(counts, summary)
