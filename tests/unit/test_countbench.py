@@ -280,7 +280,9 @@ def test_an_audit_notices_what_has_changed_since_the_lock_file(audited, tmp_path
         return f"{int(phash, 16) ^ ((1 << bits) - 1):016x}"
 
     other = lines.assign(sha256="0" * 64, date="2024-02-03")
-    other["phash"] = [flipped(phash, bits) for phash, bits in zip(other["phash"], (0, 8, 9, 30, 0), strict=True)]
+    other["phash"] = [
+        flipped(phash, bits) for phash, bits in zip(other["phash"], (0, 8, 9, 30, 0), strict=True)
+    ]
     other.to_csv(lock, index=False)
     table = judge(folder, lock)
     assert table["status"][[0, 1, 2, 15]].tolist() == ["alive", "alive", "changed", "changed"]

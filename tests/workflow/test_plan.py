@@ -25,8 +25,8 @@ def keys(schema, path=()):
 def test_the_main_job_is_planned_from_nothing(tmp_path):
     planned = Workflow(tmp_path).plan("results/table1.csv")
     parts, kept = len(DEFAULT["laion"]["parts"]), len(KEPT)
-    once = ("make_world", "audit_countbench", "repair_countbench", "assemble_counting_set",
-            "pack_images", "evaluate_baseline", "make_table1")  # fmt: skip
+    once = ("make_world", "ask_countbench", "audit_countbench", "repair_countbench",
+            "assemble_counting_set", "pack_images", "evaluate_baseline", "make_table1")  # fmt: skip
     each = ("download_part", "filter_captions", "fetch_images", "detect_objects")
     expected = dict.fromkeys(once, 1) | dict.fromkeys(each, parts)
     assert planned == expected | {"train_variant": kept, "evaluate_variant": kept}

@@ -7,7 +7,7 @@ import shutil
 import pyarrow.parquet as pq
 import pytest
 
-from .conftest import HOME, KEPT, Workflow
+from .conftest import DEFAULT, HOME, KEPT, Workflow
 
 TABLE = "results/table1.csv"
 
@@ -80,8 +80,8 @@ DRAWN = {
     "plot_confusion", "all",
 }  # fmt: skip
 EVERYTHING = FETCHED | {
-    "make_world", "download_part", "filter_captions", "audit_countbench", "repair_countbench",
-    "evaluate_baseline",
+    "make_world", "download_part", "filter_captions", "ask_countbench", "audit_countbench",
+    "repair_countbench", "evaluate_baseline",
 }  # fmt: skip
 AUDITED = ASSEMBLED | {"evaluate_baseline", "repair_countbench"}
 
@@ -106,19 +106,37 @@ AUDITED = ASSEMBLED | {"evaluate_baseline", "repair_countbench"}
         ({"captions": {"several": "only_one"}}, FETCHED | {"filter_captions"}),
         ({"captions": {"min_side": 64}}, FETCHED | {"filter_captions"}),
         ({"countbench": {"picture": {"min_side": 33}}}, AUDITED | {"audit_countbench"}),
+        ({"countbench": {"request": {"timeout": 4}}},
+         AUDITED | {"audit_countbench", "ask_countbench"}),
+        ({"countbench": {"variant": "original"}}, {"make_table1", "plot_confusion", "all"}),
         ({"variants": {"lambda1_sched": {"label": "another name"}}},
          {"make_table1", "plot_training_curves", "plot_confusion", "all"}),
         ({"training": {"accelerator": "auto"}}, TRAINED),
         ({"model": {"pretrained": OTHER}}, TRAINED | {"evaluate_baseline"}),
         ({"scale": "paper"}, DRAWN),
         ({"miniature": {"rows": 501}}, EVERYTHING),
-        ({"countbench": {"request": {"threads": 3}}}, set()),
+        ({"countbench": {"request": {"threads": 3, "per_host": 1, "pause_ms": 9}}}, set()),
         ({"fetch": {"connections": 3}}, set()),
         ({"miniature_clip": {"steps": 5}}, set()),
     ],
 )  # fmt: skip
 def test_a_changed_key_reruns_what_it_touches(finished, overlay, rules):
     assert set(finished.plan("all", **overlay)) == rules
+
+
+def test_a_line_of_repairs_reruns_what_follows_from_it_and_asks_nobody(finished):
+    repairs = HOME / DEFAULT["countbench"]["repairs"]
+    copy = finished.folder / "mine/repairs.csv"
+    shutil.copytree(repairs.parent / "images", copy.parent / "images")
+    copy.write_text(repairs.read_text() + "5,exclude,,,,,,blurred\n")
+    assert set(finished.plan("all", countbench={"repairs": str(copy)})) == AUDITED
+
+
+def test_a_list_of_rows_redraws_tables_and_figures_alone(finished):
+    indices = finished.folder / "indices.txt"
+    indices.write_text("".join(f"{index}\n" for index in range(300)))
+    chosen = {"variant": "intersection", "intersection": str(indices)}
+    assert set(finished.plan("all", countbench=chosen)) == {"make_table1", "plot_confusion", "all"}
 
 
 def test_a_new_variant_trains_that_one_alone(finished):

@@ -6,7 +6,13 @@ from countclip.job import start
 
 spec = start(snakemake)  # noqa: F821
 given, made = snakemake.input, snakemake.output  # noqa: F821
-rows = rows_of(spec["benchmark"], given.benchmark, given.get("intersection"))
 tables.make_table1(
-    given.predictions, given.paper, given.template, made.csv, made.markdown, made.html, rows=rows, **spec
+    given.predictions,
+    given.paper,
+    given.template,
+    made.csv,
+    made.markdown,
+    made.html,
+    rows=rows_of(spec["benchmark"], given.benchmark, given.get("intersection")),
+    **spec,
 )

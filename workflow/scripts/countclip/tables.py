@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from countclip import pages, statistics
+from countclip import countbench, pages, statistics
+from countclip.captions import WORDS
 from countclip.files import publish, write_text
 
 log = logging.getLogger(__name__)

@@ -1,0 +1,326 @@
+"""Links are asked for politely, a killed job goes on, and a dead line is no dead link."""
+
+import io
+import json
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from countclip import asking, network
+from kill import killed_often
+
+HOME = Path(__file__).parents[2]
+REQUEST = {"timeout": 1.0, "deadline": 5, "max_bytes": 100_000}
+Answering = Callable[["Handler"], None]
+
+
+def png(seed: int = 0) -> bytes:
+    stream = io.BytesIO()
+    Image.effect_mandelbrot((40 + seed % 20, 40), (-2, -1, 1, 1), 20).save(stream, "PNG")
+    return stream.getvalue()
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    answer: Answering
+
+    def do_GET(self) -> None:
+        with suppress(OSError):  # the client hangs up, as it should
+            type(self).answer(self)
+
+    def log_message(self, *args) -> None:
+        pass
+
+    def send(self, status: int, body: bytes, kind: str = "text/html", **headers: str) -> None:
+        self.send_response(status)
+        headers = {"Content-Type": kind, "Content-Length": str(len(body)), **headers}
+        for name, value in headers.items():
+            self.send_header(name.replace("_", "-"), value)
+        self.end_headers()
+        self.wfile.write(body)
+
+
+class Server(ThreadingHTTPServer):
+    request_queue_size = 64
+
+    def handle_error(self, request, client_address) -> None:
+        pass  # clients are killed here
+
+
+@contextmanager
+def web(answer: Answering) -> Iterator[dict[str, str]]:
+    """The environment of a network where a proxy gives every answer."""
+    server = Server(("127.0.0.1", 0), type("Own", (Handler,), {"answer": answer}))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    proxy = f"http://127.0.0.1:{server.server_port}"
+    try:
+        yield {"http_proxy": proxy, "https_proxy": proxy}
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def listed(folder: Path, urls: list[str]) -> None:
+    rows = [{"image_url": url, "text": "two cats", "number": 2} for url in urls]
+    (folder / "list.json").write_text(json.dumps(rows))
+
+
+def ask(folder: Path, environment: dict[str, str], **own) -> list[dict]:
+    settings = {
+        "request": REQUEST, "threads": 16, "per_host": 2, "pause": 0.0, "retries": 0,
+    } | own  # fmt: skip
+    asking.ask(
+        str(folder / "list.json"),
+        str(folder / "answers.parquet"),
+        state=str(folder / "state"),
+        environment=environment,
+        **settings,
+    )
+    return pq.read_table(folder / "answers.parquet").to_pylist()
+
+
+def hosts(n: int) -> list[str]:
+    return [f"http://host{i % 20}.example/{i}.png" for i in range(n)]
+
+
+# ---- politeness ----
+
+
+def test_a_host_is_asked_by_few_at_a_time_and_left_alone_between(tmp_path) -> None:
+    spans, lock = [], threading.Lock()
+
+    def answer(handler: Handler) -> None:
+        begin = time.monotonic()
+        time.sleep(0.05)
+        with lock:
+            spans.append((urlsplit(handler.path).hostname, begin, time.monotonic()))
+        handler.send(200, png())
+
+    listed(tmp_path, [f"http://{'big' if i % 4 else 'small'}.example/{i}" for i in range(24)])
+    with web(answer) as environment:
+        ask(tmp_path, environment, per_host=2, pause=0.2)
+    for host in ("big.example", "small.example"):
+        own = sorted((begin, end) for name, begin, end in spans if name == host)
+        for begin, _ in own:
+            assert sum(b <= begin < e for b, e in own) <= 2
+        for third, first in zip(own[2:], own, strict=False):
+            assert third[0] - first[0] >= 0.2 + 0.05
+
+
+def test_a_host_that_wants_quiet_gets_it_and_is_asked_again(tmp_path) -> None:
+    times = []
+
+    def answer(handler: Handler) -> None:
+        times.append(time.monotonic())
+        if len(times) == 1:
+            handler.send(503, b"busy", Retry_After="1")
+        else:
+            handler.send(200, png())
+
+    listed(tmp_path, [f"http://one.example/{i}" for i in range(4)])
+    with web(answer) as environment:
+        rows = ask(tmp_path, environment, per_host=1, retries=1)
+    assert [row["http"] for row in rows] == [200] * 4
+    assert len(times) == 5
+    assert times[1] - times[0] >= 1
+
+
+def test_a_temporary_failure_is_asked_again_and_no_other(tmp_path) -> None:
+    asked = []
+
+    def answer(handler: Handler) -> None:
+        path = urlsplit(handler.path).path
+        asked.append(path)
+        handler.send(int(path[1:4]), b"")
+
+    listed(tmp_path, [f"http://one.example/{status}" for status in (404, 500, 429, 403)])
+    with web(answer) as environment:
+        rows = ask(tmp_path, environment, retries=2)
+    assert [row["reason"] for row in rows] == ["http_404", "http_500", "http_429", "http_403"]
+    assert sorted(asked) == ["/403", "/404", *["/429"] * 3, *["/500"] * 3]
+
+
+# ---- kills ----
+
+DRIVER = """
+import sys
+from countclip import asking
+folder, proxy = sys.argv[1:]
+print("ready", flush=True)
+asking.ask(
+    f"{folder}/list.json", f"{folder}/answers.parquet", state=f"{folder}/state",
+    environment={"http_proxy": proxy, "https_proxy": proxy}, threads=4, per_host=2, pause=0,
+    retries=0, request={"timeout": 5, "deadline": 9, "max_bytes": 100_000},
+)
+"""
+
+
+def test_a_job_killed_ten_times_ends_as_one_that_never_was(tmp_path) -> None:
+    asked: dict[str, int] = {}
+
+    def answer(handler: Handler) -> None:
+        time.sleep(0.05)
+        asked[handler.path] = asked.get(handler.path, 0) + 1
+        number = int(Path(urlsplit(handler.path).path).stem)
+        if number % 5:
+            handler.send(200, png(number), "image/png")
+        else:
+            handler.send(404, b"gone")
+
+    folder, plain = tmp_path / "killed", tmp_path / "plain"
+    for place in (folder, plain):
+        place.mkdir()
+        listed(place, hosts(120))
+    with web(answer) as environment:
+        ask(plain, environment)
+        asked.clear()
+        arguments = [str(folder), environment["http_proxy"]]
+        killed_often(
+            [sys.executable, "-c", DRIVER, *arguments],
+            longest=0.5,
+            env={"PYTHONPATH": str(HOME / "workflow/scripts")},
+        )
+    assert (folder / "answers.parquet").read_bytes() == (plain / "answers.parquet").read_bytes()
+    assert not (folder / "state").exists()
+    # Each kill loses what four were just asking for, and what came after the last word of a host.
+    assert 120 <= sum(asked.values()) <= 120 + 10 * 2 * 4
+
+
+# ---- outages ----
+
+
+def portal(handler: Handler) -> None:
+    handler.send(200, b"<html>please log in</html>")
+
+
+def login(handler: Handler) -> None:
+    if "portal.example" in handler.path:
+        portal(handler)
+    else:
+        handler.send(302, b"", Location="http://portal.example/login")
+
+
+def refusing(handler: Handler) -> None:
+    handler.send(502, b"no such host")
+
+
+def filtering(handler: Handler) -> None:
+    handler.send(403, b"blocked")
+
+
+@pytest.mark.parametrize("answer", [portal, login, refusing, filtering])
+def test_a_network_that_answers_alike_for_all_is_an_outage(tmp_path, answer) -> None:
+    listed(tmp_path, hosts(60))
+    (tmp_path / "answers.parquet").write_text("what came last year")
+    with web(answer) as environment, pytest.raises(asking.OutageError, match="offline") as caught:
+        ask(tmp_path, environment)
+    assert "40 links in a row" in str(caught.value)
+    assert (tmp_path / "answers.parquet").read_text() == "what came last year"
+    assert not (tmp_path / "state").exists()  # nothing that a login page said is kept
+
+
+def silent(*args, **kwargs):
+    raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+
+
+def private(host, port, *args, **kwargs):
+    return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))]
+
+
+@pytest.mark.parametrize(("names", "reason"), [(silent, "dns"), (private, "private_address")])
+def test_names_that_lead_nowhere_are_an_outage(tmp_path, monkeypatch, names, reason) -> None:
+    monkeypatch.setattr(socket, "getaddrinfo", names)
+    with web(portal) as environment:
+        port = urlsplit(environment["http_proxy"]).port
+        listed(tmp_path, [url.replace(".example", f".example:{port}") for url in hosts(60)])
+        with pytest.raises(asking.OutageError, match=f"40 {reason}"):
+            ask(tmp_path, {"http_proxy": "", "https_proxy": ""}, retries=1)
+
+
+def test_a_black_hole_is_an_outage_within_the_time_of_its_silence(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(asking, "SILENCE", 2.0)
+    listed(tmp_path, hosts(60))
+    with socket.create_server(("127.0.0.1", 0)) as hole:  # accepts, and never says a word
+        proxy = f"http://127.0.0.1:{hole.getsockname()[1]}"
+        with pytest.raises(asking.OutageError):
+            ask(
+                tmp_path,
+                {"http_proxy": proxy, "https_proxy": proxy},
+                request={"timeout": 60.0, "deadline": 60.0, "max_bytes": 10},
+            )
+
+
+def test_a_line_that_goes_dead_midway_is_an_outage_and_what_came_before_is_kept(tmp_path) -> None:
+    listed(tmp_path, hosts(100))
+    asked, up = [], threading.Event()
+
+    def answer(handler: Handler) -> None:
+        asked.append(handler.path)
+        if len(asked) > 30 and not up.is_set():
+            handler.send(504, b"the line is down")
+        else:
+            handler.send(200, png(), "image/png")
+
+    with web(answer) as environment:
+        with pytest.raises(asking.OutageError):
+            ask(tmp_path, environment, threads=4)
+        assert len(list((tmp_path / "state").iterdir())) == 30
+        up.set()
+        asked.clear()
+        rows = ask(tmp_path, environment)
+    assert 70 <= len(asked) <= 74  # the four of the job before may have been asking still
+    assert all(row["body"] == png() for row in rows)
+
+
+def test_many_dead_links_in_a_row_are_no_outage_while_a_witness_answers(tmp_path) -> None:
+    """Also after a kill, when only the silent ones are left to ask."""
+    listed(tmp_path, hosts(100))
+    asked = []
+
+    def answer(handler: Handler) -> None:
+        asked.append(handler.path)
+        if int(Path(urlsplit(handler.path).path).stem) < 20:
+            handler.send(200, png(), "image/png")
+        else:
+            handler.send(502, b"gone")
+
+    with web(answer) as environment:
+        first = ask(tmp_path, environment, threads=2)
+        assert [row["http"] for row in first] == [200] * 20 + [502] * 80
+        assert 100 < len(asked) <= 103
+        for row in first[:20]:
+            asking._keep(tmp_path / "state", row["index"], asking.Answer(
+                "", 200, row["final_url"], row["content_type"], row["body"],
+            ))  # fmt: skip
+        assert ask(tmp_path, environment, threads=2) == first
+
+
+def test_a_short_list_of_dead_links_is_no_outage_if_hosts_differ(tmp_path) -> None:
+    def answer(handler: Handler) -> None:
+        handler.send(200, handler.path.encode())
+
+    listed(tmp_path, hosts(3))
+    with web(answer) as environment:
+        assert len(ask(tmp_path, environment)) == 3
+    with web(portal) as environment, pytest.raises(asking.OutageError):
+        ask(tmp_path, environment)
+
+
+def test_an_error_of_ours_is_no_dead_link(tmp_path, monkeypatch) -> None:
+    def broken(*args, **kwargs):
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(network, "get", broken)
+    listed(tmp_path, hosts(3))
+    with pytest.raises(RuntimeError, match="a bug"):
+        ask(tmp_path, {"http_proxy": "", "https_proxy": ""})
