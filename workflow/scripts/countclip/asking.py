@@ -104,13 +104,13 @@ def ask(
     """
     rows = load(list_path)
     found = _kept(Path(state))
-    turns = _Turns([row for row in rows if row.index not in found], per_host, pause)
     new_session = partial(network.session, environment, contact)
+    turns = _Turns([row for row in rows if row.index not in found], per_host, pause, new_session)
     line = _Line(rows, found, new_session, request)
     results = queue.SimpleQueue()
     for _ in range(threads):
         # Daemons: a job that is cut off must not wait for those who still hope for an answer.
-        arguments = (turns, results, new_session(), request, retries)
+        arguments = (turns, results, request, retries)
         threading.Thread(target=_work, args=arguments, daemon=True).start()
     try:
         with progress(total=len(rows), initial=len(found), unit="link", desc="audit") as bar:
@@ -165,52 +165,66 @@ def _ask(
 def _work(
     turns: "_Turns",
     results: queue.SimpleQueue,
-    session: requests.Session,
     request: dict[str, Any],
     retries: int,
 ) -> None:
     """One who asks, until there is nobody left to ask."""
     while (turn := turns.take()) is not None:
-        row, attempt = turn
         try:
-            answer, error = _ask(row, session, request)
+            answer, error = _ask(turn.row, turn.session, request)
         except BaseException as error:  # whatever it is, the job must hear of it
             results.put(error)
             return
-        again = error is not None and error.temporary and attempt <= retries
-        turns.give_back(row, attempt, error, again)
-        results.put((row, answer, not again))
+        again = error is not None and error.temporary and turn.attempt <= retries
+        turns.give_back(turn, error, again)
+        results.put((turn.row, answer, not again))
+
+
+class _Turn(NamedTuple):
+    """A row to ask for, the number of the attempt, and the session at its host that is free."""
+
+    row: Row
+    attempt: int
+    session: requests.Session
 
 
 @dataclass
 class _Host:
-    """rows: a heap of (not before, index, row, attempt). free: a heap of the times from which each
-    of its places is free. quiet_until: what it asked for."""
+    """rows: a heap of (not before, index, row, attempt). free: a heap of (not before, number,
+    session): as many as may ask at a time, and each keeps its connection from row to row.
+    quiet_until: what the host asked for."""
 
-    free: list[float]
+    free: list[tuple[float, int, requests.Session]]
     rows: list[tuple[float, int, Row, int]] = field(default_factory=list)
     quiet_until: float = 0.0
 
     @property
     def ready(self) -> float:
-        return max(self.rows[0][0], self.free[0], self.quiet_until)
+        return max(self.rows[0][0], self.free[0][0], self.quiet_until)
 
 
 class _Turns:
     """Who is asked next? The host with most rows left, of those that may be asked now: so the
     longest line, which decides how long it all takes, never waits for the others."""
 
-    def __init__(self, rows: list[Row], per_host: int, pause: float) -> None:
+    def __init__(
+        self,
+        rows: list[Row],
+        per_host: int,
+        pause: float,
+        new_session: Callable[[], requests.Session],
+    ) -> None:
         self.pause, self.closed = pause, False
         self.changed = threading.Condition()
         self.hosts: dict[str, _Host] = {}
         for row in rows:
-            host = self.hosts.setdefault(host_of(row.url), _Host([0.0] * per_host))
+            host = self.hosts.setdefault(host_of(row.url), _Host([]))
             heapq.heappush(host.rows, (0.0, row.index, row, 1))
+            if (number := len(host.free)) < per_host:
+                heapq.heappush(host.free, (0.0, number, new_session()))
 
-    def take(self) -> tuple[Row, int] | None:
-        """A row that may be asked now and the number of the attempt; waits for one. None at the
-        end."""
+    def take(self) -> _Turn | None:
+        """A turn that may be taken now; waits for one. None at the end."""
         with self.changed:
             while not self.closed:
                 now = time.monotonic()
@@ -218,23 +232,26 @@ class _Turns:
                 ready = [host for host in waiting if host.ready <= now]
                 if ready:
                     host = max(ready, key=lambda host: len(host.rows))
-                    heapq.heappop(host.free)
-                    return heapq.heappop(host.rows)[2:]
+                    _, _, row, attempt = heapq.heappop(host.rows)
+                    return _Turn(row, attempt, heapq.heappop(host.free)[2])
                 soonest = min((host.ready for host in waiting), default=None)
                 self.changed.wait(None if soonest is None else soonest - now)
         return None
 
-    def give_back(self, row: Row, attempt: int, error: DownloadError | None, again: bool) -> None:
-        """The row's place is free after a pause; with `again` the row waits for another turn."""
+    def give_back(self, turn: _Turn, error: DownloadError | None, again: bool) -> None:
+        """The session is free after a pause; with `again` the row waits for another turn."""
         with self.changed:
-            now, host = time.monotonic(), self.hosts[host_of(row.url)]
-            heapq.heappush(host.free, now + self.pause)
-            if error is not None:
+            now, host = time.monotonic(), self.hosts[host_of(turn.row.url)]
+            if error is not None and error.retry_after:
                 wish = min(error.retry_after, network.LONGEST_PAUSE)
-                host.quiet_until = max(host.quiet_until, now + wish if wish else 0.0)
+                host.quiet_until = max(host.quiet_until, now + wish)
             if again:
-                later = now + network.pause(error, attempt)
-                heapq.heappush(host.rows, (later, row.index, row, attempt + 1))
+                later = now + network.pause(error, turn.attempt)
+                heapq.heappush(host.rows, (later, turn.row.index, turn.row, turn.attempt + 1))
+            if host.rows:
+                heapq.heappush(host.free, (now + self.pause, id(turn), turn.session))
+            else:
+                turn.session.close()
             self.changed.notify_all()
 
     def close(self) -> None:

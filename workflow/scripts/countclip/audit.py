@@ -41,7 +41,9 @@ COLUMNS = (
 `lock_distance` is by how many bits the perceptual hash differs from the one in the lock file."""
 LOCK = ("index", "url", "sha256", "phash", "width", "height", "bytes", "date")
 REMOVED = re.compile(
-    r"unavailable|no[-_]?(image|photo|picture)|placeholder|removed|deleted|not[-_]?found", re.I
+    r"unavailable|no[-_]?(image|photo|picture)|placeholder|removed|deleted"
+    r"|not[-_]?(found|available)",
+    re.I,
 )
 """Names of the pictures that a host redirects to when it has lost the one asked for."""
 
