@@ -3,13 +3,16 @@ which rows it counts."""
 
 import io
 import json
+import shutil
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from countclip import asking, countbench, pictures, repairs
+from countclip import asking, countbench, offers, pictures, repairs
 from countclip import audit as judging
 from countclip.captions import WORDS
 from countclip.connection import connection
@@ -85,7 +88,7 @@ def serve(folder: Path):
     write_table(world, folder / "world.parquet")
     urls += [urls[0], "ftp://a.miniature.example/x.jpg"]  # an address twice; an unusable one
     rows = [
-        {"image_url": url, "text": f"{WORDS[2 + i % 9].title()} cats", "number": 2 + i % 9}
+        {"image_url": url, "text": f"{WORDS[2 + i % 9].title()} cats, no. {i}", "number": 2 + i % 9}
         for i, url in enumerate(urls)
     ]
     (folder / "list.json").write_text(json.dumps(rows))
@@ -309,6 +312,65 @@ def test_a_wrong_lock_file_names_its_line(tmp_path, text, message) -> None:
     (tmp_path / "lock.csv").write_text(text)
     with pytest.raises(ValueError, match=message):
         judging.read_lock(tmp_path / "lock.csv")
+
+
+# ---- offers ----
+
+
+def test_offers_are_lines_that_the_repairs_accept(audited, tmp_path) -> None:
+    folder, environment = audited
+    rows = json.loads((folder / "list.json").read_text())
+    good, other = png((64, 64)), png((80, 64))
+    entries = [
+        (rows[3]["image_url"], "whatever", 2, good),
+        ("http://elsewhere.example/", rows[4]["text"], rows[4]["number"], other),
+        (rows[5]["image_url"], "whatever", 2, None),  # the copy has lost it too
+        (rows[6]["image_url"], "whatever", 2, (folder / "flat.png").read_bytes()),
+        (rows[7]["image_url"], "whatever", 2, b"<html>"),
+        (rows[0]["image_url"], "whatever", 2, good),  # which is alive
+    ]
+    columns = dict(zip(offers.COPY, map(list, zip(*entries, strict=True)), strict=True))
+    columns["image"] = [{"bytes": body, "path": None} for body in columns["image"]]
+    pq.write_table(pa.table(columns), tmp_path / "copy.parquet")
+    lines = tmp_path / "offered/repairs.csv"
+    for _ in range(2):
+        offers.offer(
+            str(folder / "list.json"),
+            str(folder / "audit.csv"),
+            str(lines),
+            picture=PICTURE,
+            copy=str(tmp_path / "copy.parquet"),
+        )
+    table = pd.read_csv(lines, keep_default_na=False, dtype=str)
+    assert table.columns.tolist() == COLUMNS.strip().split(",")
+    found = {int(line["index"]): line for line in table.to_dict("records")}
+    usable = (*countbench.USABLE, "not_allowed")
+    planned = [status for _, status in PLAN] + ["alive", "unreachable"]
+    assert list(found) == [i for i, status in enumerate(planned) if status not in usable]
+    assert {found[3]["sha256"], found[4]["sha256"]} == {sha256(good), sha256(other)}
+    assert (lines.parent / found[4]["file"]).read_bytes() == other
+    assert len(list((lines.parent / "images").iterdir())) == 2
+    for index in (5, 6, 7):
+        archive = f"https://web.archive.org/web/2021id_/{rows[index]['image_url']}"
+        assert (found[index]["url"], found[index]["file"]) == (archive, "")
+    shutil.copytree(lines.parent / "images", folder / "images")
+    taken = "".join(line for line in lines.open() if line[:2] in ("3,", "4,"))
+    mended = repair(folder, environment, taken)
+    assert [row["index"] for row in mended if row["status"] == "repaired"] == [3, 4]
+    (folder / "benchmark.parquet").unlink()
+
+
+def test_a_copy_without_its_columns_is_named(audited, tmp_path) -> None:
+    folder, _ = audited
+    pq.write_table(pa.table({"image_url": ["http://x"]}), tmp_path / "copy.parquet")
+    with pytest.raises(ValueError, match="copy.parquet: has no column image, number, text"):
+        offers.offer(
+            str(folder / "list.json"),
+            str(folder / "audit.csv"),
+            str(tmp_path / "offered/repairs.csv"),
+            picture=PICTURE,
+            copy=str(tmp_path / "copy.parquet"),
+        )
 
 
 # ---- the variants ----

@@ -102,6 +102,31 @@ rule lock_countbench:
         "../scripts/lock_countbench.py"
 
 
+# For people: the lines, and the pictures that they name in a folder beside them.
+rule offer_repairs:
+    input:
+        list=resource(config["countbench"]["list"]),
+        audit="results/countbench/audit.csv",
+        copy=config["countbench"]["copy"] or [],
+    output:
+        lines="results/countbench/offered/repairs.csv",
+    log:
+        "logs/offer_repairs.log",
+    localrule: True
+    conda:
+        "../../environment.yml"
+    threads: 1
+    params:
+        spec=spec(
+            "countbench.picture.max_pixels",
+            "countbench.picture.min_side",
+            "countbench.picture.placeholder_distance",
+        ),
+        code=code("offer_repairs"),
+    script:
+        "../scripts/offer_repairs.py"
+
+
 rule repair_countbench:
     input:
         list=resource(config["countbench"]["list"]),
