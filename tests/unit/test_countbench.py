@@ -17,6 +17,7 @@ from countclip import audit as judging
 from countclip.captions import WORDS
 from countclip.connection import connection
 from countclip.files import sha256, write_table
+from countclip.network import DownloadError
 
 REQUEST = {"timeout": 0.5, "deadline": 5, "max_bytes": 100_000}
 PICTURE = {
@@ -183,12 +184,12 @@ def test_the_list_is_downloaded_only_as_it_was_published(tmp_path) -> None:
     with connection("miniature", tmp_path / "world.parquet") as environment:
         given = {"max_bytes": 1000, "environment": environment}
         url = "http://bench.miniature.example/list.json"
-        with pytest.raises(network.DownloadError, match="wrong_sha256.*list_sha256 says 0000"):
-            countbench.download_list(url, path, expected="0" * 64, **given)
+        with pytest.raises(DownloadError, match="wrong_sha256.*list_sha256 says 0000"):
+            asking.download_list(url, path, expected="0" * 64, **given)
         assert not path.exists()
         with pytest.raises(ValueError, match="set countbench.list_url"):
-            countbench.download_list(None, path, expected=None, **given)
-        countbench.download_list(url, path, expected=sha256(body), **given)
+            asking.download_list(None, path, expected=None, **given)
+        asking.download_list(url, path, expected=sha256(body), **given)
     assert path.read_bytes() == body
     assert [row.caption for row in countbench.load(path)] == ["two cats"]
 

@@ -1,13 +1,13 @@
 """Downloads the benchmark's list, verified."""
 
-from countclip import countbench
+from countclip import asking
 from countclip.connection import connection
 from countclip.job import start
 
 spec = start(snakemake)  # noqa: F821
 about = spec["countbench"]
 with connection(spec["network"], snakemake.input.get("world")) as environment:  # noqa: F821
-    countbench.download_list(
+    asking.download_list(
         about["list_url"],
         snakemake.output.list,  # noqa: F821
         expected=about["list_sha256"],

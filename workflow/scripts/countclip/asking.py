@@ -1,4 +1,4 @@
-"""What does every link of the benchmark answer today?
+"""What does every link of the benchmark answer today? And where does its list come from?
 
 Links are asked for politely: few at a time of one host, with pauses, and not again before it wants
 that. What comes is kept as it came; audit.py judges it. A machine that is cut off is told apart
@@ -25,7 +25,7 @@ import requests
 
 from countclip import network
 from countclip.countbench import Row, load
-from countclip.files import progress, publish, write_table
+from countclip.files import progress, publish, sha256, write_table
 from countclip.network import DownloadError
 from countclip.pictures import SIGNATURES
 
@@ -137,6 +137,32 @@ def ask(
     shutil.rmtree(state, ignore_errors=True)
     reasons = Counter(answer.reason or "a body" for answer in found.values())
     log.info("%d links: %s", len(rows), dict(sorted(reasons.items())))
+
+
+def download_list(
+    url: str | None,
+    path: str | Path,
+    *,
+    expected: str | None,
+    max_bytes: int,
+    environment: dict[str, str],
+) -> None:
+    """Download the benchmark's list to `path`; DownloadError unless its sha256 is `expected`.
+
+    environment: as `connection` yields it (connection.py).
+    """
+    if url is None or expected is None:
+        raise ValueError(
+            f"{path} is downloaded: set countbench.list_url and list_sha256, or countbench.list to "
+            "a file of yours"
+        )
+    session = network.session(environment)
+    body = network.get(url, session=session, max_bytes=max_bytes, retries=5).body
+    if (actual := sha256(body)) != expected:
+        detail = f"is {actual}, countbench.list_sha256 says {expected}"
+        raise DownloadError(url, "wrong_sha256", detail)
+    with publish(path) as temporary:
+        temporary.write_bytes(body)
 
 
 def host_of(url: str) -> str:

@@ -69,32 +69,6 @@ class Picture(NamedTuple):
     bytes: int
 
 
-def download_list(
-    url: str | None,
-    path: str | Path,
-    *,
-    expected: str | None,
-    max_bytes: int,
-    environment: dict[str, str],
-) -> None:
-    """Download the benchmark's list to `path`; DownloadError unless its sha256 is `expected`.
-
-    environment: as `connection` yields it (connection.py).
-    """
-    if url is None or expected is None:
-        raise ValueError(
-            f"{path} is downloaded: set countbench.list_url and list_sha256, or countbench.list to "
-            "a file of yours"
-        )
-    session = network.session(environment)
-    body = network.get(url, session=session, max_bytes=max_bytes, retries=5).body
-    if (actual := sha256(body)) != expected:
-        detail = f"is {actual}, countbench.list_sha256 says {expected}"
-        raise DownloadError(url, "wrong_sha256", detail)
-    with publish(path) as temporary:
-        temporary.write_bytes(body)
-
-
 def load(path: str | Path) -> list[Row]:
     """The benchmark's list, in the format of CountBench.json; ValueError names a wrong row."""
     with open(path, encoding="utf-8") as file:
