@@ -107,7 +107,7 @@ rule offer_repairs:
     input:
         list=resource(config["countbench"]["list"]),
         audit="results/countbench/audit.csv",
-        copy=config["countbench"]["copy"] or [],
+        pictures=config["countbench"]["copy"] or [],
     output:
         lines="results/countbench/offered/repairs.csv",
     log:

@@ -9,6 +9,6 @@ offers.offer(
     given.list,
     given.audit,
     snakemake.output.lines,  # noqa: F821
-    copy=given.get("copy"),
+    copy=given.get("pictures"),
     picture=spec["countbench"]["picture"],
 )
