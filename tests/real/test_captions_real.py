@@ -119,6 +119,37 @@ def test_captions_with_several_words_replace_the_right_one(countbench: list[dict
     assert wrong_by_largest == {173, 273, 470}
 
 
+def test_a_number_written_twice_is_replaced_once_or_everywhere(countbench: list[dict]) -> None:
+    twice = []
+    for i, row in enumerate(countbench):
+        text, number = row["text"], row["number"]
+        words = [word for word in captions.find(text) if word.number == number]
+        once, everywhere = (
+            captions.candidates(text, number),
+            captions.candidates(text, number, True),
+        )
+        for other, one, all_of_it in zip(captions.NUMBERS, once, everywhere, strict=True):
+            if other != number:
+                kept = sum(word.number == number for word in captions.find(one))
+                assert kept == len(words) - 1
+                assert all(word.number != number for word in captions.find(all_of_it))
+        assert (once == everywhere) == (len(words) == 1)
+        if len(words) > 1:
+            twice.append(i)
+    assert len(twice) == 16
+    assert 316 in twice
+
+
+def test_a_hyphenated_number_that_is_not_counted_stays(countbench: list[dict]) -> None:
+    for everywhere in (False, True):
+        for text in captions.candidates(countbench[273]["text"], 2, everywhere):
+            assert text.startswith("Nine-month-old Jasmine and her ")
+    chairs = countbench[316]["text"]
+    assert "set of six\xa0" in captions.candidates(chairs, 4)[4]
+    assert "'Four-corners-exposed" in captions.candidates(chairs, 4)[4]
+    assert "'Six-corners-exposed" in captions.candidates(chairs, 4, everywhere=True)[4]
+
+
 def test_nine_distinct_candidates_within_77_tokens(countbench: list[dict], encode) -> None:
     limit = 77 - 2
     lost, shortened = set(), set()

@@ -107,6 +107,8 @@ AUDITED = ASSEMBLED | {"evaluate_baseline", "repair_countbench"}
         ({"countbench": {"picture": {"min_side": 33}}}, AUDITED | {"audit_countbench"}),
         ({"countbench": {"request": {"timeout": 4}}},
          AUDITED | {"audit_countbench", "ask_countbench"}),
+        ({"countbench": {"replace": "everywhere"}},
+         {"evaluate_baseline", "evaluate_variant", "make_table1", "plot_confusion", "all"}),
         ({"countbench": {"variant": "original"}}, {"make_table1", "plot_confusion", "all"}),
         ({"variants": {"lambda1_sched": {"label": "another name"}}},
          {"make_table1", "plot_training_curves", "plot_confusion", "all"}),

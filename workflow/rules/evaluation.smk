@@ -11,7 +11,7 @@ rule evaluate_baseline:
         "../../environment.yml"
     threads: 1
     params:
-        spec=spec("model"),
+        spec=spec("model", "countbench.replace"),
         code=code("evaluate_baseline", *model_files()),
     script:
         "../scripts/evaluate_baseline.py"
@@ -33,7 +33,7 @@ rule evaluate_variant:
         "../../environment.yml"
     threads: 1
     params:
-        spec=spec("model"),
+        spec=spec("model", "countbench.replace"),
         code=code("evaluate_variant", *model_files()),
     script:
         "../scripts/evaluate_variant.py"

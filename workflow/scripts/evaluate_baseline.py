@@ -11,4 +11,5 @@ evaluation.evaluate(
     variant="baseline",
     seed=0,
     path=snakemake.output.predictions,  # noqa: F821
+    replace=spec["countbench"]["replace"],
 )

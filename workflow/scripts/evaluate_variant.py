@@ -12,4 +12,5 @@ evaluation.evaluate(
     variant=snakemake.wildcards.variant,  # noqa: F821
     seed=int(snakemake.wildcards.seed),  # noqa: F821
     path=snakemake.output.predictions,  # noqa: F821
+    replace=spec["countbench"]["replace"],
 )

@@ -74,11 +74,11 @@ class Pairs:
         return cls(images, tokens_of(clip, [[text] for text in texts]), np.zeros(len(texts), int))
 
 
-def candidates(clip: Clip, caption: str, number: int) -> list[str]:
-    """The nine captions of one image, two to ten, cut so that the number word is among the tokens:
-    nine equal token sequences would be counted right or wrong by chance."""
+def candidates(clip: Clip, caption: str, number: int, everywhere: bool = False) -> list[str]:
+    """The nine captions of one image (captions.candidates), cut so that the number word is among
+    the tokens: nine equal token sequences would be counted right or wrong by chance."""
     fitted = captions.fit(caption, number, clip.tokenizer.encode, clip.token_limit)
-    return captions.candidates(fitted, number)
+    return captions.candidates(fitted, number, everywhere)
 
 
 def tokens_of(clip: Clip, rows: list[list[str]]) -> np.ndarray:

@@ -139,10 +139,11 @@ def _in_case_of(text: str, number: int) -> str:
     return WORDS[number].title() if text[0].isupper() else WORDS[number]
 
 
-def candidates(caption: str, number: int) -> list[str]:
-    """Nine captions that differ in the word equal to `number` alone; index i names i + 2."""
+def candidates(caption: str, number: int, everywhere: bool = False) -> list[str]:
+    """Nine captions that differ in the first word equal to `number` alone, or `everywhere` in all
+    such words; index i names i + 2. Other number words stay: "two boxes of ten pens"."""
     word = word_for(caption, number)
-    return [replace(caption, word, other) for other in NUMBERS]
+    return [replace(caption, word, other, everywhere) for other in NUMBERS]
 
 
 def fit(caption: str, number: int | None, encode: Callable[[str], list[int]], limit: int) -> str:

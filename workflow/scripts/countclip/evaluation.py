@@ -30,12 +30,15 @@ class Questions:
     indices: np.ndarray
 
     @classmethod
-    def of(cls, clip: Clip, rows: Iterable[dict[str, Any]]) -> "Questions":
-        """From rows with `index`, `image` (PIL), `caption` and `number`."""
+    def of(
+        cls, clip: Clip, rows: Iterable[dict[str, Any]], everywhere: bool = False
+    ) -> "Questions":
+        """From rows with `index`, `image` (PIL), `caption` and `number`; everywhere: as
+        `captions.candidates` has it."""
         images, texts, numbers, indices = [], [], [], []
         for row in rows:  # resized one by one: full-size pictures of a benchmark fill the memory
             images.append(resize(row["image"], clip.image_size))
-            texts.append(candidates(clip, row["caption"], row["number"]))
+            texts.append(candidates(clip, row["caption"], row["number"], everywhere))
             numbers.append(row["number"])
             indices.append(row["index"])
         tokens = tokens_of(clip, texts)
@@ -124,16 +127,18 @@ def evaluate(
     variant: str,
     seed: int,
     path: str,
+    replace: str = "once",
 ) -> None:
     """Publish the predictions of every checkpoint of a run on the benchmark.
 
     checkpoints: name -> weights; None stands for the pretrained model.
     rows: of `pictures.read_benchmark`.
+    replace: `once` or `everywhere`, where a caption writes its number more than once.
     """
     tables, questions = {}, None
     for name, weights in checkpoints.items():
         clip = Clip(model["name"], weights or model["pretrained"], model["config"])
-        questions = questions or Questions.of(clip, rows)
+        questions = questions or Questions.of(clip, rows, replace == "everywhere")
         similarity = similarities(clip, questions.images, questions.tokens, show=True)
         tables[name] = predictions(similarity, questions.indices, questions.numbers)
         log.info(
