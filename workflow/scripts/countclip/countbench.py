@@ -39,7 +39,7 @@ STATUSES = {
 USABLE = ("alive", "moved")
 VARIANTS = {
     "original": "rows whose own link still shows their picture",
-    "repaired": "rows whose picture is still there or was mended, less those that a person excluded",
+    "repaired": "rows whose picture is there or was mended, without those that a person excluded",
     "intersection": "rows of a given list, as far as there is a picture",
 }
 """Which rows of the benchmark a table or figure counts."""
