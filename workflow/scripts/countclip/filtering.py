@@ -49,7 +49,7 @@ CANDIDATES = pa.schema(
     }
 )
 BATCH = 65_536  # fixed, since the sample of non-counting rows is drawn batch by batch
-BUFFER = 1 << 20  # bytes read at once of a column, which is else read whole
+BUFFER = 1 << 20  # bytes of a column that are read at once; a row group can be of any size
 
 
 class Settings(NamedTuple):
@@ -172,7 +172,7 @@ def _filter_group(
     encoded = [names["nsfw"]] if "nsfw" in names else []
     with (
         pq.ParquetFile(
-            part, metadata=metadata, buffer_size=BUFFER, read_dictionary=encoded
+            part, metadata=metadata, pre_buffer=False, buffer_size=BUFFER, read_dictionary=encoded
         ) as source,
         publish(file) as temporary,
         pa.ipc.new_file(str(temporary), CANDIDATES) as writer,
