@@ -333,7 +333,8 @@ function fillPanel() {
   picture.loading = "eager";
   at("panel-picture").replaceChildren(picture);
   at("panel-caption").replaceChildren(...card.querySelector(".caption").cloneNode(true).childNodes);
-  at("panel-status").replaceChildren(card.querySelector(".chip").cloneNode(true), row.detail && ` ${row.detail}`);
+  const said = [data.means[row.status], row.detail].filter(Boolean).join(": ");
+  at("panel-status").replaceChildren(card.querySelector(".chip").cloneNode(true), ` ${said}`);
   const facts = { link: row.url, ...row.evidence };
   if (row.mended) facts.shown = "the picture that repairs.csv puts in its place";
   at("evidence").replaceChildren(...Object.entries(facts).flatMap(([name, text]) => {
@@ -387,7 +388,9 @@ function decide(action) {
   choose(current, { open: true });
   begin(current, action);
   fillForm();
-  if (action === "accept" && !rows[current].sha256) say("The audit found no picture to accept in this row.");
+  if (action === "accept" && rows[current].mended) {
+    say("Accept means what the link itself shows, not the picture that stands in for it now.");
+  }
   form.elements[action === "replace" ? "url" : "reason"].focus();
 }
 

@@ -85,8 +85,8 @@ class Audit:
         )
         return pd.read_parquet(self.benchmark)
 
-    def render(self, lines: str = "", scale: str = "paper") -> Path:
-        """The page of the audit with these lines of repairs.csv."""
+    def render(self, lines: str = "", scale: str = "paper", **own: str) -> Path:
+        """The page of the audit with these lines of repairs.csv. own: further arguments."""
         self.repair(lines)
         inputs = (self.list, self.audit, self.audited_images, self.repairs, self.offered)
         template = resource("resources/audit.html.jinja")
@@ -94,5 +94,6 @@ class Audit:
             *map(str, (*inputs, self.benchmark, self.images, template, self.page)),
             scale=scale,
             save_as="resources/countbench/repairs.csv",
+            **own,
         )
         return self.page

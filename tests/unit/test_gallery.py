@@ -39,6 +39,16 @@ def test_the_page_counts_each_status_and_class(tmp_path) -> None:
     assert data_of(audit.page)["repairs"]["3"]["reason"] == "shows four"
 
 
+def test_a_list_of_rows_has_a_column_of_its_own(tmp_path) -> None:
+    audit = Audit(tmp_path, [row(2), row(2), row(3), row(3, "dead")])
+    assert ">intersection<" not in audit.render().read_text()
+    (tmp_path / "indices.txt").write_text("0\n3 # dead by now\n")
+    text = audit.render(intersection=str(tmp_path / "indices.txt")).read_text()
+    assert ">intersection<" in text
+    cells = re.search(r'<th scope="row">two</th>(.*?)</tr>', text, re.S)[1]
+    assert re.findall(r"<td[^>]*>(\d+)</td>", cells) == ["2", "2", "2", "1", "2"]
+
+
 def test_a_mended_row_shows_the_picture_that_stands_in(tmp_path) -> None:
     audit = Audit(tmp_path, [row(2), row(3, "dead")])
     before = audit.render().read_text().count("data:image/jpeg")

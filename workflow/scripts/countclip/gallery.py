@@ -82,6 +82,7 @@ def render_audit(
         "repairs": decided,
         "offers": offered,
         "offered": str(Path(offered_csv).parent),
+        "means": {status: countbench.STATUSES[status] for status in sorted(set(audited["status"]))},
         "rows": [
             {**_about(row, record), "usable": bool(good), "mended": row.index in repaired}
             for row, record, good in zip(rows, seen, usable, strict=True)
