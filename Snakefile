@@ -28,6 +28,5 @@ rule all:
     default_target: True
     input:
         "results/table1.csv",
-        "results/countbench/audit.html",
         figures(),
     localrule: True

@@ -108,9 +108,10 @@ def part(shared: Path, pairs: list[tuple[str, str]], tmp_path_factory) -> dict[s
             images=settings("fetch")["images"], state=folder / "state/fetch",
             environment=environment, connections=8,
         )  # fmt: skip
-    detector = settings("detector") | {
+    own = settings("detector")
+    keys = ("image_size", "confidence_floor", "iou", "max_detections", "precision")
+    detector = {key: own[key] for key in keys} | {
         "weights": shared / "detector/yolov8n_int8_openvino_model",
-        "device": "cpu",
         "batch": 8,
     }
     detect.detect_objects(

@@ -3,7 +3,10 @@
 import io
 import json
 import os
+import sys
 import tarfile
+from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pyarrow as pa
@@ -14,7 +17,9 @@ from PIL import Image
 from countclip import detect, fetch, filtering, pictures
 from countclip.files import sha256, write_table
 from countclip.miniature import scenes
+from kill import killed_often
 
+SCRIPTS = str(Path(detect.__file__).parents[1])
 WEIGHTS = Path(__file__).parents[2] / "resources/miniature/detector/yolov8.onnx"
 SETTINGS = {"image_size": 128, "confidence_floor": 0.1, "iou": 0.7, "max_detections": 300}
 
@@ -28,13 +33,13 @@ def detector() -> detect.Detector:
     return detect.Detector(WEIGHTS, **SETTINGS)
 
 
-@pytest.fixture
-def images(tmp_path: Path) -> tuple[Path, Path]:
-    """Candidates and manifest of nine pictures: one does not count, one is broken, one is gone."""
-    numbers = [2, 3, None, 4, 5, 6, 7, 8, 9]
+def stored(
+    folder: Path, numbers: list[int | None], broken: int = -1, gone: int = -1
+) -> tuple[Path, Path]:
+    """Candidates and manifest of a scene for each number; one file is broken, one is gone."""
     rows = [{"sample_id": str(i), "url": f"u{i}", "caption": "", "number": n, "words": []}
             for i, n in enumerate(numbers)]  # fmt: skip
-    candidates, manifest = tmp_path / "candidates.parquet", tmp_path / "images/part-00000.parquet"
+    candidates, manifest = folder / "candidates.parquet", folder / "images/part-00000.parquet"
     write_table(pa.Table.from_pylist(rows, schema=filtering.CANDIDATES), candidates)
     shard = pictures.shards_of(manifest) / "first/00000.tar"
     shard.parent.mkdir(parents=True)
@@ -43,16 +48,23 @@ def images(tmp_path: Path) -> tuple[Path, Path]:
         for i, number in reversed(list(enumerate(numbers))):
             buffer = io.BytesIO()
             scene(i, number or 1).save(buffer, "JPEG", quality=90)
-            data = buffer.getvalue() if i != 4 else buffer.getvalue()[:400]
+            data = buffer.getvalue() if i != broken else buffer.getvalue()[:400]
             member = tarfile.TarInfo(f"{i}.jpg")
             member.size = len(data)
             tar.addfile(member, io.BytesIO(data))
             where = {"shard": "first/00000.tar", "member": f"{i}.jpg"}
-            entries.append({"key": f"{i:09d}", "status": "http_404" if i == 8 else "ok", **where})
+            status = "http_404" if i == gone else "ok"
+            entries.append({"key": f"{i:09d}", "status": status, **where})
     index = pa.Table.from_pylist(entries[::-1], schema=fetch.INDEX)
     write_table(index, pictures.shards_of(manifest) / "index.parquet")
     write_table(pa.Table.from_pylist(entries[::-1], schema=fetch.MANIFEST), manifest)
     return candidates, manifest
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> tuple[Path, Path]:
+    """Nine pictures: one does not count, one is broken, one is gone."""
+    return stored(tmp_path, [2, 3, None, 4, 5, 6, 7, 8, 9], broken=4, gone=8)
 
 
 def run(images: tuple[Path, Path], name: str, **more) -> Path:
@@ -62,11 +74,15 @@ def run(images: tuple[Path, Path], name: str, **more) -> Path:
     return folder / name
 
 
+def found(detector: detect.Detector, images: list[Image.Image]) -> list[detect.Detection]:
+    return detector([detector.prepare(image) for image in images])
+
+
 def test_most_scenes_are_counted_exactly(detector: detect.Detector) -> None:
     numbers = [2, 3, 4, 5, 6, 7, 8, 9, 10] * 4
-    found = detector([scene(i, n) for i, n in enumerate(numbers)])
+    detections = found(detector, [scene(i, n) for i, n in enumerate(numbers)])
     right = 0
-    for number, detection in zip(numbers, found, strict=True):
+    for number, detection in zip(numbers, detections, strict=True):
         confident = [
             c for c, s in zip(detection.class_id, detection.score, strict=True) if s > 0.25
         ]
@@ -74,17 +90,16 @@ def test_most_scenes_are_counted_exactly(detector: detect.Detector) -> None:
     assert right > len(numbers) / 2
 
 
-def test_detections_do_not_depend_on_batch_or_threads(detector: detect.Detector) -> None:
-    pictures = [scene(i, 5).resize((128, 128 - 16 * (i % 2))) for i in range(6)]
-    together = detector(pictures)
-    assert together == [detector([image])[0] for image in pictures]
-    assert together == detect.Detector(WEIGHTS, **SETTINGS, threads=2)(pictures)
+def test_detections_do_not_depend_on_neighbours_or_threads(detector: detect.Detector) -> None:
+    pictures = [scene(i, 5).resize((128, 128 - 16 * (i % 3))) for i in range(6)]
+    together = found(detector, pictures)
+    assert together == [found(detector, [image])[0] for image in pictures]
+    assert together == found(detect.Detector(WEIGHTS, **SETTINGS, threads=2), pictures)
 
 
-def test_the_number_of_threads_is_fixed() -> None:
-    model = detect.Detector(WEIGHTS, **SETTINGS, threads=1)._model
-    options = model.predictor.model.backend.session.get_session_options()
-    assert (options.intra_op_num_threads, options.inter_op_num_threads) == (1, 1)
+def test_as_narrow_as_the_picture_allows(detector: detect.Detector) -> None:
+    prepared = detector.prepare(Image.new("RGB", (200, 100)))
+    assert (prepared.pixels.shape, prepared.size) == ((64, 128, 3), (100, 200))
 
 
 def test_table_of_detections(images: tuple[Path, Path], detector: detect.Detector) -> None:
@@ -95,7 +110,7 @@ def test_table_of_detections(images: tuple[Path, Path], detector: detect.Detecto
     rows = {row["key"]: row for row in table.to_pylist()}
     assert rows["000000004"]["class_id"] is None  # unreadable, and said so
     data = dict(pictures.read_images(images[1]))["000000005"]
-    (direct,) = detector([pictures.decode(data)])
+    (direct,) = found(detector, [pictures.decode(data)])
     assert rows["000000005"]["class_id"] == direct.class_id
     assert rows["000000005"]["score"] == direct.score
     assert rows["000000005"]["box"] == direct.box
@@ -126,25 +141,48 @@ def test_a_killed_job_goes_on_to_the_same_bytes(
     assert len(calls) == 3 + 2  # four blocks, of which two were done before the kill
 
 
-def test_no_weights_no_download() -> None:
-    with pytest.raises(FileNotFoundError, match="yolov8n.pt does not exist.*never downloaded"):
-        detect.Detector("yolov8n.pt", **SETTINGS)
+DRIVER = """
+import sys
+from pathlib import Path
+from countclip import detect
+
+detect.BLOCK, inner = 4, detect._detect
+
+def noted(detector, manifest, keys, *more):
+    with open(Path(sys.argv[3]).with_suffix(".log"), "a") as log:
+        log.write(keys[0] + " ")
+    print("ready", flush=True)
+    return inner(detector, manifest, keys, *more)
+
+detect._detect = noted
+detect.detect_objects(
+    *sys.argv[1:4], weights=sys.argv[4], image_size=128, confidence_floor=0.1, iou=0.7,
+    max_detections=300, batch=4, state=sys.argv[3] + "-state",
+)
+"""
 
 
-def test_ultralytics_is_kept_to_itself(detector: detect.Detector) -> None:
-    library = detect.ultralytics()
-    assert library.settings["sync"] is False
-    assert library.utils.ONLINE is False
-    assert library.utils.AUTOINSTALL is False
-    assert not Path(os.environ["YOLO_CONFIG_DIR"]).exists()
-    with pytest.raises(RuntimeError, match="NMS time limit.*detections would be lost"):
-        library.utils.LOGGER.warning("NMS time limit 2.050s exceeded")
+def test_killed_ten_times_it_ends_in_the_same_bytes(tmp_path: Path) -> None:
+    inputs = stored(tmp_path, [2 + i % 9 for i in range(160)])
+    output = tmp_path / "killed.parquet"
+    command = [sys.executable, "-c", DRIVER, *map(str, (*inputs, output, WEIGHTS))]
+    killed_often(command, times=10, longest=0.15, env=os.environ | {"PYTHONPATH": SCRIPTS})
+    assert output.read_bytes() == run(inputs, "whole.parquet", batch=4).read_bytes()
+    blocks = [int(key) // 4 for key in output.with_suffix(".log").read_text().split()]
+    assert len(blocks) > 40  # kills hit the work
+    for before, after in pairwise(blocks):
+        assert after in (before, before + 1)  # none that was finished is begun again
 
 
-def test_digest_of_a_folder_sees_names_and_contents(tmp_path: Path) -> None:
-    (tmp_path / "a").mkdir()
-    (tmp_path / "a/x.bin").write_bytes(b"1")
-    first = detect.digest(tmp_path)
-    assert first == detect.digest(tmp_path)
-    (tmp_path / "a/x.bin").rename(tmp_path / "a/y.bin")
-    assert first != detect.digest(tmp_path)
+def test_the_order_is_kept_and_few_are_ahead() -> None:
+    taken: list[int] = []
+
+    def numbers() -> Iterator[int]:
+        for i in range(20):
+            taken.append(i)
+            yield i
+
+    results = detect._ahead(lambda i: -i, numbers(), threads=3, most=4)
+    assert [next(results), next(results)] == [0, -1]
+    assert len(taken) == 6
+    assert list(results) == [-i for i in range(2, 20)]

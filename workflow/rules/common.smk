@@ -16,6 +16,8 @@ wildcard_constraints:
     variant=r"[A-Za-z0-9_]+",
     seed=r"\d+",
     set=r"[A-Za-z0-9_]+",
+    name=r"[A-Za-z0-9._-]+",
+    form=r"onnx|engine",
 
 
 # ---- what triggers a rerun: the spec and the code of a rule, nothing else about them ----
@@ -121,6 +123,14 @@ def given(*paths):
         for path in paths
         for file in files_of(path)
     ]
+
+
+def weights():
+    """The detector's weights as it reads them: as the config names them, or exported once."""
+    own = config["detector"]
+    if own["export"] is None:
+        return own["weights"]
+    return f"results/weights/exported/{Path(own['weights']).stem}.{own['export']}"
 
 
 def model_forms():

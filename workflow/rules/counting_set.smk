@@ -1,23 +1,76 @@
 # From images to the pairs that teach counting.
 
 
+rule fetch_weights:
+    input:
+        world=world(),
+    output:
+        weights="results/weights/{name}.pt",
+    log:
+        "logs/fetch_weights/{name}.log",
+    retries: 2
+    conda:
+        "../../environment.yml"
+    threads: 1
+    params:
+        spec=spec("network", "detector.download", "detector.sha256"),
+        code=code("fetch_weights"),
+    message:
+        "download the detector's weights, as the config describes them"
+    script:
+        "../scripts/fetch_weights.py"
+
+
+rule export_weights:
+    input:
+        weights=given(config["detector"]["weights"]),
+    output:
+        weights="results/weights/exported/{name}.{form}",
+    log:
+        "logs/export_weights/{name}.{form}.log",
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        gpu=lambda wildcards: int(wildcards.form == "engine"),
+    params:
+        spec=spec(
+            "detector.weights",
+            "detector.sha256",
+            "detector.image_size",
+            "detector.batch",
+        ),
+        code=code("export_weights", config["detector"]["weights"]),
+    message:
+        "export the detector's weights to {wildcards.form}"
+    script:
+        "../scripts/export_weights.py"
+
+
 rule detect_objects:
     input:
         candidates="results/candidates/{part}.parquet",
         manifest="results/images/{part}.parquet",
-        weights=given(config["detector"]["weights"]),
+        weights=given(weights()),
     output:
         detections="results/detections/{part}.parquet",
     log:
         "logs/detect_objects/{part}.log",
     conda:
         "../../environment.yml"
-    threads: 1
+    threads: config["detector"]["threads"]
     resources:
         gpu=0 if config["detector"]["device"] == "cpu" else 1,
     params:
-        spec=spec("detector"),
-        code=code("detect_objects", config["detector"]["weights"]),
+        spec=spec(
+            *(
+                f"detector.{key}"
+                for key in config["detector"]
+                if key not in ("download", "threads")
+            )
+        ),
+        code=code("detect_objects", weights()),
+        weights=lambda wildcards: weights(),
     message:
         "detect objects in the counting images of {wildcards.part}"
     script:

@@ -1,28 +1,30 @@
-"""Which objects does an image show? YOLOv8 says so, run by ultralytics behind one small class.
+"""Which objects does an image show? YOLOv8 says so, behind one small class.
 
 Detections are kept down to a low score, so that the score and the rule by which objects are counted
 can change without the detector running again.
 """
 
-import functools
 import json
 import logging
-import os
 import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
-from types import ModuleType
 from typing import Any, NamedTuple
-from unittest.mock import patch
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from countclip.files import progress, sha256, write_table
+from countclip.devices import claimed
+from countclip.files import progress, write_table
+from countclip.files import sha256 as digest_of
+from countclip.networks import load
 from countclip.pictures import Unusable, decode, read_images
+from countclip.weights import checked
 
 log = logging.getLogger(__name__)
 
@@ -45,10 +47,18 @@ class Detection(NamedTuple):
     box: list[list[float]]
 
 
-class Detector:
-    """A YOLO detector: images in, detections out. Loads .onnx and OpenVINO folders (and .pt).
+class Prepared(NamedTuple):
+    """An image as a detector takes it, and the height and width that it had."""
 
-    The number of threads is fixed, since it may change the last bits of a score.
+    pixels: np.ndarray  # uint8 (height, width, 3), RGB, resized and padded
+    size: tuple[int, int]
+
+
+class Detector:
+    """A YOLO detector: images in, detections out, whatever runs its weights (networks.py).
+
+    sha256: the digest that the weights must have (weights.py); without it no .pt file is read.
+    device: `cpu`, or a GPU as torch names it. precision, threads: see networks.py.
     """
 
     def __init__(
@@ -59,97 +69,40 @@ class Detector:
         confidence_floor: float,
         iou: float,
         max_detections: int,
-        threads: int = 1,
+        sha256: str | None = None,
+        precision: str = "f32",
         device: str = "cpu",
+        threads: int = 1,
     ) -> None:
-        if not Path(weights).exists():
-            raise FileNotFoundError(
-                f"detector.weights: {weights} does not exist, and weights are never downloaded "
-                "in passing. Name a .onnx file or an OpenVINO folder"
+        self.digest = checked(weights, sha256)
+        self._network = load(weights, device=device, precision=precision, threads=threads)
+        if self._network.square not in (None, image_size):
+            raise ValueError(
+                f"detector.image_size is {image_size}, but {weights} takes {self._network.square} "
+                "alone; set it so, or export the weights with dynamic=True"
             )
-        self.digest = digest(weights)
-        with _threads(Path(weights), threads):
-            self._model = ultralytics().YOLO(str(weights), task="detect", verbose=False)
-            self._options = {
-                "imgsz": image_size,
-                "conf": confidence_floor,
-                "iou": iou,
-                "max_det": max_detections,
-                "device": device,
-                "rect": False,  # else the padding of an image would depend on its neighbours
-                "verbose": False,
-            }
-            self([Image.new("RGB", (image_size, image_size))])  # the model loads at first use
-        self.names: dict[int, str] = dict(self._model.names)
+        from ultralytics.data.augment import LetterBox
 
-    def __call__(self, images: list[Image.Image]) -> list[Detection]:
-        """The detections of each image (PIL, RGB); all of them go through as one batch."""
-        found = []
-        for result in self._model.predict(images, **self._options):
-            boxes = result.boxes.cpu().numpy()
-            classes = boxes.cls.astype(int).tolist()
-            found.append(Detection(classes, boxes.conf.tolist(), boxes.xyxy.tolist()))
-        return found
+        # As narrow as the picture allows where the weights do: a quarter less to compute.
+        self._fit = LetterBox(image_size, auto=self._network.square is None, stride=32)
+        self._floor, self._iou, self._most = confidence_floor, iou, max_detections
+        self.names = self._network.names
 
+    def prepare(self, image: Image.Image) -> Prepared:
+        """An image (RGB) as the network takes it. Threads may do this ahead of the detector."""
+        return Prepared(self._fit(image=np.asarray(image)), (image.height, image.width))
 
-def digest(weights: str | Path) -> str:
-    """sha256 of a weights file, or of the names and contents of a folder."""
-    weights = Path(weights)
-    if weights.is_file():
-        return sha256(weights)
-    files = sorted(path for path in weights.rglob("*") if path.is_file())
-    listing = [[file.relative_to(weights).as_posix(), sha256(file)] for file in files]
-    return sha256(json.dumps(listing).encode())
+    def __call__(self, images: list[Prepared]) -> list[Detection]:
+        """The detections of each image."""
+        raw = self._network([image.pixels for image in images])
+        return [self._detection(one, image) for one, image in zip(raw, images, strict=True)]
 
+    def _detection(self, raw: Any, image: Prepared) -> Detection:
+        from ultralytics.utils import nms, ops
 
-@functools.cache
-def ultralytics() -> ModuleType:
-    """The library, kept from installing, reporting, and reading or writing a user's settings."""
-    folder = tempfile.mkdtemp(prefix="countclip-yolo-")
-    os.environ.update(YOLO_CONFIG_DIR=folder, YOLO_AUTOINSTALL="false", YOLO_OFFLINE="true")
-    import torchvision  # noqa: F401 ultralytics takes another NMS when it is not there yet
-    import ultralytics
-
-    ultralytics.settings.update({"sync": False})
-    shutil.rmtree(folder, ignore_errors=True)
-    logging.getLogger("ultralytics").addFilter(_no_time_limit)
-    return ultralytics
-
-
-def _no_time_limit(record: logging.LogRecord) -> bool:
-    """On a busy machine ultralytics drops detections and only warns."""
-    if "NMS time limit" in record.getMessage():
-        raise RuntimeError(
-            f"{record.getMessage()}: detections would be lost. Run again with less load, a smaller "
-            "detector.batch or a higher detector.confidence_floor"
-        )
-    return True
-
-
-@contextmanager
-def _threads(weights: Path, threads: int) -> Iterator[None]:
-    """While a model loads, give its runtime `threads`: ultralytics passes no such wish on."""
-    import torch
-
-    torch.set_num_threads(threads)
-    limit = nullcontext()
-    if weights.suffix == ".onnx":
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-        session = onnxruntime.InferenceSession
-        limit = patch.object(
-            onnxruntime, "InferenceSession", lambda path, _, **more: session(path, options, **more)
-        )
-    elif weights.is_dir():
-        import openvino
-
-        core = openvino.Core()
-        core.set_property("CPU", {"INFERENCE_NUM_THREADS": threads})
-        limit = patch.object(openvino, "Core", lambda: core)
-    with limit:
-        yield
+        found = nms.non_max_suppression(raw, self._floor, self._iou, max_det=self._most)[0].cpu()
+        boxes = ops.scale_boxes(image.pixels.shape[:2], found[:, :4], image.size)
+        return Detection(found[:, 5].int().tolist(), found[:, 4].tolist(), boxes.tolist())
 
 
 def detect_objects(
@@ -158,17 +111,21 @@ def detect_objects(
     detections: str | Path,
     *,
     weights: str | Path,
+    sha256: str | None = None,
     image_size: int,
     confidence_floor: float,
     iou: float,
     max_detections: int,
+    precision: str = "f32",
     batch: int,
+    device: str = "cpu",
     state: str | Path,
     threads: int = 1,
-    device: str = "cpu",
 ) -> None:
     """Detect objects in every image of a manifest whose candidate names a number.
 
+    batch: images that a GPU works on together. device: `cpu`, a GPU as torch names it, or `auto`
+        (devices.py). threads: on a CPU; also those that decode images ahead. They change no result.
     state: folder for finished blocks of images; a killed job goes on after the last of them.
     """
     settings = {
@@ -176,8 +133,8 @@ def detect_objects(
         "confidence_floor": confidence_floor,
         "iou": iou,
         "max_detections": max_detections,
+        "precision": precision,
     }
-    detector = Detector(weights, **settings, threads=threads, device=device)
     numbers = pq.read_table(candidates, columns=["number"])["number"].to_pylist()
     statuses = pq.read_table(manifest, columns=["key", "status"]).to_pylist()
     keys = [
@@ -185,40 +142,65 @@ def detect_objects(
         for row, number in zip(statuses, numbers, strict=True)
         if row["status"] == "ok" and number is not None
     ]
-    recipe = [sha256(manifest), sha256(candidates), detector.digest, settings, batch, BLOCK]
-    folder = Path(state) / sha256(json.dumps(recipe, sort_keys=True).encode())[:16]
-    with progress(total=len(keys), unit="image", desc=f"detect {Path(manifest).stem}") as bar:
-        tables = []
-        for start in range(0, len(keys), BLOCK):
-            block, path = keys[start : start + BLOCK], folder / f"{start:09d}.parquet"
-            if not path.exists():
-                rows = _detect(detector, manifest, block, batch, bar)
-                write_table(pa.Table.from_pylist(rows, schema=DETECTIONS), path)
-            tables.append(pq.read_table(path, schema=DETECTIONS))
-            bar.update(start + len(block) - bar.n)
+    with claimed(device) as place:
+        detector = Detector(weights, sha256=sha256, device=place, threads=threads, **settings)
+        kind = place.partition(":")[0]  # which of several GPUs does not matter
+        inputs = [digest_of(manifest), digest_of(candidates), detector.digest]
+        recipe = json.dumps([*inputs, settings, kind, batch, BLOCK], sort_keys=True)
+        folder = Path(state) / digest_of(recipe.encode())[:16]
+        with progress(total=len(keys), unit="image", desc=f"detect {Path(manifest).stem}") as bar:
+            for start in range(0, len(keys), BLOCK):
+                block, path = keys[start : start + BLOCK], folder / f"{start:09d}.parquet"
+                if not path.exists():
+                    rows = _detect(detector, manifest, block, batch, threads, bar)
+                    write_table(pa.Table.from_pylist(rows, schema=DETECTIONS), path)
+                bar.update(start + len(block) - bar.n)
     names = {str(number): name for number, name in sorted(detector.names.items())}
     about = {
         "weights_sha256": detector.digest,
         "class_names": json.dumps(names),
         "settings": json.dumps(settings, sort_keys=True),
     }
-    write_table(pa.concat_tables([DETECTIONS.empty_table(), *tables]), detections, about)
+    blocks = [pq.read_table(path, schema=DETECTIONS) for path in sorted(folder.glob("*.parquet"))]
+    write_table(pa.concat_tables([DETECTIONS.empty_table(), *blocks]), detections, about)
     shutil.rmtree(folder, ignore_errors=True)
 
 
 def _detect(
-    detector: Detector, manifest: str | Path, keys: list[str], batch: int, bar: Any
+    detector: Detector,
+    manifest: str | Path,
+    keys: list[str],
+    batch: int,
+    threads: int,
+    bar: Any,
 ) -> list[dict]:
-    rows = {key: {"key": key} for key in keys}
-    chunk: list[tuple[str, Image.Image]] = []
-    for i, (key, data) in enumerate(read_images(manifest, keys), start=1):
+    """The rows of a block. Images are decoded while the network works on those before them."""
+
+    def prepared(image: tuple[str, bytes]) -> tuple[str, Prepared | None]:
+        key, data = image
         try:
-            chunk.append((key, decode(data)))
+            return key, detector.prepare(decode(data))
         except Unusable as error:
             log.warning("%s, %s: unreadable: %s", manifest, key, error)
-        if len(chunk) == batch or (i == len(keys) and chunk):
-            for (name, _), found in zip(chunk, detector([im for _, im in chunk]), strict=True):
-                rows[name] |= found._asdict()
-            bar.update(len(chunk))
-            chunk = []
+            return key, None
+
+    rows = {key: {"key": key} for key in keys}
+    images = _ahead(prepared, read_images(manifest, keys), threads, most=2 * batch)
+    while chunk := list(islice(images, batch)):
+        readable = {key: image for key, image in chunk if image is not None}
+        for key, found in zip(readable, detector(list(readable.values())), strict=True):
+            rows[key] |= found._asdict()
+        bar.update(len(chunk))
     return list(rows.values())
+
+
+def _ahead(work: Callable, items: Iterable, threads: int, most: int) -> Iterator:
+    """`work` of each item, in order; threads are up to `most` items ahead of who asks."""
+    waiting: deque[Future] = deque()
+    with ThreadPoolExecutor(threads) as pool:
+        for item in items:
+            waiting.append(pool.submit(work, item))
+            if len(waiting) > most:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()

@@ -13,9 +13,11 @@ from unittest.mock import patch
 import numpy as np
 import yaml
 
-from countclip.detect import Detector, ultralytics
-from countclip.files import progress, publish, sha256, with_digest, write_json
+from countclip.detect import Detector
+from countclip.files import progress, sha256, with_digest, write_json
 from countclip.miniature.scenes import CLASSES, SIZE, Scene, draw, make
+from countclip.networks import ultralytics
+from countclip.weights import publish_onnx
 
 log = logging.getLogger(__name__)
 
@@ -89,24 +91,10 @@ def train(
             )
         last = library.YOLO(f"{folder}/run/weights/last.pt")
         exported = last.export(format="onnx", imgsz=SIZE, dynamic=True)
-        _publish(exported, onnx)
+        publish_onnx(exported, onnx)
     measured = exact_counts(onnx, test_scenes, threads)
     write_json({"recipe": made_by, "sha256": sha256(onnx), "exact_counts": measured}, about)
     log.info("exact counts on unseen scenes: %s", measured)
-
-
-def _publish(exported: str, path: str | Path) -> None:
-    """Without the date and folder of its making, and the shapes in between, which are listed in
-    any order: so equal weights are equal files."""
-    import onnx
-
-    model = onnx.load(exported)
-    kept = [entry for entry in model.metadata_props if entry.key not in ("date", "description")]
-    del model.metadata_props[:]
-    model.metadata_props.extend(kept)
-    del model.graph.value_info[:]
-    with publish(path) as temporary:
-        onnx.save(model, temporary)
 
 
 def exact_counts(onnx: str | Path, n: int, threads: int = 1) -> dict[str, Any]:
@@ -119,7 +107,7 @@ def exact_counts(onnx: str | Path, n: int, threads: int = 1) -> dict[str, Any]:
     total: Counter[int] = Counter()
     for index in progress(range(n), unit="scene", desc="measure"):
         scene = make("detector_test", index, 2 + index % 9)
-        found = Counter(detector([draw(scene)])[0].class_id).most_common(1)
+        found = Counter(detector([detector.prepare(draw(scene))])[0].class_id).most_common(1)
         total[scene.number] += 1
         right[scene.number] += found == [(CLASSES.index(scene.name), scene.number)]
     by_number = {str(k): round(right[k] / total[k], 4) for k in sorted(total)}

@@ -1,0 +1,19 @@
+"""Downloads the detector's weights, verified; nothing is read of them here."""
+
+from countclip import network
+from countclip.connection import connection
+from countclip.job import start
+
+spec = start(snakemake)  # noqa: F821
+detector, given = spec["detector"], snakemake.input  # noqa: F821
+if not (detector["download"] and detector["sha256"]):
+    raise ValueError("detector.weights is to be downloaded: set detector.download and .sha256")
+with connection(spec["network"], given.get("world")) as environment:
+    network.download(
+        detector["download"]["url"],
+        snakemake.output.weights,  # noqa: F821
+        session=network.session(environment),
+        size=detector["download"]["bytes"],
+        sha256=detector["sha256"],
+        partial=f"results/.state/weights/{detector['sha256'][:16]}.partial",
+    )
