@@ -155,13 +155,22 @@ def variants():
     return [name for name, own in config["variants"].items() if own is not None]
 
 
+EFFORT = ("checkpoint_minutes", "loggers")  # keys of `training` that change no result
+
+
 def settings(variant):
     """The training settings of one variant: the common ones with its own over them.
 
-    Not the label, and not on which counting set it trains: that is an input.
+    Not the label, not on which counting set it trains, which is an input, and no EFFORT.
     """
     both = config["training"] | config["variants"][variant]
-    return {key: both[key] for key in both if key not in ("label", "counting_set")}
+    others = ("label", "counting_set", *EFFORT)
+    return {key: both[key] for key in both if key not in others}
+
+
+def effort(variant, key):
+    """One of the EFFORT keys of a variant."""
+    return (config["training"] | config["variants"][variant])[key]
 
 
 def counting_set_of(variant):

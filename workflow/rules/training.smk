@@ -39,7 +39,15 @@ rule train_variant:
         "../../environment.yml"
     threads: lambda wildcards: settings(wildcards.variant)["threads"]
     resources:
-        gpu=lambda wildcards: int(settings(wildcards.variant)["accelerator"] != "cpu"),
+        gpu=lambda wildcards: (
+            settings(wildcards.variant)["devices"]
+            if settings(wildcards.variant)["accelerator"] != "cpu"
+            else 0
+        ),
+        checkpoint_minutes=lambda wildcards: effort(
+            wildcards.variant, "checkpoint_minutes"
+        ),
+        loggers=lambda wildcards: ",".join(effort(wildcards.variant, "loggers")),
     params:
         spec=lambda wildcards: canonical(
             {

@@ -45,33 +45,43 @@ def pack_images(files: Iterator[bytes], n: int, size: int, path: str) -> None:
 class Pairs:
     """Image-caption pairs of one kind, ready for batches.
 
-    images: uint8 (n, size, size, 3). tokens: uint16 (n, 1 + C, length), the caption first and then
-    its C counterfactuals (C is 8 for counting pairs, 0 for others). numbers: int (n,), the number
-    that each caption names, 0 for none.
+    images: uint8 (m, size, size, 3), in memory or mapped from a file. rows: int (n,), which of
+    them each pair has. tokens: uint16 (n, 1 + C, length), the caption first and then its C
+    counterfactuals (C is 8 for counting pairs, 0 for others). numbers: int (n,), the number that
+    each caption names, 0 for none.
     """
 
     images: np.ndarray
+    rows: np.ndarray
     tokens: np.ndarray
     numbers: np.ndarray
 
     def __len__(self) -> int:
-        return len(self.images)
+        return len(self.rows)
 
     @classmethod
     def counting(
-        cls, clip: Clip, images: np.ndarray, texts: Sequence[str], numbers: Sequence[int]
+        cls,
+        clip: Clip,
+        images: np.ndarray,
+        rows: np.ndarray,
+        texts: Sequence[str],
+        numbers: Sequence[int],
     ) -> "Pairs":
         """Pairs whose captions name a number; the nine captions in the order of the classes would
         tell the answer by position, so the true one comes first and the others follow."""
-        rows = [candidates(clip, text, number) for text, number in zip(texts, numbers, strict=True)]
-        for row, number in zip(rows, numbers, strict=True):
+        nine = [candidates(clip, text, number) for text, number in zip(texts, numbers, strict=True)]
+        for row, number in zip(nine, numbers, strict=True):
             row.insert(0, row.pop(captions.NUMBERS.index(number)))
-        return cls(images, tokens_of(clip, rows), np.asarray(numbers, dtype=np.int64))
+        return cls(images, rows, tokens_of(clip, nine), np.asarray(numbers, dtype=np.int64))
 
     @classmethod
-    def plain(cls, clip: Clip, images: np.ndarray, texts: Sequence[str]) -> "Pairs":
+    def plain(
+        cls, clip: Clip, images: np.ndarray, rows: np.ndarray, texts: Sequence[str]
+    ) -> "Pairs":
         """Pairs that only the contrastive loss of CLIP sees."""
-        return cls(images, tokens_of(clip, [[text] for text in texts]), np.zeros(len(texts), int))
+        tokens = tokens_of(clip, [[text] for text in texts])
+        return cls(images, rows, tokens, np.zeros(len(texts), dtype=np.int64))
 
 
 def candidates(clip: Clip, caption: str, number: int, everywhere: bool = False) -> list[str]:
@@ -97,19 +107,55 @@ def tokens_of(clip: Clip, rows: list[list[str]]) -> np.ndarray:
 
 
 @dataclass
-class Batch:
-    """One step's work: `images` (B, size, size, 3) uint8; `tokens` (B + N K, length), the B
-    captions and then the K counterfactuals of each of the N counting pairs, which are the first N
-    of the batch; `weights` (N,), their lambdas."""
+class Images:
+    """The pictures of one batch; `images[first:last]` reads those, uint8 (n, size, size, 3).
 
-    images: Tensor
+    All of a batch of 32,768 would be 5 GB. counting, others: which rows of the pairs' arrays, in
+    this order. augment: `none`, or `flip_shift`, which mirrors half of the pictures and moves each
+    by up to a sixteenth of its side, the edge repeated: no object is enlarged, none is lost but at
+    the very edge. seed: of that; a picture's fate depends on its place in the batch and on `seed`.
+    """
+
+    sources: tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
+    augment: str
+    seed: tuple[int, ...]
+
+    def __len__(self) -> int:
+        return sum(len(rows) for _, rows in self.sources)
+
+    def __getitem__(self, part: slice) -> Tensor:
+        first, last, _ = part.indices(len(self))
+        parts, start = [], 0
+        for images, rows in self.sources:
+            wanted = rows[max(first - start, 0) : max(last - start, 0)]
+            parts.append(images[wanted])
+            start += len(rows)
+        pixels = np.concatenate(parts)
+        if self.augment == "flip_shift":
+            for i in range(len(pixels)):
+                pixels[i] = _flip_shift(pixels[i], np.random.default_rng([*self.seed, first + i]))
+        return torch.from_numpy(pixels)
+
+
+def _flip_shift(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    size = len(image)
+    margin = size // 16
+    if rng.random() < 0.5:
+        image = image[:, ::-1]
+    y, x = rng.integers(0, 2 * margin + 1, 2)
+    wide = np.pad(image, ((margin, margin), (margin, margin), (0, 0)), mode="edge")
+    return wide[y : y + size, x : x + size]
+
+
+@dataclass
+class Batch:
+    """One step's work: `images` of its B pairs; `tokens` (B + N K, length), the B captions and then
+    the K counterfactuals of each of the N counting pairs, which are the first N of the batch;
+    `weights` (N,), their lambdas."""
+
+    images: Images
     tokens: Tensor
     weights: Tensor
-
-    def to(self, device: torch.device) -> "Batch":
-        return Batch(
-            *(t.to(device, non_blocking=True) for t in (self.images, self.tokens, self.weights))
-        )
 
 
 class Batches:
@@ -118,8 +164,9 @@ class Batches:
     Each kind is shuffled anew in every pass over it. `batch(step)` depends on the seed and the step
     alone, so a resumed run sees what an undisturbed one would have seen.
 
-    counterfactuals: K, how many are drawn for each counting pair.
-    lambdas: number -> weight of its counting loss.
+    counterfactuals: K, how many are drawn for each counting pair, anew at each step; or, if they
+        are `fixed`, once for the whole training, as the published code did.
+    lambdas: number -> weight of its counting loss. augment: see `Images`.
     """
 
     def __init__(
@@ -132,6 +179,8 @@ class Batches:
         counterfactuals: int,
         lambdas: dict[int, float],
         seed: int,
+        fixed: bool = False,
+        augment: str = "none",
     ) -> None:
         for kind, pairs, n in (
             ("counting", counting, n_counting),
@@ -146,6 +195,8 @@ class Batches:
         self.k = counterfactuals
         self.lambdas = lambdas
         self.seed = seed
+        self.augment = augment
+        self.fixed = _draw(np.random.default_rng([seed, 3]), len(counting)) if fixed else None
         self._orders: dict[int, dict[int, np.ndarray]] = {}
 
     @property
@@ -158,10 +209,13 @@ class Batches:
 
     def batch(self, step: int) -> Batch:
         """The batch of a step, counted from 0."""
-        rng = np.random.default_rng([self.seed, 0, step])
         counting = self._rows(1, len(self.counting), self.n_counting, step)
         others = self._rows(2, len(self.others), self.size - self.n_counting, step)
-        drawn = rng.permuted(np.tile(np.arange(1, 9), (len(counting), 1)), axis=1)[:, : self.k]
+        if self.fixed is None:
+            drawn = _draw(np.random.default_rng([self.seed, 0, step]), len(counting))
+        else:
+            drawn = self.fixed[counting]
+        drawn = drawn[:, : self.k]
         parts = [
             self.counting.tokens[counting, 0],
             self.others.tokens[others, 0],
@@ -175,8 +229,13 @@ class Batches:
         )
         weights = [self.lambdas[int(number)] for number in self.counting.numbers[counting]]
         return Batch(
-            torch.from_numpy(
-                np.concatenate([self.counting.images[counting], self.others.images[others]])
+            Images(
+                (
+                    (self.counting.images, self.counting.rows[counting]),
+                    (self.others.images, self.others.rows[others]),
+                ),
+                self.augment,
+                (self.seed, 4, step),
             ),
             torch.from_numpy(cut_padding(tokens).astype(np.int64)),
             torch.tensor(weights, dtype=torch.float32),
@@ -198,3 +257,8 @@ class Batches:
             known[epoch] = np.random.default_rng([self.seed, stream, epoch]).permutation(n_pairs)
             known.pop(epoch - 2, None)
         return known[epoch]
+
+
+def _draw(rng: np.random.Generator, n: int) -> np.ndarray:
+    """The eight counterfactuals of `n` pairs, each in an order of its own: int (n, 8) in 1..8."""
+    return rng.permuted(np.tile(np.arange(1, 9), (n, 1)), axis=1)

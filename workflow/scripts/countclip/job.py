@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import sys
 from typing import Any
 
@@ -27,7 +28,8 @@ class _Tee:
 
 def start(snakemake: Any) -> dict[str, Any]:
     """Set up logging for one job; return its spec (workflow/rules/common.smk)."""
-    if snakemake.log:
+    # Of a training on several devices only the first process writes the log.
+    if snakemake.log and os.environ.get("LOCAL_RANK", "0") == "0":
         file = open(snakemake.log[0], "w", encoding="utf-8", buffering=1)  # noqa: SIM115 lives as long as the job
         sys.stderr = _Tee(sys.stderr, file)
         sys.stdout = _Tee(sys.stdout, file)

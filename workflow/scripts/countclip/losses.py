@@ -9,17 +9,35 @@ or wider, whatever autocast does around them.
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 
 class ClipLoss(nn.Module):
-    """The symmetric contrastive loss of CLIP (Radford et al., 2021) over the pairs of a batch."""
+    """The symmetric contrastive loss of CLIP (Radford et al., 2021) over the pairs of a batch.
+
+    rows: how many rows of the (batch, batch) similarities are held at a time; None holds them all,
+        4 GB each of several times for a batch of 32,768.
+    """
+
+    def __init__(self, rows: int | None = None) -> None:
+        super().__init__()
+        self.rows = rows
 
     def forward(self, image: Tensor, text: Tensor, logit_scale: Tensor) -> Tensor:
-        logits = _at_least_float32(logit_scale) * (
-            _at_least_float32(image) @ _at_least_float32(text).T
-        )
-        target = torch.arange(len(logits), device=logits.device)
-        return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
+        image, text, scale = map(_at_least_float32, (image, text, logit_scale))
+        target = torch.arange(len(image), device=image.device)
+        if self.rows is None:
+            logits = scale * (image @ text.T)
+            return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
+        total = image.new_zeros(())
+        for one, other in ((image, text), (text, image)):
+            for part, right in zip(one.split(self.rows), target.split(self.rows), strict=True):
+                total = total + checkpoint(_entropy, part, other, scale, right, use_reentrant=False)
+        return total / (2 * len(image))
+
+
+def _entropy(part: Tensor, other: Tensor, scale: Tensor, right: Tensor) -> Tensor:
+    return F.cross_entropy(scale * (part @ other.T), right, reduction="sum")
 
 
 class CountLoss(nn.Module):

@@ -3,6 +3,7 @@
 import gzip
 import json
 from collections.abc import Iterable
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import torch.nn.functional as F
 from safetensors.torch import save as to_bytes
 from torch import Tensor
 
+from countclip import tuning
 from countclip.files import publish, resource
 
 LARGEST_LOGIT_SCALE = float(np.log(100))
@@ -101,10 +103,17 @@ def encode_text(model: torch.nn.Module, tokens: Tensor) -> Tensor:
 def save(model: torch.nn.Module, path: str | Path, about: dict[str, Any]) -> None:
     """Publish the weights as safetensors; `about` (model name, digest, step...) is metadata."""
     state = {
-        name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()
+        name: tensor.detach().cpu().contiguous()
+        for name, tensor in tuning.state_dict(model).items()
     }
     with publish(path) as temporary:
         temporary.write_bytes(to_bytes(state, {"about": json.dumps(about, sort_keys=True)}))
+
+
+def versions() -> dict[str, str]:
+    """Of the libraries that decide what a model computes."""
+    names = ("torch", "open_clip_torch", "lightning-fabric", "safetensors", "numpy")
+    return {name: metadata.version(name) for name in names}
 
 
 def cut_merges(words: Iterable[str], path: str | Path) -> int:

@@ -3,7 +3,12 @@
 import logging
 import math
 import shutil
-from collections.abc import Callable, Iterable
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +16,17 @@ import numpy as np
 import pandas as pd
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.loggers import Logger
 from PIL import Image
 from torch import Tensor, nn
 
-from countclip import balancing, models
+from countclip import balancing, models, tracking, tuning
 from countclip.batches import Batches, Pairs
 from countclip.evaluation import Questions, accuracy, similarities
 from countclip.files import progress, publish, write_text
-from countclip.losses import COUNTERFACTUALS, ClipLoss, CountLoss
+from countclip.losses import COUNTERFACTUALS
 from countclip.models import Clip
+from countclip.objective import Objective
 
 log = logging.getLogger(__name__)
 
@@ -74,34 +81,6 @@ def make_optimizer(
     raise ValueError(f"unknown optimizer {name!r}; use adam or adamw")
 
 
-class Objective(nn.Module):
-    """L = L_CLIP + lambda L_count (Eq. 1) of one batch, with one pass of each tower.
-
-    The images and captions of the whole batch make L_CLIP; the counterfactuals of its N counting
-    pairs enter L_count alone (section 2.2 of the paper).
-    """
-
-    def __init__(self, clip: Clip, count_logit_scale: float | None) -> None:
-        super().__init__()
-        self.model = clip.model
-        self.normalise = clip.normalise
-        self.clip_loss = ClipLoss()
-        self.count_loss = CountLoss(count_logit_scale)
-
-    def forward(self, images: Tensor, tokens: Tensor, weights: Tensor) -> dict[str, Tensor]:
-        size, n = len(images), len(weights)
-        image = models.encode_image(self.model, self.normalise(images))
-        text = models.encode_text(self.model, tokens)
-        losses = {"loss_clip": self.clip_loss(image, text[:size], self.model.logit_scale.exp())}
-        losses["loss_count"] = losses["loss_clip"].new_zeros(())
-        if len(text) > size:
-            counterfactuals = text[size:].reshape(n, -1, text.shape[1])
-            captions = torch.cat([text[:n, None], counterfactuals], dim=1)
-            losses["loss_count"] = self.count_loss(image[:n], captions, weights)
-        losses["loss"] = losses["loss_clip"] + losses["loss_count"]
-        return losses
-
-
 def fit(
     clip: Clip,
     batches: Batches,
@@ -123,98 +102,210 @@ def fit(
     precision: str,
     accelerator: str,
     seed: int,
-) -> None:
+    tower: str = "both",
+    last_blocks: int | None = None,
+    lora_rank: int | None = None,
+    patience: int | None = None,
+    watched: str | None = None,
+    micro_batch: int | None = None,
+    devices: int = 1,
+    checkpoint_minutes: float = 10,
+    loggers: Sequence[Logger] = (),
+) -> dict[str, int]:
     """Train for `steps` steps and publish the weights and the history.
 
     evaluate: model -> metrics, called before the first step and `evaluations` times at even
         distances, the last time at the end. A metric's column in the history has its name.
     outputs: `history` and `end` (the last weights), and for any metric its name -> a file for the
         weights at the point where the metric was highest, the earliest of equals.
-    state: folder of the run so far. A run that was killed goes on from its last evaluation point,
+    state: folder of the run so far, saved at every evaluation, every `checkpoint_minutes` and on
+        SIGTERM, which ends the run with exit code 143. A run that was killed goes on from there,
         and its result is that of an undisturbed one; the folder is removed at the end.
+    tower, last_blocks, lora_rank: what is trained (`tuning.choose`).
+    patience: end early when `watched`, a metric, has not risen for so many evaluations.
+    micro_batch, devices: how a batch is split (`objective.Objective`).
+
+    Returns for each file of weights the step it is of.
     """
-    fabric = Fabric(accelerator=accelerator, devices=1, precision=precision)
+    fabric = Fabric(
+        accelerator=accelerator,
+        devices=devices,
+        strategy="auto" if devices == 1 else "ddp",
+        precision=precision,
+        loggers=list(loggers),
+    )
+    fabric.launch()
     torch.manual_seed(seed)
     torch.use_deterministic_algorithms(True, warn_only=fabric.device.type != "cpu")
-    clip.model.logit_scale.requires_grad_(train_logit_scale)
+    tuning.choose(
+        clip.model,
+        tower=tower,
+        last_blocks=last_blocks,
+        lora_rank=lora_rank,
+        logit_scale=train_logit_scale,
+    )
+    clip.model.to(fabric.device)
     adam = make_optimizer(clip.model, optimizer, learning_rate, betas, epsilon, weight_decay)
-    objective, adam = fabric.setup(Objective(clip, count_logit_scale), adam)
+    objective = Objective(
+        clip, fabric, count_logit_scale=count_logit_scale, micro_batch=micro_batch
+    )
     best = [name for name in outputs if name not in ("history", "end")]
     points = {round(steps * (i + 1) / evaluations) for i in range(evaluations)}
     folder = Path(state)
     folder.mkdir(parents=True, exist_ok=True)
-    saved = folder / "state.pt"
-    if saved.exists():
-        kept = torch.load(saved, map_location=fabric.device, weights_only=True)
-        clip.model.load_state_dict(kept["model"])
-        adam.load_state_dict(kept["optimizer"])
-        history, first = kept["history"], kept["step"]
-        log.info("going on from step %d of %d", first, steps)
+
+    def measure() -> dict[str, float]:
+        return fabric.broadcast(evaluate(clip) if fabric.is_global_zero else None)
+
+    run = Run.load(folder / "state.pt", clip.model, adam, fabric.device)
+    if run.history:
+        log.info("going on from step %d of %d", run.step, steps)
     else:
-        history, first = [{"step": 0, "epoch": 0.0, **evaluate(clip)}], 0
+        run.history.append({"step": 0, "epoch": 0.0, **measure()})
 
-    sums: dict[str, Tensor] = {}
-    since = 0
-    bar = progress(range(first, steps), total=steps, initial=first, unit="step", desc="train")
-    for step in bar:
-        rate = learning_rate * rate_multiplier(schedule, step, steps)
-        for group in adam.param_groups:
-            group["lr"] = rate
-        clip.model.train()
-        batch = batches.batch(step).to(fabric.device)
-        losses = objective(batch.images, batch.tokens, batch.weights)
-        fabric.backward(losses["loss"])
-        adam.step()
-        adam.zero_grad()
-        with torch.no_grad():
-            clip.model.logit_scale.clamp_(max=models.LARGEST_LOGIT_SCALE)
-        for name, value in losses.items():
-            sums[name] = sums.get(name, 0) + value.detach()
-        since += 1
-        if step + 1 not in points:
-            continue
+    bar = progress(total=steps, initial=run.step, unit="step", desc="train")
+    with bar, asked_to_stop() as asked:
+        saved = time.monotonic()
+        while run.step < steps and not _stalled(run.history, watched, patience):
+            rate = learning_rate * rate_multiplier(schedule, run.step, steps)
+            for group in adam.param_groups:
+                group["lr"] = rate
+            clip.model.train()
+            losses = objective.backward(batches.batch(run.step), seed=run.step)
+            adam.step()
+            adam.zero_grad()
+            with torch.no_grad():
+                clip.model.logit_scale.clamp_(max=models.LARGEST_LOGIT_SCALE)
+            run.add(losses)
+            bar.update()
+            if loggers and run.step % LOGGED_STEPS == 0:
+                fabric.log_dict({k: float(v) for k, v in losses.items()}, run.step)
+            evaluated = run.step in points
+            if evaluated:
+                means = run.means()
+                if not math.isfinite(means["loss"]):
+                    raise FloatingPointError(
+                        f"{outputs['history']}: the loss is {means['loss']} by step {run.step};"
+                        " lower training.learning_rate or use precision 32-true"
+                    )
+                row = {
+                    "step": run.step,
+                    "epoch": round(run.step / batches.steps_per_epoch, 4),
+                    **means,
+                    "learning_rate": rate,
+                    "logit_scale": clip.model.logit_scale.exp().item(),
+                    **measure(),
+                }
+                for name in best:
+                    if all(row[name] > earlier[name] for earlier in run.history[1:]):
+                        run.best[name] = run.step
+                        if fabric.is_global_zero:
+                            path = folder / f"{name}.safetensors"
+                            models.save(clip.model, path, about | {"step": run.step})
+                run.history.append(row)
+                fabric.log_dict({f"evaluation/{name}": row[name] for name in row}, run.step)
+                log.info(", ".join(f"{name} {value:.5g}" for name, value in row.items()))
+            if evaluated or asked or time.monotonic() - saved > 60 * checkpoint_minutes:
+                if fabric.is_global_zero:
+                    run.save(folder / "state.pt", clip.model, adam)
+                saved = time.monotonic()
+            if asked:
+                log.warning("asked to stop: step %d of %d is saved, run again", run.step, steps)
+                raise SystemExit(128 + asked[0])
 
-        means = {name: float(value) / since for name, value in sums.items()}
-        if not math.isfinite(means["loss"]):
-            raise FloatingPointError(
-                f"{outputs['history']}: the loss is {means['loss']} by step {step + 1};"
-                " lower training.learning_rate or use precision 32-true"
-            )
-        sums, since = {}, 0
-        row = {
-            "step": step + 1,
-            "epoch": round((step + 1) / batches.steps_per_epoch, 4),
-            **means,
-            "learning_rate": rate,
-            "logit_scale": clip.model.logit_scale.exp().item(),
-            **evaluate(clip),
-        }
+    if fabric.is_global_zero:
+        models.save(clip.model, outputs["end"], about | {"step": run.step})
         for name in best:
-            if all(row[name] > earlier[name] for earlier in history[1:]):
-                models.save(clip.model, folder / f"{name}.safetensors", about | {"step": step + 1})
-        history.append(row)
-        log.info(", ".join(f"{name} {value:.5g}" for name, value in row.items()))
-        with publish(saved) as temporary:
+            with publish(outputs[name]) as temporary:
+                shutil.copyfile(folder / f"{name}.safetensors", temporary)
+        columns = dict.fromkeys(name for row in run.history[::-1] for name in row)
+        table = pd.DataFrame(run.history, columns=list(columns))
+        write_text(
+            table.to_csv(index=False, float_format="%.6g", lineterminator="\n"), outputs["history"]
+        )
+        shutil.rmtree(folder)
+    for logger in loggers:
+        logger.finalize("success")
+    fabric.barrier()
+    return {"end": run.step, **run.best}
+
+
+LOGGED_STEPS = 20
+"""Steps between two points of a logger's loss curve: each costs a GPU a stop."""
+
+
+@dataclass
+class Run:
+    """Where a training run stands, besides the weights: what its end follows from.
+
+    step: steps done. history: a row an evaluation. best: metric -> step at which it was highest.
+    sums: of each loss over the `since` steps after the last evaluation. No random state: all
+    chance is a function of the seed and the step.
+    """
+
+    step: int = 0
+    history: list[dict[str, float]] = field(default_factory=list)
+    best: dict[str, int] = field(default_factory=dict)
+    sums: dict[str, Tensor] = field(default_factory=dict)
+    since: int = 0
+
+    def add(self, losses: dict[str, Tensor]) -> None:
+        """Count one step."""
+        self.step += 1
+        self.since += 1
+        for name, value in losses.items():
+            self.sums[name] = self.sums.get(name, 0) + value
+
+    def means(self) -> dict[str, float]:
+        """The mean losses since the last call."""
+        means = {name: float(value) / self.since for name, value in self.sums.items()}
+        self.sums, self.since = {}, 0
+        return means
+
+    def save(self, path: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+        with publish(path) as temporary:
             torch.save(
                 {
-                    "model": clip.model.state_dict(),
-                    "optimizer": adam.state_dict(),
-                    "history": history,
-                    "step": step + 1,
+                    "run": vars(self),
+                    "model": model.state_dict(),
+                    "optimizer": optimizer.state_dict(),
                 },
                 temporary,
             )
 
-    models.save(clip.model, outputs["end"], about | {"step": steps})
-    for name in best:
-        with publish(outputs[name]) as temporary:
-            shutil.copyfile(folder / f"{name}.safetensors", temporary)
-    columns = dict.fromkeys(name for row in history[::-1] for name in row)
-    table = pd.DataFrame(history, columns=list(columns))
-    write_text(
-        table.to_csv(index=False, float_format="%.6g", lineterminator="\n"), outputs["history"]
-    )
-    shutil.rmtree(folder)
+    @classmethod
+    def load(
+        cls, path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, device: torch.device
+    ) -> "Run":
+        """The run that was saved, its weights put in place; a new one where there is none."""
+        if not path.exists():
+            return cls()
+        kept = torch.load(path, map_location=device, weights_only=True)
+        model.load_state_dict(kept["model"])
+        optimizer.load_state_dict(kept["optimizer"])
+        return cls(**kept["run"])
+
+
+@contextmanager
+def asked_to_stop() -> Iterator[list[int]]:
+    """A list that stays empty until SIGTERM comes, as a cluster sends it before it kills."""
+    asked: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield asked  # only the main thread may listen
+        return
+    before = signal.signal(signal.SIGTERM, lambda number, frame: asked.append(number))
+    try:
+        yield asked
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _stalled(history: list[dict[str, float]], watched: str | None, patience: int | None) -> bool:
+    """Whether `watched` has not risen above its best for `patience` evaluations."""
+    if patience is None:
+        return False
+    values = [row[watched] for row in history]
+    return len(values) - 1 - values.index(max(values)) >= patience
 
 
 def finetune(
@@ -235,16 +326,22 @@ def finetune(
     lambda_scheme: str,
     lambda_0: float,
     normalise: str,
+    counterfactuals: str,
+    augment: str,
     threads: int,
+    loggers: Sequence[str] = (),
     **settings: Any,
-) -> None:
+) -> dict[str, int]:
     """Train one variant with one seed on the counting set.
 
     counting, non_counting: the tables of the counting set; images: their pictures as one array
         (`batches.pack_images`), the counting rows first.
     benchmark: rows of `pictures.read_benchmark`, for the paper's protocol, which selects on them.
     outputs: as in `fit`, and `lambdas` (number, n, lambda).
+    loggers: see `tracking.loggers`.
     settings: the other keys of the config's section `training`, handed to `fit`.
+
+    Returns for each file of weights the step it is of.
     """
     torch.set_num_threads(threads)
     clip = Clip(**model)
@@ -252,9 +349,9 @@ def finetune(
     table, others = pd.read_parquet(counting), pd.read_parquet(non_counting)
     train, heldout = (table["split"].to_numpy() == split for split in ("train", "heldout"))
     pairs = Pairs.counting(
-        clip, pixels[: len(table)][train], table["caption"][train], table["number"][train]
+        clip, pixels, np.flatnonzero(train), table["caption"][train], table["number"][train]
     )
-    plain = Pairs.plain(clip, pixels[len(table) :], others["caption"])
+    plain = Pairs.plain(clip, pixels, len(table) + np.arange(len(others)), others["caption"])
     counts = table["number"][train].value_counts().to_dict()
     lambdas = balancing.weights(counts, lambda_scheme, lambda_0, normalise)
     batches = Batches(
@@ -265,6 +362,8 @@ def finetune(
         counterfactuals=COUNTERFACTUALS[loss],
         lambdas=lambdas,
         seed=seed,
+        fixed=counterfactuals == "fixed",
+        augment=augment,
     )
     held = table[heldout]
     questions = {
@@ -286,7 +385,7 @@ def finetune(
 
     rows = [{"number": k, "n": counts[k], "lambda": value} for k, value in lambdas.items()]
     write_text(pd.DataFrame(rows).to_csv(index=False, lineterminator="\n"), outputs["lambdas"])
-    fit(
+    return fit(
         clip,
         batches,
         evaluate,
@@ -296,5 +395,7 @@ def finetune(
         steps=epochs * batches.steps_per_epoch,
         evaluations=epochs,
         seed=seed,
+        watched="heldout_accuracy",
+        loggers=tracking.loggers(loggers, about),
         **settings,
     )

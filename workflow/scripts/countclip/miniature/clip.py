@@ -64,8 +64,9 @@ def pretrain(
     for i, (scene, words) in enumerate(progress(drawn, total=pairs, unit="scene", desc="draw")):
         images[i] = resize(draw(scene), clip.image_size)
         texts.append(words)
-    plain = Pairs.plain(clip, images, texts)
-    none = Pairs(images[:0], plain.tokens[:0], np.zeros(0, np.int64))
+    plain = Pairs.plain(clip, images, np.arange(pairs), texts)
+    nobody = np.zeros(0, np.int64)
+    none = Pairs(images, nobody, plain.tokens[:0], nobody)
     batches = Batches(
         none, plain, size=batch_size, n_counting=0, counterfactuals=0, lambdas={}, seed=seed
     )

@@ -1,0 +1,131 @@
+"""How does a step get its gradients? The joint batch's, however it is split over memory and ranks.
+
+A contrastive loss sees all pairs of a batch at once, so adding up the gradients of small batches is
+another training. Here embeddings are computed piece by piece without their graphs, the loss of the
+whole batch gives the gradient of every embedding, and each piece is then computed again and takes
+its part back (gradient caching; Gao et al., 2021, arXiv:2101.06983). Several processes do the same
+with the pieces that they own. Both are exact: they change rounding alone.
+"""
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from countclip import models
+from countclip.batches import Batch
+from countclip.losses import ClipLoss, CountLoss
+from countclip.models import Clip
+
+
+class Objective:
+    """L = L_CLIP + lambda L_count (Eq. 1) of one batch, with one pass of each tower.
+
+    The images and captions of the whole batch make L_CLIP; the counterfactuals of its N counting
+    pairs enter L_count alone (section 2.2 of the paper).
+
+    micro_batch: images, and captions, that go through a tower at a time; None takes all at once.
+        With it both towers run forward twice, and memory no longer grows with the batch.
+    """
+
+    def __init__(
+        self,
+        clip: Clip,
+        fabric: Fabric,
+        *,
+        count_logit_scale: float | None,
+        micro_batch: int | None = None,
+    ) -> None:
+        self.clip, self.fabric, self.micro_batch = clip, fabric, micro_batch
+        self.clip_loss = ClipLoss(micro_batch)
+        self.count_loss = CountLoss(count_logit_scale)
+
+    def losses(self, image: Tensor, text: Tensor, weights: Tensor) -> dict[str, Tensor]:
+        """The parts of the loss and their sum, `loss`, of the embeddings of a whole batch.
+
+        image: (B, d). text: (B + N K, d), captions and then counterfactuals, as in `Batch`.
+        """
+        size, n = len(image), len(weights)
+        scale = self.clip.model.logit_scale.exp()
+        losses = {"loss_clip": self.clip_loss(image, text[:size], scale)}
+        losses["loss_count"] = losses["loss_clip"].new_zeros(())
+        if len(text) > size:
+            counterfactuals = text[size:].reshape(n, -1, text.shape[1])
+            captions = torch.cat([text[:n, None], counterfactuals], dim=1)
+            losses["loss_count"] = self.count_loss(image[:n], captions, weights)
+        losses["loss"] = losses["loss_clip"] + losses["loss_count"]
+        return losses
+
+    def backward(self, batch: Batch, seed: int) -> dict[str, Tensor]:
+        """Add the gradients of one batch to the parameters'; return the losses, detached.
+
+        seed: of what chance there is inside a tower (dropout, where a model has it). A piece that
+            is computed twice must draw the same twice.
+        """
+        whole = self.micro_batch is None
+        own = [list(self._pieces(len(part))) for part in (batch.images, batch.tokens)]
+        kept, joint = [], []
+        for tower, pieces in enumerate(own):
+            with torch.set_grad_enabled(whole):
+                parts = [self._encode(tower, batch, piece, seed) for piece in pieces]
+            kept.append(parts if whole else [None] * len(parts))
+            joint.append(self._gather([part.detach() for part in parts], pieces, batch, tower))
+        losses = self.losses(*joint, batch.weights.to(self.fabric.device))
+        losses["loss"].backward()
+        for tower, pieces in enumerate(own):
+            for piece, part in zip(pieces, kept[tower], strict=True):
+                if part is None:
+                    part = self._encode(tower, batch, piece, seed)
+                if part.requires_grad:  # a tower may be frozen
+                    part.backward(joint[tower].grad[piece])
+        self._sum_over_ranks()
+        return {name: value.detach() for name, value in losses.items()}
+
+    def _pieces(self, n: int) -> Iterator[slice]:
+        """The slices of `n` rows that this process computes, one after the other."""
+        rank, ranks = self.fabric.global_rank, self.fabric.world_size
+        first, last = n * rank // ranks, n * (rank + 1) // ranks
+        step = self.micro_batch or last - first
+        for start in range(first, last, step):
+            yield slice(start, min(start + step, last))
+
+    def _encode(self, tower: int, batch: Batch, piece: slice, seed: int) -> Tensor:
+        torch.manual_seed(np.random.SeedSequence([seed, tower, piece.start]).generate_state(1)[0])
+        device, model = self.fabric.device, self.clip.model
+        with self.fabric.autocast(), self._attention():
+            if tower == 0:
+                images = batch.images[piece].to(device, non_blocking=True)
+                return models.encode_image(model, self.clip.normalise(images))
+            tokens = batch.tokens[piece].to(device, non_blocking=True)
+            return models.encode_text(model, tokens)
+
+    def _attention(self) -> AbstractContextManager:
+        """torch's fused attention for bfloat16 on CPUs has a backward pass that is slower, on the
+        few tokens of CLIP, than plain matrix products."""
+        if self.fabric.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
+            return sdpa_kernel(SDPBackend.MATH)
+        return nullcontext()
+
+    def _gather(self, parts: list[Tensor], pieces: list[slice], batch: Batch, tower: int) -> Tensor:
+        """The embeddings of the whole batch, of all ranks, as a leaf that collects a gradient."""
+        joint = parts[0] if len(parts) == 1 else torch.cat(parts)
+        if self.fabric.world_size > 1:  # sums with zeros are exact, and shares may differ in length
+            n = len(batch.images if tower == 0 else batch.tokens)
+            everyone = joint.new_zeros((n, joint.shape[1]), dtype=torch.float32)
+            everyone[pieces[0].start : pieces[-1].stop] = joint
+            joint = self.fabric.all_reduce(everyone, reduce_op="sum").to(joint.dtype)
+        return joint.requires_grad_()
+
+    def _sum_over_ranks(self) -> None:
+        """Each process has the gradients of its own pieces; that of the logit scale, which comes
+        from the joint loss, is whole on each."""
+        if self.fabric.world_size == 1:
+            return
+        scale = self.clip.model.logit_scale
+        for parameter in self.clip.model.parameters():
+            if parameter.grad is not None and parameter is not scale:
+                parameter.grad = self.fabric.all_reduce(parameter.grad, reduce_op="sum")
