@@ -3,7 +3,11 @@
 import copy
 import itertools
 import json
-from pathlib import Path
+import multiprocessing
+import os
+import random
+import signal
+import sys
 
 import numpy as np
 import open_clip
@@ -11,60 +15,31 @@ import pandas as pd
 import pytest
 import torch
 from safetensors import safe_open
+from safetensors.torch import load_file
 
-from countclip import models
-from countclip.batches import Batches, Pairs, tokens_of
+import tiny_training
+from countclip import models, tracking, tuning
+from countclip.batches import Batches, tokens_of
 from countclip.captions import WORDS
 from countclip.evaluation import Questions, predictions, similarities
-from countclip.miniature.clip import ARCHITECTURE
 from countclip.models import Clip
-from countclip.training import fit, make_optimizer, rate_multiplier
-
-SETTINGS = {
-    "optimizer": "adamw",
-    "learning_rate": 1e-3,
-    "betas": (0.9, 0.98),
-    "epsilon": 1e-6,
-    "weight_decay": 0.1,
-    "schedule": "warmup_cosine",
-    "count_logit_scale": 10.0,
-    "train_logit_scale": True,
-    "precision": "32-true",
-    "accelerator": "cpu",
-    "seed": 3,
-}
+from countclip.objective import Objective
+from countclip.training import make_optimizer, rate_multiplier
 
 
 @pytest.fixture(scope="module")
 def config(tmp_path_factory):
-    path = tmp_path_factory.mktemp("model") / "tiny-test.json"
-    n = models.cut_merges([*WORDS.values(), "dogs", "cats"], path.with_suffix(".merges.txt.gz"))
-    text = ARCHITECTURE["text_cfg"] | {"vocab_size": 514 + n}
-    path.write_text(json.dumps(ARCHITECTURE | {"text_cfg": text}), encoding="utf-8")
-    return path
+    return tiny_training.make_config(tmp_path_factory.mktemp("model"))
 
 
 @pytest.fixture
 def clip(config):
-    torch.manual_seed(0)
-    return Clip("tiny-test", None, str(config))
+    return tiny_training.make_clip(config)
 
 
 @pytest.fixture
 def batches(clip):
-    rng = np.random.default_rng(0)
-    images = rng.integers(0, 256, (30, 64, 64, 3), dtype=np.uint8)
-    numbers = [2 + i % 9 for i in range(20)]
-    texts = [f"{WORDS[number]} dogs" for number in numbers]
-    return Batches(
-        Pairs.counting(clip, images[:20], texts, numbers),
-        Pairs.plain(clip, images[20:], ["cats"] * 10),
-        size=6,
-        n_counting=4,
-        counterfactuals=8,
-        lambdas={number: float(number) for number in WORDS},
-        seed=1,
-    )
+    return tiny_training.make_batches(clip)
 
 
 def test_tokens_are_clips_own_for_the_words_that_were_asked_for(clip):
@@ -73,16 +48,6 @@ def test_tokens_are_clips_own_for_the_words_that_were_asked_for(clip):
         ours = [clip.tokenizer.decoder[token] for token in clip.tokenizer.encode(word)]
         assert ours == [full.decoder[token] for token in full.encode(word)]
     assert all(len(clip.tokenizer.encode(word)) == 1 for word in WORDS.values())
-
-
-def test_cutting_the_padding_changes_no_embedding(clip):
-    texts = ["two dogs", "a much longer caption about seven cats and dogs"]
-    short = torch.from_numpy(clip.tokenize(texts).astype(np.int64))
-    full = clip.tokenizer(texts)
-    assert short.shape[1] < full.shape[1]
-    model = clip.model.double()
-    expected = model.encode_text(full, normalize=True)
-    torch.testing.assert_close(models.encode_text(model, short), expected, atol=1e-12, rtol=0)
 
 
 def test_saved_weights_load_with_plain_open_clip(clip, config, tmp_path):
@@ -100,7 +65,7 @@ def test_openai_weights_under_a_plain_name_are_refused():
 
 def test_a_batch_has_the_counting_pairs_first_and_their_counterfactuals_last(clip, batches):
     batch = batches.batch(0)
-    assert batch.images.shape == (6, 64, 64, 3)
+    assert batch.images[:].shape == (6, 64, 64, 3)
     assert batch.tokens.shape[0] == 6 + 4 * 8
     decoder = clip.tokenizer.decoder
     texts = ["".join(decoder[int(t)] for t in row if t) for row in batch.tokens]
@@ -119,12 +84,12 @@ def test_batches_depend_on_seed_and_step_alone_and_every_epoch_sees_every_pair(b
     straight, other = copy.copy(batches), copy.copy(batches)
     straight._orders, other._orders, other.seed = {}, {}, 2
     for name in ("images", "tokens", "weights"):
-        assert torch.equal(getattr(straight.batch(7), name), getattr(from_the_start, name))
-    assert not torch.equal(other.batch(7).images, from_the_start.images)
+        assert torch.equal(getattr(straight.batch(7), name)[:], getattr(from_the_start, name)[:])
+    assert not torch.equal(other.batch(7).images[:], from_the_start.images[:])
     for epoch in range(3):
         seen = torch.cat([batches.batch(5 * epoch + i).images[:4] for i in range(5)])
         assert len(torch.unique(seen.flatten(1), dim=0)) == 20
-    assert not torch.equal(batches.batch(0).images, batches.batch(5).images)
+    assert not torch.equal(batches.batch(0).images[:], batches.batch(5).images[:])
 
 
 def test_counterfactuals_are_drawn_anew(batches):
@@ -163,58 +128,202 @@ def test_adamw_decays_matrices_alone_and_adam_everything(clip):
     assert len(everything["params"]) == len(decay["params"]) + len(plain["params"])
 
 
-class Killed(Exception):
-    pass
+def files(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
 
 
-def of_the_weights(model, call):
-    """A metric that goes up and down, and that a resumed run must find again."""
-    return model.visual.conv1.weight.double().sum().item() * 1e6 % 1
+@pytest.fixture(scope="module")
+def undisturbed(config, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("undisturbed")
+    torch.set_num_threads(1)
+    tiny_training.train(config, folder)
+    return folder
 
 
-def run(config, batches, folder, kill_after=None, metric=of_the_weights):
-    torch.manual_seed(0)
-    clip = Clip("tiny-test", None, str(config))
-    calls = itertools.count()
+def killed_run(config, folder, after_steps, signal_number):
+    """Train until a step is reached, and get a signal in the middle of the next."""
+    torch.set_num_threads(1)
+    steps = itertools.count(1)
 
-    def evaluate(clip):
-        call = next(calls)
-        if call == kill_after:
-            raise Killed
-        return {"metric": metric(clip.model, call)}
+    def step(self, batch, seed, plain=Objective.backward):
+        losses = plain(self, batch, seed)
+        if next(steps) == after_steps:
+            os.kill(os.getpid(), signal_number)
+        return losses
 
-    outputs = {name: folder / f"{name}.safetensors" for name in ("end", "metric")}
-    outputs = {name: str(path) for name, path in outputs.items()}
-    outputs["history"] = str(folder / "history.csv")
-    fit(
-        clip, batches, evaluate, outputs, str(folder / "state"), {"name": "tiny-test"},
-        steps=12, evaluations=4, **SETTINGS,
-    )  # fmt: skip
-    return {name: Path(path).read_bytes() for name, path in outputs.items()}
+    Objective.backward = step
+    tiny_training.train(config, folder, checkpoint_minutes=0)
 
 
-@pytest.mark.parametrize("evaluations", [1, 2, 4])
-def test_a_killed_run_goes_on_to_the_same_bytes(config, batches, tmp_path, evaluations):
-    undisturbed = run(config, batches, tmp_path / "whole")
-    with pytest.raises(Killed):
-        run(config, batches, tmp_path / "killed", kill_after=evaluations)
-    assert (tmp_path / "killed/state/state.pt").exists() == (evaluations > 1)
-    assert run(config, batches, tmp_path / "killed") == undisturbed
-    assert not (tmp_path / "killed/state").exists()
+def in_a_process(*arguments):
+    """Call `killed_run` in a fork, which has torch already: twenty imports take minutes."""
+    process = multiprocessing.get_context("fork").Process(target=killed_run, args=arguments)
+    process.start()
+    process.join(120)
+    return process.exitcode
 
 
-def test_the_history_has_a_row_an_evaluation(config, batches, tmp_path):
-    run(config, batches, tmp_path)
-    history = pd.read_csv(tmp_path / "history.csv")
+def test_a_run_killed_twenty_times_ends_with_the_same_bytes(config, tmp_path, undisturbed):
+    rng = random.Random(0)
+    for kill in range(20):
+        done = saved_step(tmp_path)
+        assert done < 12
+        # mostly after the next step or two; now and then before any new one is saved
+        assert in_a_process(config, tmp_path, rng.choice([1, 1, 2]), signal.SIGKILL) == -9, kill
+        assert saved_step(tmp_path) >= done
+    tiny_training.train(config, tmp_path)
+    assert files(tmp_path) == files(undisturbed)
+    assert not (tmp_path / "state").exists()
+
+
+def saved_step(folder):
+    state = folder / "state/state.pt"
+    return torch.load(state, weights_only=True)["run"]["step"] if state.exists() else 0
+
+
+def test_sigterm_saves_the_step_and_ends(config, tmp_path, undisturbed):
+    assert in_a_process(config, tmp_path, 5, signal.SIGTERM) == 128 + signal.SIGTERM
+    assert saved_step(tmp_path) == 5
+    tiny_training.train(config, tmp_path)
+    assert files(tmp_path) == files(undisturbed)
+
+
+def test_another_seed_gives_other_weights(config, tmp_path, undisturbed):
+    tiny_training.train(config, tmp_path, batches={"seed": 2})
+    assert files(tmp_path)["end.safetensors"] != files(undisturbed)["end.safetensors"]
+
+
+def test_the_history_has_a_row_an_evaluation(undisturbed):
+    history = pd.read_csv(undisturbed / "history.csv")
     assert history["step"].tolist() == [0, 3, 6, 9, 12]
     assert history["loss"].iloc[-1] < history["loss"].iloc[1]
 
 
-def test_the_best_checkpoint_is_the_earliest_of_equals(config, batches, tmp_path):
+def test_the_best_checkpoint_is_the_earliest_of_equals(config, tmp_path):
     # 1, 0, 1, 0, 1 at steps 0, 3, 6, 9, 12; the untouched model is no candidate
-    run(config, batches, tmp_path, metric=lambda model, call: float((call + 1) % 2))
+    values = itertools.cycle([1.0, 0.0])
+    steps = tiny_training.train(config, tmp_path, lambda clip: {"metric": next(values)})
+    assert steps == {"end": 12, "metric": 6}
     with safe_open(tmp_path / "metric.safetensors", "pt") as file:
         assert json.loads(file.metadata()["about"])["step"] == 6
+
+
+def test_patience_ends_a_run_early_and_a_resumed_one_too(config, tmp_path):
+    values = iter([0.2, 0.5, 0.4, 0.5])
+    steps = tiny_training.train(
+        config, tmp_path, lambda clip: {"metric": next(values)}, patience=2
+    )  # fmt: skip
+    assert steps == {"end": 9, "metric": 3}
+    assert pd.read_csv(tmp_path / "history.csv")["step"].tolist() == [0, 3, 6, 9]
+
+
+def test_a_loss_that_is_no_number_ends_the_run(config, tmp_path):
+    with pytest.raises(FloatingPointError, match="loss is nan by step 3; lower"):
+        tiny_training.train(config, tmp_path, batches={"lambdas": dict.fromkeys(WORDS, np.nan)})
+
+
+def test_events_for_tensorboard(config, tmp_path):
+    tensorboard = tracking.loggers(["tensorboard"], {"variant": "mine", "seed": 1}, str(tmp_path))
+    tiny_training.train(config, tmp_path / "run", loggers=tensorboard)
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(tmp_path / "tensorboard/mine/seed1"))
+    events.Reload()
+    assert [event.step for event in events.Scalars("evaluation/metric")] == [3, 6, 9, 12]
+
+
+def test_a_logger_that_is_not_installed_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    with pytest.raises(ModuleNotFoundError, match="pip install wandb"):
+        tracking.loggers(["wandb"], {"variant": "mine", "seed": 1})
+
+
+def changed(config, folder, **settings):
+    """Names of the tensors that a training with `settings` changes."""
+    tiny_training.train(config, folder, **settings)
+    start = tiny_training.make_clip(config).model.state_dict()
+    end = load_file(folder / "end.safetensors")
+    assert set(end) == set(start)
+    return {name for name in start if not torch.equal(start[name], end[name])}
+
+
+def test_one_tower(config, tmp_path):
+    moved = changed(config, tmp_path, tower="image", train_logit_scale=False)
+    assert moved == {name for name in moved if name.startswith("visual.")}
+    assert {"visual.conv1.weight", "visual.proj"} <= moved
+
+
+def test_the_last_blocks(config, tmp_path):
+    moved = changed(config, tmp_path, last_blocks=1)
+    assert {"visual.proj", "ln_final.weight", "text_projection", "logit_scale"} <= moved
+    blocks = {name.split("resblocks.")[1][0] for name in moved if "visual.transformer" in name}
+    assert blocks == {str(tiny_training.ARCHITECTURE["vision_cfg"]["layers"] - 1)}
+    assert "token_embedding.weight" not in moved
+    with pytest.raises(ValueError, match="last_blocks is 9; the image tower has 3 blocks"):
+        tiny_training.train(config, tmp_path / "more", last_blocks=9)
+
+
+def test_lora_trains_low_rank_additions_and_publishes_them_merged(config, tmp_path):
+    moved = changed(config, tmp_path, lora_rank=2, train_logit_scale=False)
+    kinds = {"in_proj_weight", "out_proj.weight", "c_fc.weight", "c_proj.weight"}
+    assert {name.split("attn.")[-1].split("mlp.")[-1] for name in moved} == kinds
+    start = tiny_training.make_clip(config).model.state_dict()
+    end = load_file(tmp_path / "end.safetensors")
+    for name in moved:
+        singular = torch.linalg.svdvals((end[name] - start[name]).double())
+        assert singular[2] < 1e-4 * singular[0]  # rank two
+
+
+def test_a_model_with_low_rank_additions_is_the_merged_one(config, tmp_path):
+    clip = tiny_training.make_clip(config)
+    choice = {"tower": "both", "last_blocks": None, "logit_scale": True}
+    tuning.choose(clip.model, lora_rank=2, **choice)
+    for name, parameter in clip.model.named_parameters():
+        if name.endswith(".b"):
+            torch.nn.init.normal_(parameter, std=0.1)
+    models.save(clip.model, tmp_path / "w.safetensors", {})
+    again = open_clip.create_model("tiny-test", pretrained=str(tmp_path / "w.safetensors"))
+    image, text = torch.rand(2, 3, 64, 64), clip.tokenizer(["two dogs", "cats"])
+    plain = tiny_training.make_clip(config).model
+    for mode in (True, False):  # eval() takes the fused path of nn.MultiheadAttention
+        for model in (clip.model, again, plain):
+            model.train(mode)
+        with torch.inference_mode():
+            expected = again.encode_image(image)
+            assert torch.allclose(clip.model.encode_image(image), expected, atol=1e-6)
+            assert torch.allclose(clip.model.encode_text(text), again.encode_text(text), atol=1e-6)
+            assert not torch.allclose(plain.encode_image(image), expected, atol=1e-3)
+
+
+def test_fixed_counterfactuals_stay_with_their_pair(clip):
+    fixed = tiny_training.make_batches(clip, counterfactuals=1, fixed=True)
+    wrong = {}
+    for step in range(30):
+        tokens = fixed.batch(step).tokens.tolist()
+        for i in range(4):
+            wrong.setdefault(
+                tuple(fixed.batch(step).images[i : i + 1].flatten().tolist()), []
+            ).append(tokens[6 + i])
+    assert len(wrong) == 20
+    assert all(row == rows[0] for rows in wrong.values() for row in rows)
+
+
+def test_augmented_pictures_are_mirrored_and_moved_and_the_same_in_every_piece(clip):
+    plain = tiny_training.make_batches(clip).batch(2).images
+    moved = tiny_training.make_batches(clip, augment="flip_shift").batch(2).images
+    again = [moved[first : first + 4] for first in (0, 4)]
+    assert torch.equal(torch.cat(again), moved[:])
+    margin = 64 // 16
+    for before, after in zip(plain[:].numpy(), moved[:].numpy(), strict=True):
+        inner = after[margin:-margin, margin:-margin]
+        places = [
+            image[y : y + len(inner), x : x + len(inner)]
+            for image in (before, before[:, ::-1])
+            for y in range(2 * margin + 1)
+            for x in range(2 * margin + 1)
+        ]
+        assert any(np.array_equal(inner, place) for place in places)
+    assert not torch.equal(plain[:], moved[:])
 
 
 def test_similarities_are_those_of_one_image_and_one_caption_at_a_time(clip):

@@ -1,0 +1,217 @@
+"""Gradients of a whole step, against a reference that is slow and plain."""
+
+import itertools
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from lightning_fabric import Fabric
+from safetensors.torch import load_file
+
+import tiny_training
+from countclip import balancing, models
+from countclip.balancing import SCHEMES
+from countclip.captions import WORDS
+from countclip.files import HOME
+from countclip.losses import COUNTERFACTUALS, ClipLoss
+from countclip.models import Clip
+from countclip.objective import Objective
+
+COUNTS = {number: 60 - 6 * number for number in WORDS} | {2: 100}  # log: not all of one side
+LN_100 = float(np.log(100))
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory):
+    return tiny_training.make_config(tmp_path_factory.mktemp("model"))
+
+
+def make(config, loss, scheme, dtype=torch.float64, precision="32-true", **settings):
+    """An objective of the tiny model and a batch for it."""
+    clip = tiny_training.make_clip(config)
+    clip.model.to(dtype)
+    clip.normalise = lambda images: Clip.normalise(clip, images).to(dtype)
+    lambdas = balancing.weights(COUNTS, scheme, lambda_0=0.7)
+    k = COUNTERFACTUALS[loss]
+    batch = tiny_training.make_batches(clip, counterfactuals=k, lambdas=lambdas).batch(0)
+    batch.weights = batch.weights.to(dtype)
+    fabric = Fabric(accelerator="cpu", devices=1, precision=precision)
+    settings = {"count_logit_scale": None} | settings
+    return Objective(clip, fabric, **settings), batch
+
+
+def gradients(objective):
+    return {
+        name: parameter.grad
+        for name, parameter in objective.clip.model.named_parameters()
+        if parameter.grad is not None
+    }
+
+
+def reference(config, loss, scheme, count_logit_scale, logit_scale, trained):
+    """Loss and gradients in float64: every image and caption alone, captions of 77 tokens with
+    their padding, the sums of Eqs. 1, 2 and 7 as loops."""
+    objective, batch = make(config, loss, scheme)
+    clip = objective.clip
+    clip.model.logit_scale.data.fill_(logit_scale)
+    clip.model.logit_scale.requires_grad_(trained)
+    images = [
+        clip.model.encode_image(clip.normalise(one[None]), normalize=True)[0]
+        for one in batch.images[:]
+    ]
+    texts = []
+    for row in batch.tokens:
+        full = torch.zeros(1, 77, dtype=torch.long)
+        full[0, : len(row)] = row
+        texts.append(clip.model.encode_text(full, normalize=True)[0])
+    size, n, k = len(images), len(batch.weights), COUNTERFACTUALS[loss]
+    scale = clip.model.logit_scale.exp()
+    total = 0
+    for i in range(size):
+        rows = sum((scale * (images[i] @ texts[j])).exp() for j in range(size))
+        columns = sum((scale * (images[j] @ texts[i])).exp() for j in range(size))
+        both = 2 * scale * (images[i] @ texts[i]) - rows.log() - columns.log()
+        total = total - both / 2 / size
+    own = count_logit_scale or 1.0
+    for i in range(n if k else 0):
+        number = next(m for m in WORDS if WORDS[m] in decoded(clip, batch.tokens[i]))
+        weight = float(np.float32(balancing.weights(COUNTS, scheme, lambda_0=0.7)[number]))
+        right = (own * (images[i] @ texts[i])).exp()
+        wrong = sum(
+            (own * (images[i] @ texts[size + i * k + j])).exp() for j in range(k)
+        )  # fmt: skip
+        total = total - weight * (right / (right + wrong)).log() / n
+    total.backward()
+    return total.item(), gradients(objective)
+
+
+def decoded(clip, row):
+    return "".join(clip.tokenizer.decoder[int(token)] for token in row if token)
+
+
+def distance(ours, expected):
+    """Relative error of all gradients together."""
+    assert set(ours) == set(expected)
+    difference = sum(((ours[name].double() - expected[name]) ** 2).sum() for name in expected)
+    return (difference / sum((value**2).sum() for value in expected.values())).sqrt().item()
+
+
+@pytest.mark.parametrize(
+    ("loss", "scheme"),
+    [("none", "constant"), *itertools.product(["count", "count_plus"], SCHEMES)],
+)
+@pytest.mark.parametrize(
+    ("count_logit_scale", "logit_scale", "trained"),
+    [(None, 2.65, True), (20.0, LN_100, True), (None, LN_100, False)],
+    ids=["paper", "scaled, at the clamp", "frozen"],
+)
+def test_gradients_are_those_of_a_slow_reference(
+    config, loss, scheme, count_logit_scale, logit_scale, trained
+):
+    value, expected = reference(config, loss, scheme, count_logit_scale, logit_scale, trained)
+    for dtype, tolerance in ((torch.float64, 1e-11), (torch.float32, 1e-5)):
+        objective, batch = make(
+            config, loss, scheme, dtype, count_logit_scale=count_logit_scale
+        )  # fmt: skip
+        objective.clip.model.logit_scale.data.fill_(logit_scale)
+        objective.clip.model.logit_scale.requires_grad_(trained)
+        losses = objective.backward(batch, seed=0)
+        assert losses["loss"].item() == pytest.approx(value, rel=tolerance)
+        assert ("logit_scale" in expected) == trained
+        assert distance(gradients(objective), expected) < tolerance
+
+
+def test_bfloat16_rounds_the_towers_and_not_the_losses(config):
+    value, expected = reference(config, "count_plus", "modal", 20.0, 2.65, True)
+    objective, batch = make(
+        config, "count_plus", "modal", torch.float32, "bf16-mixed", count_logit_scale=20.0
+    )
+    objective.clip.model.logit_scale.data.fill_(2.65)
+    losses = objective.backward(batch, seed=0)
+    assert losses["loss"].dtype == torch.float32
+    assert losses["loss"].item() == pytest.approx(value, rel=1e-2)
+    found = gradients(objective)
+    assert all(gradient.dtype == torch.float32 for gradient in found.values())
+    assert 1e-6 < distance(found, expected) < 5e-2
+
+
+@pytest.mark.parametrize("micro_batch", [1, 4, 5, 64])
+def test_gradient_caching_gives_the_gradients_of_the_whole_batch(config, micro_batch):
+    whole, batch = make(config, "count_plus", "log")
+    expected = whole.backward(batch, seed=0)
+    split, batch = make(config, "count_plus", "log", micro_batch=micro_batch)
+    losses = split.backward(batch, seed=0)
+    assert losses["loss"].item() == pytest.approx(expected["loss"].item(), rel=1e-12)
+    assert distance(gradients(split), gradients(whole)) < 1e-12
+
+
+def test_what_is_computed_twice_draws_the_same_twice(config):
+    """Dropout in a tower: the second forward pass must be the first again."""
+
+    def found(micro_batch):
+        objective, batch = make(config, "count", "log", micro_batch=micro_batch)
+        drop = torch.nn.Dropout(0.3)
+        objective.clip.model.train()
+        objective.clip.model.visual.ln_post.register_forward_hook(lambda *a: drop(a[2]))
+        objective.backward(batch, seed=5)
+        return gradients(objective)
+
+    assert distance(found(64), found(None)) < 1e-12
+
+
+def test_the_loss_by_rows_is_the_loss():
+    generator = torch.Generator().manual_seed(0)
+    image, text = torch.randn(2, 7, 5, dtype=torch.float64, generator=generator)
+    scale = torch.tensor(3.0, dtype=torch.float64)
+    assert ClipLoss(3)(image, text, scale).item() == pytest.approx(
+        ClipLoss()(image, text, scale).item(), rel=1e-14
+    )
+
+
+def train_in_processes(config, folder, **settings):
+    command = [sys.executable, tiny_training.__file__, str(config), str(folder)]
+    paths = f"{HOME / 'workflow/scripts'}:{Path(tiny_training.__file__).parent}"
+    done = subprocess.run(
+        [*command, json.dumps(settings)], capture_output=True, text=True, check=False,
+        env={"PYTHONPATH": paths, "OMP_NUM_THREADS": "1", "PATH": "/usr/bin:/bin"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-4000:]
+    return load_file(folder / "end.safetensors"), pd.read_csv(folder / "history.csv")
+
+
+def test_two_processes_train_as_one_does(config, tmp_path):
+    """Plain gradient descent in effect (Adam's epsilon is far above any gradient), so that a wrong
+    factor on a gradient could not hide in Adam's normalisation. Five pairs in micro-batches of two:
+    uneven shares and uneven pieces. One process has the batch as a whole."""
+    settings = {"epsilon": 1e3, "learning_rate": 1e3, "optimizer": "adam", "weight_decay": 0.0}
+    settings |= {"batches": {"size": 5}}
+    torch.set_num_threads(1)
+    tiny_training.train(config, tmp_path / "one", **settings)
+    one = load_file(tmp_path / "one/end.safetensors")
+    two, history = train_in_processes(
+        config, tmp_path / "two", devices=2, micro_batch=2, **settings
+    )
+    start = tiny_training.make_clip(config).model.state_dict()
+    moved = sum(((one[name] - start[name]) ** 2).sum() for name in start).sqrt()
+    apart = sum(((one[name] - two[name]) ** 2).sum() for name in start).sqrt()
+    assert moved > 0.1
+    assert apart < 1e-4 * moved
+    alone = pd.read_csv(tmp_path / "one/history.csv")
+    np.testing.assert_allclose(history["loss"][1:], alone["loss"][1:], rtol=1e-5)
+
+
+def test_cut_tokens_embed_as_77(config):
+    clip = tiny_training.make_clip(config)
+    texts = ["two dogs", "a much longer caption about seven cats and dogs"]
+    short = torch.from_numpy(clip.tokenize(texts).astype(np.int64))
+    full = clip.tokenizer(texts)
+    assert short.shape[1] < full.shape[1] == 77
+    for model, tolerance in ((clip.model, 1e-5), (clip.model.double(), 1e-12)):
+        expected = model.encode_text(full, normalize=True)
+        ours = models.encode_text(model, short)
+        torch.testing.assert_close(ours, expected, atol=tolerance, rtol=0)
