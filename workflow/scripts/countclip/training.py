@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from countclip import balancing, models, tracking, tuning
 from countclip.batches import Batches, Pairs
 from countclip.evaluation import Questions, accuracy, similarities
-from countclip.files import progress, publish, write_text
+from countclip.files import progress, publish, write_json, write_text
 from countclip.losses import COUNTERFACTUALS
 from countclip.models import Clip
 from countclip.objective import Objective
@@ -331,17 +331,17 @@ def finetune(
     threads: int,
     loggers: Sequence[str] = (),
     **settings: Any,
-) -> dict[str, int]:
+) -> None:
     """Train one variant with one seed on the counting set.
 
     counting, non_counting: the tables of the counting set; images: their pictures as one array
         (`batches.pack_images`), the counting rows first.
     benchmark: rows of `pictures.read_benchmark`, for the paper's protocol, which selects on them.
-    outputs: as in `fit`, and `lambdas` (number, n, lambda).
+    outputs: `end`, `best` (of the benchmark's accuracy) and `selected` (of the held-out pairs'),
+        the weights; `history`; `lambdas` (number, n, lambda); `model`, a JSON of what they are of.
+    about: the variant, the seed, all settings and their digest, for that JSON and the weights.
     loggers: see `tracking.loggers`.
     settings: the other keys of the config's section `training`, handed to `fit`.
-
-    Returns for each file of weights the step it is of.
     """
     torch.set_num_threads(threads)
     clip = Clip(**model)
@@ -385,11 +385,17 @@ def finetune(
 
     rows = [{"number": k, "n": counts[k], "lambda": value} for k, value in lambdas.items()]
     write_text(pd.DataFrame(rows).to_csv(index=False, lineterminator="\n"), outputs["lambdas"])
-    return fit(
+    about = about | {"versions": models.versions()}
+    steps = fit(
         clip,
         batches,
         evaluate,
-        {name: path for name, path in outputs.items() if name != "lambdas"},
+        {
+            "history": outputs["history"],
+            "end": outputs["end"],
+            "benchmark_accuracy": outputs["best"],
+            "heldout_accuracy": outputs["selected"],
+        },
         state,
         about,
         steps=epochs * batches.steps_per_epoch,
@@ -399,3 +405,4 @@ def finetune(
         loggers=tracking.loggers(loggers, about),
         **settings,
     )
+    write_json(about | {"steps": steps}, outputs["model"])

@@ -1,0 +1,202 @@
+"""How fast is a training step of the paper's setting, beside the procedure as it was published?
+
+ViT-B/32 with random weights, batches of four pairs and one counting pair with one counterfactual.
+As published: pictures decoded at each step, a pass of each tower over the batch, and then one over
+the counting pair for L_count (two image and three text passes of 77 tokens), Adam without fusion,
+float32. Ours: `objective.Objective` and the optimizer of `training.make_optimizer`, in float32 and
+with bf16-mixed. All sides run in one process, so the published one profits from huge pages too.
+"""
+
+import argparse
+import io
+
+import common
+
+import countclip  # noqa: F401 isort: skip  (sets how torch allocates, before torch is imported)
+import numpy as np
+import torch
+import torch.nn.functional as F
+from lightning_fabric import Fabric
+from PIL import Image
+from torch.profiler import profile
+from torch.utils.flop_counter import FlopCounterMode
+from torchvision import transforms
+
+from countclip.batches import Batches, Pairs
+from countclip.captions import NUMBERS, WORDS
+from countclip.models import Clip
+from countclip.objective import Objective
+from countclip.training import make_optimizer
+
+MODEL = "ViT-B-32"
+ADAM = (5e-6, (0.9, 0.98), 5e-6, 0.2)
+COUNTED = "Set of {} vintage wooden dining chairs with woven seats, around 1960"
+OTHERS = [
+    "Kitchen with white cabinets",
+    "A boat on the lake in the evening light, photographed from the old pier",
+    "Women's waterproof hiking jacket, dark green, size M",
+    "How to plant tomatoes in pots: a guide for beginners with small balconies and little time",
+]
+KINDS = {
+    "matrix products": ("aten::mm", "aten::addmm", "aten::bmm"),
+    "optimizer": ("aten::_fused_adam_",),
+    "copies and casts": ("aten::copy_", "aten::fill_", "aten::add_"),
+    "first convolution": ("aten::convolution_backward", "aten::mkldnn_convolution"),
+}
+
+
+def pictures(n: int, side: int) -> np.ndarray:
+    """Smooth coloured noise, which costs a decoder about what a photo does."""
+    small = np.random.default_rng(0).integers(0, 256, (n, side // 8, side // 8, 3), dtype=np.uint8)
+    return np.stack([np.asarray(Image.fromarray(one).resize((side, side))) for one in small])
+
+
+def published(clip: Clip):
+    """A step as published, on its own pictures; in float32."""
+    files = []
+    for picture in pictures(5, 480):
+        file = io.BytesIO()
+        Image.fromarray(picture).save(file, "JPEG", quality=90)
+        files.append(file.getvalue())
+    prepare = transforms.Compose(
+        [
+            transforms.Resize(clip.image_size, transforms.InterpolationMode.BICUBIC),
+            transforms.CenterCrop(clip.image_size),
+            transforms.ToTensor(),
+            transforms.Normalize(clip.mean, clip.std),
+        ]
+    )
+    model, tokenize = clip.model, clip.tokenizer
+    rate, betas, epsilon, decay = ADAM
+    adam = torch.optim.Adam(
+        model.parameters(), rate, betas, epsilon, decay, fused=False, foreach=False
+    )
+
+    def step() -> None:
+        adam.zero_grad()
+        images = torch.stack([prepare(Image.open(io.BytesIO(file))) for file in files])
+        image, text, scale = model(images, tokenize([*OTHERS, COUNTED.format("five")]))
+        logits = scale * image @ text.T
+        target = torch.arange(5)
+        loss = (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
+        one = model.encode_image(images[4:], normalize=True).double()
+        right = model.encode_text(tokenize([COUNTED.format("five")]), normalize=True).double()
+        wrong = model.encode_text(tokenize([COUNTED.format("three")]), normalize=True).double()
+        loss = loss + F.softplus((one * wrong).sum() - (one * right).sum())
+        loss.backward()
+        adam.step()
+
+    return step
+
+
+def ours(clip: Clip, precision: str, n: int = 1, micro_batch: int | None = None):
+    """A step of ours, with `n` counting pairs and four times as many others."""
+    images = pictures(5 * n, clip.image_size)
+    numbers = [NUMBERS[i % 9] for i in range(n)]
+    texts = [COUNTED.format(WORDS[number]) for number in numbers]
+    counting = Pairs.counting(clip, images, np.arange(n), texts, numbers)
+    others = Pairs.plain(clip, images, np.arange(n, 5 * n), OTHERS * n)
+    batches = Batches(
+        counting, others, size=5 * n, n_counting=n, counterfactuals=1,
+        lambdas=dict.fromkeys(NUMBERS, 1.0), seed=0,
+    )  # fmt: skip
+    fabric = Fabric(accelerator="cpu", devices=1, precision=precision)
+    objective = Objective(clip, fabric, count_logit_scale=None, micro_batch=micro_batch)
+    adam = make_optimizer(clip.model, "adam", *ADAM)
+    steps = iter(range(10**9))
+
+    def step() -> None:
+        objective.backward(batches.batch(next(steps)), seed=0)
+        adam.step()
+        adam.zero_grad()
+
+    return step
+
+
+def matrix_peak(dtype: torch.dtype):
+    """A product of two large square matrices, and its floating-point operations."""
+    side = 2048
+    one, other = torch.randn(2, side, side).to(dtype)
+    return lambda: one @ other, 2 * side**3
+
+
+def parts(step) -> dict[str, float]:
+    """Shares of the time of a step by kind of work."""
+    with profile() as profiler:
+        step()
+    times = {event.key: event.self_cpu_time_total for event in profiler.key_averages()}
+    total = sum(times.values())
+    shares = {kind: sum(times.get(name, 0) for name in KINDS[kind]) / total for kind in KINDS}
+    return shares | {"rest": 1 - sum(shares.values())}
+
+
+MEMORY = """
+import sys
+import train_step
+n, micro_batch = int(sys.argv[1]), int(sys.argv[2]) or None
+step = train_step.ours(train_step.Clip(train_step.MODEL, None), "32-true", n, micro_batch)
+step()
+step()
+"""
+
+
+def memory(figures: dict[str, float]) -> None:
+    """Peak memory of whole processes, and what a batch of 32,768 needs by the same sums."""
+    parameters = 151_277_313
+    peaks = {
+        (5 * n, micro): common.run(MEMORY, str(n), str(micro))[1] / 1024
+        for n, micro in ((1, 0), (8, 0), (16, 0), (8, 5), (16, 5))
+    }
+    for (batch, micro), peak in peaks.items():
+        pieces = f"pieces of {micro}" if micro else "as a whole"
+        print(f"batch {batch:>3} {pieces:<12} {peak:.2f} GB")
+    each = (peaks[80, 0] - peaks[40, 0]) / 40  # a picture with its captions, all activations
+    fixed = 16 * parameters / 1e9
+    embeddings = (2 * 32768 + 1024) * 512 * 4 * 2 / 1e9
+    print(
+        f"computed: weights, gradients and Adam's moments {fixed:.2f} GB; {1000 * each:.0f} MB a"
+        f" pair in memory. Batch 32,768: {32768 * each:.0f} GB as a whole; in pieces of 256"
+        f" {fixed + 256 * each + embeddings + 4 * 256 * 32768 * 4 / 1e9:.1f} GB, of which"
+        f" {embeddings:.2f} GB are embeddings and their gradients"
+    )
+    figures["memory_batch_5"] = peaks[5, 0]
+    figures["memory_batch_80_in_pieces"] = peaks[80, 5]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--memory", action="store_true", help="measure memory too")
+    chosen = parser.parse_args()
+    torch.set_num_threads(chosen.threads)
+    torch.manual_seed(0)
+    sides = {
+        "published": published(Clip(MODEL, None)),
+        "fp32": ours(Clip(MODEL, None), "32-true"),
+        "bf16": ours(Clip(MODEL, None), "bf16-mixed"),
+    }
+    sides["peak fp32"], operations = matrix_peak(torch.float32)
+    sides["peak bf16"], _ = matrix_peak(torch.bfloat16)
+    common.in_turn(sides, rounds=2)  # warm: memory, optimizer states, kernels
+    seconds = common.in_turn(sides, chosen.rounds)
+    figures = {}
+    for name in ("fp32", "bf16"):
+        figures[f"ratio_published_{name}"] = seconds["published"] / seconds[name]
+        with FlopCounterMode(display=False) as counter:
+            sides[name]()
+        reached = counter.get_total_flops() / seconds[name]
+        peak = operations / seconds[f"peak {name}"]
+        figures["peak_share" if name == "bf16" else "peak_share_fp32"] = reached / peak
+        print(
+            f"{name}: {seconds[name]:.3f} s a step (published {seconds['published']:.3f} s),"
+            f" {reached / 1e9:.0f} of {peak / 1e9:.0f} GFLOP/s"
+        )
+        print("   ", ", ".join(f"{k} {v:.0%}" for k, v in parts(sides[name]).items()))
+    if chosen.memory:
+        memory(figures)
+    common.report("train_step", **figures)
+
+
+if __name__ == "__main__":
+    main()
