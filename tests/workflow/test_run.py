@@ -138,6 +138,13 @@ def test_a_line_of_repairs_reruns_what_follows_from_it_and_asks_nobody(finished)
     assert set(finished.plan("all", countbench={"repairs": str(copy)})) == AUDITED
 
 
+def test_a_lock_file_judges_anew_and_asks_nobody(finished):
+    lock = finished.folder / "mine.lock.csv"
+    lock.write_text("index,url,sha256,phash,width,height,bytes,date\n")
+    planned = finished.plan("all", countbench={"lock": str(lock)})
+    assert set(planned) == AUDITED | {"audit_countbench"}
+
+
 def test_a_list_of_rows_redraws_tables_and_figures_alone(finished):
     indices = finished.folder / "indices.txt"
     indices.write_text("".join(f"{index}\n" for index in range(300)))
