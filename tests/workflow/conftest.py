@@ -35,11 +35,21 @@ class Workflow:
 
     folder: Path
 
-    def __call__(self, *arguments: str, cores: int = 2, fails: bool = False, **overlay: Any) -> str:
-        """Run Snakemake with `overlay` over TINY over the defaults; returns what it printed."""
+    def __call__(
+        self,
+        *arguments: str,
+        cores: int = 2,
+        fails: bool = False,
+        only: Path | None = None,
+        **overlay: Any,
+    ) -> str:
+        """Run Snakemake with `overlay` over TINY (or with the file `only`) over the defaults;
+        returns what it printed."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        config = self.folder / "overlay.yaml"
-        config.write_text(yaml.safe_dump(merged(TINY, overlay), sort_keys=False), encoding="utf-8")
+        config = only or self.folder / "overlay.yaml"
+        if only is None:
+            overlay = merged(TINY, overlay)
+            config.write_text(yaml.safe_dump(overlay, sort_keys=False), encoding="utf-8")
         command = [
             sys.executable, "-m", "snakemake", "--snakefile", str(HOME / "Snakefile"),
             "--directory", str(self.folder), "--cores", str(cores), *arguments,

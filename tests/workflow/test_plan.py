@@ -32,6 +32,24 @@ def test_the_main_job_is_planned_from_nothing(tmp_path):
     assert planned == expected | {"train_variant": kept, "evaluate_variant": kept}
 
 
+def test_the_papers_run_is_planned_without_network_or_token(tmp_path, monkeypatch):
+    """config/paper.yaml as it stands: the jobs of the real chain, and none of the miniature's."""
+    monkeypatch.delenv("HF_TOKEN", raising=False)
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")  # where nobody listens
+    planned = Workflow(tmp_path).plan("all", only=HOME / "config/paper.yaml")
+    chain = ("make_manifest", "download_part", "filter_captions", "fetch_images",
+             "fetch_weights", "export_weights", "detect_objects",
+             "download_countbench", "ask_countbench", "audit_countbench", "repair_countbench",
+             "assemble_counting_set", "pack_images", "evaluate_baseline", "make_table1",
+             "plot_class_frequency", "plot_lambdas", "plot_training_curves", "all")  # fmt: skip
+    runs = 11 * 3  # Table 1's variants, three seeds each
+    runs = {"train_variant": runs, "evaluate_variant": runs, "plot_confusion": 3}
+    expected = dict.fromkeys(chain, 1) | runs
+    assert {rule: planned.get(rule, 0) for rule in expected} == expected
+    miniature = (HOME / "workflow/rules/miniature.smk").read_text(encoding="utf-8")
+    assert planned.keys().isdisjoint(re.findall(r"^rule (\w+):", miniature, re.M))
+
+
 def test_naive_filtering_detects_nothing(tmp_path):
     planned = Workflow(tmp_path).plan("all", counting_set={"class_rule": "none"})
     assert "detect_objects" not in planned
