@@ -28,5 +28,6 @@ rule all:
     default_target: True
     input:
         "results/table1.csv",
+        "results/countbench/audit.html",
         figures(),
     localrule: True

@@ -6,6 +6,7 @@ the slowest host: what its own requests take under the limit per host. us.123rf.
 """
 
 import argparse
+import socket
 import sys
 import tempfile
 import time
@@ -81,6 +82,31 @@ def necessary(urls: list[str], fates: dict[str, Fate]) -> dict[str, float]:
     return {host: seconds / min(PER_HOST, links[host]) - PAUSE for host, seconds in work.items()}
 
 
+def offline(list_path: str, folder: Path) -> dict[str, float]:
+    """Seconds until the audit says that the machine is cut off, in two ways of being so."""
+    seconds = {}
+    with socket.create_server(("127.0.0.1", 0), backlog=64) as hole:  # nobody answers there
+        ways = {"refused": 9, "black hole": hole.getsockname()[1]}
+        for way, port in ways.items():
+            proxy = f"http://127.0.0.1:{port}"
+            begin = time.perf_counter()
+            try:
+                asking.ask(
+                    list_path,
+                    str(folder / "answers.parquet"),
+                    state=str(folder / "state"),
+                    environment={"http_proxy": proxy, "https_proxy": proxy},
+                    request=REQUEST | {"timeout": 60.0, "deadline": 60},
+                    threads=THREADS,
+                    per_host=PER_HOST,
+                    pause=PAUSE,
+                    retries=RETRIES,
+                )
+            except asking.OutageError:
+                seconds[way] = time.perf_counter() - begin
+    return seconds
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--list", default=str(SHARED / "countbench/CountBench.json"))
@@ -90,6 +116,8 @@ def main() -> None:
     fates = plan(urls, delay=options.delay)
     with tempfile.TemporaryDirectory() as folder:
         table, seconds = found_of(options.list, fates, Path(folder))
+        for way, until in offline(options.list, Path(folder)).items():
+            print(f"offline ({way}): the audit stops after {until:.1f} s")
     print(pd.crosstab(table["planned"], table["status"]).to_string())
     least = necessary(urls, fates)
     host, links = Counter(map(host_of, urls)).most_common(1)[0]

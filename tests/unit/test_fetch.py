@@ -138,12 +138,26 @@ def test_classify(message: str | None, status: str) -> None:
     assert fetch.classify("success", message) == "ok"
 
 
+@pytest.mark.parametrize("network", ["10.1.2.3/8", "intranet", "10.1.0.0/99"])
+def test_a_private_network_that_is_none_is_an_error(tmp_path: Path, network: str) -> None:
+    with pytest.raises(ValueError, match=r"fetch.images.private_networks: .*10\.1\.0\.0/16"):
+        fetch.fetch_images(
+            tmp_path / "candidates.parquet",
+            tmp_path / "part.parquet",
+            tmp_path / "part.json",
+            images=IMAGES | {"private_networks": [network]},
+            state=tmp_path / "state",
+            environment={},
+        )
+
+
 def test_askable_quotes_what_browsers_would() -> None:
     assert fetch.askable("http://bücher.example/ü b.jpg") == (
         "http://xn--bcher-kva.example/%C3%BC%20b.jpg", None,
     )  # fmt: skip
     for url in ("", "x", "http://", "javascript:alert(1)", "http://a b/c", "//cdn.example/x.jpg"):
         assert fetch.askable(url)[1] == "bad_url", url
+    assert fetch.askable("http://10.1.2.3/x", ["10.1.0.0/16"])[1] is None
     for url in ("http://10.0.0.1/", "http://[::1]/x", "https://169.254.169.254/latest"):
         assert fetch.askable(url)[1] == "private_address", url
 

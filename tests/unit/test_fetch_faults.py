@@ -219,6 +219,13 @@ def test_resizing(mode: str, size: tuple[int, int], expected: tuple[int, int], k
     assert (made == body) == (expected == size and kind == "jpg")
 
 
+def test_a_picture_that_shrinks_to_nothing_is_none() -> None:
+    resizer = fetch_worker.Resizer(100, "keep_ratio_largest", "jpg", 95, 10**6, 60.0)
+    *nothing, error = resizer(io.BytesIO(faults.file("PNG", Image.new("L", (5000, 1)))))
+    assert nothing == [None] * 5
+    assert fetch.classify("failed_to_resize", error) == "undecodable"
+
+
 def test_a_large_picture_is_refused_before_it_takes_memory() -> None:
     """In a process of its own, whose peak of memory nothing else has set."""
     code = """

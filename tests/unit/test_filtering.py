@@ -185,6 +185,13 @@ def test_other_column_names(tmp_path: Path) -> None:
     assert table["sample_id"].to_pylist() == ["a", "b"]
     table, _ = run(part(tmp_path, Url=["u", "v"], Caption=["six", "6"]))
     assert table["sample_id"].to_pylist() == ["0", "1"]
+    datacomp = {
+        "uid": ["a", "b", "c"], "url": ["u", "v", "w"], "text": ["six"] * 3,
+        "original_width": [200, 99, 200], "original_height": [200, 200, 200],
+        "clip_b32_similarity_score": [0.3, 0.3, 0.1], "clip_l14_similarity_score": [0.3, 0.3, 0.3],
+    }  # fmt: skip
+    table, _ = run(part(tmp_path, **datacomp), similarity_min=0.2, min_side=100)
+    assert table["sample_id"].to_pylist() == ["a"]
 
 
 def test_bytes_that_are_no_text_are_replaced(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ import pytest
 from countclip import network
 from countclip.connection import connection
 from countclip.network import DownloadError
+from internet import Fate, internet
 
 BODY = bytes(range(256)) * 4000
 FILE = "http://hub.miniature.example/file.bin"
@@ -339,3 +340,24 @@ def test_hosts_are_told_who_asks():
         "countclip-workflow",
         "countclip-workflow (+https://lab.example/countbench)",
     ]
+
+
+def test_names_and_certificates_have_reasons_of_their_own(tmp_path):
+    fates = {
+        "https://good.example/a.jpg": Fate("alive", 0, 0.0),
+        "https://wrong.example/a.jpg": Fate("tls", 0, 0.0),
+        "http://nowhere.example/a.jpg": Fate("dns", 0, 0.0),
+        "https://gone.example/a.jpg": Fate("dead", 0, 0.0),
+    }
+    found = []
+    with internet(fates, tmp_path) as environment:
+        session = network.session(environment)
+        for url in fates:
+            try:
+                found.append(network.get(url, session=session, max_bytes=10**6).status)
+            except DownloadError as error:
+                found.append(error.reason)
+        session = network.session({**environment, "REQUESTS_CA_BUNDLE": ""})
+        with pytest.raises(DownloadError, match="tls"):  # the tests' authority is no one else's
+            network.get("https://good.example/a.jpg", session=session, max_bytes=10**6)
+    assert found == [200, "tls", "dns", "http_404"]

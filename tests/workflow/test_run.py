@@ -76,13 +76,13 @@ FETCHED = ASSEMBLED | {"fetch_images", "detect_objects"}
 DOWNLOADED = FETCHED | {"download_part", "filter_captions"}
 DRAWN = {
     "make_table1", "plot_class_frequency", "plot_lambdas", "plot_training_curves",
-    "plot_confusion", "all",
+    "plot_confusion", "render_audit", "all",
 }  # fmt: skip
 EVERYTHING = FETCHED | {
     "make_world", "download_part", "filter_captions", "ask_countbench", "audit_countbench",
-    "repair_countbench", "evaluate_baseline",
+    "offer_repairs", "repair_countbench", "render_audit", "evaluate_baseline",
 }  # fmt: skip
-AUDITED = ASSEMBLED | {"evaluate_baseline", "repair_countbench"}
+AUDITED = ASSEMBLED | {"evaluate_baseline", "repair_countbench", "render_audit"}
 
 
 @pytest.mark.parametrize(
@@ -106,9 +106,10 @@ AUDITED = ASSEMBLED | {"evaluate_baseline", "repair_countbench"}
         ({"laion": {"revision": "v2"}}, set()),  # the miniature has no hub
         ({"captions": {"several": "only_one"}}, FETCHED | {"filter_captions"}),
         ({"captions": {"min_side": 64}}, FETCHED | {"filter_captions"}),
-        ({"countbench": {"picture": {"min_side": 33}}}, AUDITED | {"audit_countbench"}),
+        ({"countbench": {"picture": {"min_side": 33}}},
+         AUDITED | {"audit_countbench", "offer_repairs"}),
         ({"countbench": {"request": {"timeout": 4}}},
-         AUDITED | {"audit_countbench", "ask_countbench"}),
+         AUDITED | {"audit_countbench", "ask_countbench", "offer_repairs"}),
         ({"countbench": {"replace": "everywhere"}},
          {"evaluate_baseline", "evaluate_variant", "make_table1", "plot_confusion", "all"}),
         ({"countbench": {"variant": "original"}}, {"make_table1", "plot_confusion", "all"}),
@@ -149,7 +150,8 @@ def test_a_list_of_rows_redraws_tables_and_figures_alone(finished):
     indices = finished.folder / "indices.txt"
     indices.write_text("".join(f"{index}\n" for index in range(300)))
     chosen = {"variant": "intersection", "intersection": str(indices)}
-    assert set(finished.plan("all", countbench=chosen)) == {"make_table1", "plot_confusion", "all"}
+    redrawn = {"make_table1", "plot_confusion", "render_audit", "all"}
+    assert set(finished.plan("all", countbench=chosen)) == redrawn
 
 
 def test_a_new_variant_trains_that_one_alone(finished):

@@ -161,3 +161,39 @@ rule repair_countbench:
         "apply {input.repairs} to the benchmark"
     script:
         "../scripts/repair_countbench.py"
+
+
+rule render_audit:
+    input:
+        list=resource(config["countbench"]["list"]),
+        audit="results/countbench/audit.csv",
+        audited_images="results/countbench/audited_images.parquet",
+        repairs=resource(config["countbench"]["repairs"]),
+        offered="results/countbench/offered/repairs.csv",
+        benchmark="results/countbench/benchmark.parquet",
+        images="results/countbench/images.parquet",
+        intersection=intersection(),
+        template=resource("resources/audit.html.jinja"),
+        parts=[
+            resource(f"resources/{name}")
+            for name in ("page.css", "audit.css", "audit.js")
+        ],
+    output:
+        page=report(
+            "results/countbench/audit.html",
+            category="Benchmark",
+            labels={"page": "audit"},
+            caption="../report/audit.rst",
+        ),
+    log:
+        "logs/render_audit.log",
+    conda:
+        "../../environment.yml"
+    threads: 1
+    params:
+        spec=spec("scale", "countbench.repairs"),
+        code=code("render_audit"),
+    message:
+        "the page of the audit, for a person to mend the benchmark on"
+    script:
+        "../scripts/render_audit.py"

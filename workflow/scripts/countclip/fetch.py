@@ -5,6 +5,7 @@ subprocess with a watchdog (fetch_worker.py), its shards are verified before the
 failures that may be temporary get one more pass. The manifest has a row for every candidate.
 """
 
+import ipaddress
 import json
 import logging
 import os
@@ -98,8 +99,16 @@ def fetch_images(
     environment: as `connection` yields it (connection.py).
     connections: at once, per process. stall_minutes: without a byte written, until img2dataset
         is ended and started again, `attempts` times in all.
-    RuntimeError if less than success_rate_min of the URLs asked answer with an image.
+    RuntimeError if less than success_rate_min of the URLs asked answer with an image; ValueError
+    for a private network that is none.
     """
+    for entry in images["private_networks"]:
+        try:
+            ipaddress.ip_network(entry)
+        except ValueError as error:
+            raise ValueError(
+                f"fetch.images.private_networks: {error}; write it as 10.1.0.0/16 or fd12::/16"
+            ) from error
     rows = pq.read_table(candidates, columns=["sample_id", "url"])
     urls = [askable(url, images["private_networks"]) for url in rows["url"].to_pylist()]
     answers = {i: {"status": reason} for i, (_, reason) in enumerate(urls) if reason}

@@ -255,8 +255,9 @@ class Resizer:
             if kept is not image or not body.startswith(self.SIGNATURES[self.format]):
                 body = self._encoded(kept)
             return body, *kept.size, *image.size, None
-        except (Unusable, TimeoutError) as error:
-            return None, None, None, None, None, str(error)
+        except Exception as error:  # Pillow raises nearly anything on hostile pictures
+            known = isinstance(error, Unusable)
+            return None, None, None, None, None, str(error) if known else f"undecodable ({error})"
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
 
@@ -281,7 +282,7 @@ class Resizer:
 
 
 def _out_of_time(*_) -> None:
-    raise TimeoutError("undecodable (takes too long)")
+    raise TimeoutError("it takes too long")
 
 
 # ---- the processes ----

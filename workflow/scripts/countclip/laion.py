@@ -8,6 +8,7 @@ import csv
 import logging
 import os
 import re
+import shutil
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -219,7 +220,10 @@ def download_part(
     else:
         _download(entry, kept, endpoint, environment)
     with publish(path) as temporary:
-        os.link(kept, temporary)
+        try:
+            os.link(kept, temporary)
+        except OSError:  # a file system without hard links
+            shutil.copyfile(kept, temporary)
     os.utime(path)  # of both names: an output must not be older than the manifest
 
 

@@ -1,0 +1,21 @@
+"""The page on which a person looks at the audit and decides about single rows."""
+
+from countclip import gallery
+from countclip.job import start
+
+spec = start(snakemake)  # noqa: F821
+given, made = snakemake.input, snakemake.output  # noqa: F821
+gallery.render_audit(
+    given.list,
+    given.audit,
+    given.audited_images,
+    given.repairs,
+    given.offered,
+    given.benchmark,
+    given.images,
+    given.template,
+    made.page,
+    scale=spec["scale"],
+    save_as=spec["countbench"]["repairs"],
+    intersection=given.get("intersection"),
+)
