@@ -51,12 +51,12 @@ with TemporaryDirectory() as folder:
         paints.append(browser.run(PAINT) / 1000)
         keys.append(browser.run(DOWN))
         browser.quit()
-print(f"{megabytes:.1f} MB, rendered in {seconds:.1f} s")
+print(f"{megabytes:.1f} MB, mended and rendered in {seconds:.1f} s")
 print(f"first contentful paint {', '.join(f'{paint:.2f}' for paint in paints)} s")
 report(
     "audit_page",
     megabytes=megabytes,
-    render_seconds=seconds,
+    mend_and_render_seconds=seconds,
     first_paint_seconds=statistics.median(paints),
     key_milliseconds=statistics.median(keys),
 )
