@@ -1,5 +1,8 @@
 """Real Snakemake runs of the workflow, in folders of their own, with a tiny overlay."""
 
+import json
+import os
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -8,6 +11,8 @@ from typing import Any
 
 import pytest
 import yaml
+
+from .dry_runs import jobs
 
 HOME = Path(__file__).parents[2]
 DEFAULT = yaml.safe_load((HOME / "config/config.yaml").read_text(encoding="utf-8"))
@@ -18,6 +23,7 @@ TINY: dict[str, Any] = {
     "miniature": {"rows": 500},
     "training": {"epochs": 1},
     "countbench": {"request": {"timeout": 2, "retries": 0}},
+    "counting_sets": {"another": {}},  # no variant names it, so it is not made
     "figures": {"confusion": {"figure3": {"variants": ["modal_sched_plus"]}}},
     "variants": {name: None for name in DEFAULT["variants"] if name not in KEPT},
 }
@@ -34,6 +40,7 @@ class Workflow:
     """The workflow in a working directory of its own."""
 
     folder: Path
+    home: Path = HOME
 
     def __call__(
         self,
@@ -45,15 +52,9 @@ class Workflow:
     ) -> str:
         """Run Snakemake with `overlay` over TINY (or with the file `only`) over the defaults;
         returns what it printed."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        config = only or self.folder / "overlay.yaml"
-        if only is None:
-            overlay = merged(TINY, overlay)
-            config.write_text(yaml.safe_dump(overlay, sort_keys=False), encoding="utf-8")
         command = [
-            sys.executable, "-m", "snakemake", "--snakefile", str(HOME / "Snakefile"),
-            "--directory", str(self.folder), "--cores", str(cores), *arguments,
-            "--configfile", str(config),
+            sys.executable, "-m", "snakemake", *self._where(overlay, only), "--cores", str(cores),
+            *arguments,
         ]  # fmt: skip
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         output = done.stdout + done.stderr
@@ -61,20 +62,61 @@ class Workflow:
             pytest.fail(f"{' '.join(command)}\n{output[-8000:]}")
         return output
 
+    def _where(self, overlay: dict, only: Path | None = None, name: str = "overlay") -> list[str]:
+        """The arguments that say which workflow runs where, with which config."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        config = only or self.folder / f"{name}.yaml"
+        if only is None:
+            overlay = merged(TINY, overlay)
+            config.write_text(yaml.safe_dump(overlay, sort_keys=False), encoding="utf-8")
+        return [
+            "--snakefile", str(self.home / "Snakefile"), "--directory", str(self.folder),
+            "--configfile", str(config),
+        ]  # fmt: skip
+
     def plan(self, *targets: str, **overlay: Any) -> dict[str, int]:
         """The jobs of each rule that a dry run with `overlay` would run."""
-        output = self(*targets, "-n", "--quiet", "rules", cores=1, **overlay)
-        if "Nothing to be done" in output:
-            return {}
-        rows = output.split("Job stats:")[1].split("\n\n")[0].strip().splitlines()[2:]
-        jobs = {rule: int(count) for rule, count in map(str.split, rows)}
-        assert jobs.pop("total") == sum(jobs.values())
-        return jobs
+        return jobs(self(*targets, "-n", "--quiet", "rules", cores=1, **overlay))
+
+    def plans(self, overlays: list[dict[str, Any]]) -> list[dict[str, int] | str]:
+        """The same for each overlay, many times as fast; the error where there is one."""
+        return dry_runs(
+            [
+                self._where(overlay, name=f"overlay{number}")
+                for number, overlay in enumerate(overlays)
+            ]
+        )
+
+    def edited(self, module: Path, folder: Path) -> list[str]:
+        """The arguments for a copy of the checkout, with its run, in which one module is edited."""
+        shutil.copytree(self.home, folder, copy_function=os.link)
+        text = module.read_text(encoding="utf-8")
+        copy = folder / module.relative_to(self.home)
+        copy.unlink()  # it is a link to the original
+        copy.write_text(f"{text}# edited\n", encoding="utf-8")
+        return Workflow(folder / self.folder.relative_to(self.home), folder)._where({})
+
+
+def dry_runs(commands: list[list[str]]) -> list[dict[str, int] | str]:
+    """What each command line would run: jobs by rule, or the error."""
+    done = subprocess.run(
+        [sys.executable, str(Path(__file__).with_name("dry_runs.py"))], check=False,
+        input=json.dumps([["all", *command] for command in commands]),
+        capture_output=True, text=True,
+    )  # fmt: skip
+    if done.returncode:
+        pytest.fail(done.stderr[-8000:])
+    return json.loads(done.stdout)
 
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory) -> Workflow:
-    """The tiny workflow after a whole run with two cores."""
-    workflow = Workflow(tmp_path_factory.mktemp("finished"))
+    """The tiny workflow after a whole run with two cores, in a checkout of its own."""
+    home = tmp_path_factory.mktemp("finished") / "checkout"
+    for name in ("Snakefile", "environment.yml", "config", "profiles", "resources", "workflow"):
+        copy = shutil.copytree if (HOME / name).is_dir() else shutil.copy
+        home.mkdir(exist_ok=True)
+        copy(HOME / name, home / name)
+    workflow = Workflow(home / "runs/tiny", home)
     workflow("all")
     return workflow

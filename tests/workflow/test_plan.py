@@ -1,12 +1,11 @@
 """What Snakemake plans: nothing is run here."""
 
-import ast
-import functools
 import re
-from pathlib import Path
 
 import pytest
 import yaml
+
+from countclip.provenance import SCRIPTS, modules_of
 
 from .conftest import DEFAULT, HOME, KEPT, Workflow
 
@@ -58,12 +57,8 @@ def test_naive_filtering_detects_nothing(tmp_path):
 
 def test_training_does_not_reach_the_network(tmp_path):
     """An edit of a download must not train anything anew: `code` follows the imports."""
-    rules = (HOME / "workflow/rules/common.smk").read_text(encoding="utf-8")
-    walk = re.search(r"@functools.cache\ndef modules_of.*?(?=\n@)", rules, re.S)[0]
-    scope = {"functools": functools, "ast": ast, "Path": Path, "SCRIPTS": HOME / "workflow/scripts"}
-    exec(walk, scope)
     for script in ("train_variant", "evaluate_variant", "detect_objects", "assemble_counting_set"):
-        names = {path.stem for path in scope["modules_of"](scope["SCRIPTS"] / f"{script}.py")}
+        names = {path.stem for path in modules_of(SCRIPTS / f"{script}.py")}
         assert names.isdisjoint({"network", "connection", "server", "scenes", "fetch"}), script
         assert "files" in names
 

@@ -5,9 +5,9 @@ import json
 import shutil
 
 import pyarrow.parquet as pq
-import pytest
 
 from .conftest import DEFAULT, HOME, KEPT, Workflow
+from .test_reruns import rules
 
 TABLE = "results/table1.csv"
 
@@ -56,79 +56,9 @@ def test_a_second_run_has_nothing_to_do(finished):
 
 def test_touched_files_rerun_nothing(finished):
     for folder in ("workflow", "resources", "config"):
-        for file in (HOME / folder).rglob("*.*"):
+        for file in (finished.home / folder).rglob("*.*"):
             file.touch()
     assert finished.plan("all") == {}
-
-
-OTHER = "resources/miniature/clip/./miniature-vit.safetensors"  # another name for the same file
-TRAINED = {
-    "train_variant", "evaluate_variant", "make_table1", "plot_training_curves", "plot_confusion",
-    "all",
-}  # fmt: skip
-ASSEMBLED = TRAINED | {
-    "assemble_counting_set",
-    "pack_images",
-    "plot_class_frequency",
-    "plot_lambdas",
-}
-FETCHED = ASSEMBLED | {"fetch_images", "detect_objects"}
-DOWNLOADED = FETCHED | {"download_part", "filter_captions"}
-DRAWN = {
-    "make_table1", "plot_class_frequency", "plot_lambdas", "plot_training_curves",
-    "plot_confusion", "render_audit", "all",
-}  # fmt: skip
-EVERYTHING = FETCHED | {
-    "make_world", "download_part", "filter_captions", "ask_countbench", "audit_countbench",
-    "offer_repairs", "repair_countbench", "render_audit", "evaluate_baseline",
-}  # fmt: skip
-AUDITED = ASSEMBLED | {"evaluate_baseline", "repair_countbench", "render_audit"}
-
-
-@pytest.mark.parametrize(
-    ("overlay", "rules"),
-    [
-        ({"training": {"learning_rate": 1.0e-5}}, TRAINED),
-        ({"variants": {"modal_sched_plus": {"lambda_0": 2.0}}}, TRAINED),
-        ({"counting_set": {"confidence": 0.5}}, ASSEMBLED),
-        ({"counting_set": {"class_rule": "caption_noun"}}, ASSEMBLED),
-        ({"counting_set": {"max_per_number": [9] * 9}}, ASSEMBLED),
-        ({"counting_set": {"non_counting_per_counting": 1}}, ASSEMBLED),
-        ({"counting_set": {"nouns": "resources/coco_nouns.csv"}}, set()),  # nothing asks for it
-        ({"counting_sets": {"main": {"confidence": 0.5}}}, ASSEMBLED),
-        ({"counting_sets": {"nobodys": {"confidence": 0.5}}}, set()),
-        ({"detector": {"iou": 0.5}}, ASSEMBLED | {"detect_objects"}),
-        ({"detector": {"precision": "bf16"}}, ASSEMBLED | {"detect_objects"}),
-        ({"detector": {"threads": 2}}, set()),
-        ({"fetch": {"images": {"encode_quality": 90}}}, FETCHED),
-        ({"fetch": {"images": {"private_networks": ["10.1.0.0/16"]}}}, FETCHED),
-        ({"laion": {"endpoint": "https://mirror.example"}}, DOWNLOADED),
-        ({"laion": {"revision": "v2"}}, set()),  # the miniature has no hub
-        ({"captions": {"several": "only_one"}}, FETCHED | {"filter_captions"}),
-        ({"captions": {"min_side": 64}}, FETCHED | {"filter_captions"}),
-        ({"countbench": {"picture": {"min_side": 33}}},
-         AUDITED | {"audit_countbench", "offer_repairs"}),
-        ({"countbench": {"request": {"timeout": 4}}},
-         AUDITED | {"audit_countbench", "ask_countbench", "offer_repairs"}),
-        ({"countbench": {"replace": "everywhere"}},
-         {"evaluate_baseline", "evaluate_variant", "make_table1", "plot_confusion", "all"}),
-        ({"countbench": {"variant": "original"}}, {"make_table1", "plot_confusion", "all"}),
-        ({"variants": {"lambda1_sched": {"label": "another name"}}},
-         {"make_table1", "plot_training_curves", "plot_confusion", "all"}),
-        ({"training": {"accelerator": "auto"}}, TRAINED),
-        ({"training": {"counterfactuals": "fixed", "lora_rank": 4}}, TRAINED),
-        ({"training": {"micro_batch": 8}}, TRAINED),
-        ({"training": {"checkpoint_minutes": 3, "loggers": []}}, set()),
-        ({"model": {"pretrained": OTHER}}, TRAINED | {"evaluate_baseline"}),
-        ({"scale": "paper"}, DRAWN),
-        ({"miniature": {"rows": 501}}, EVERYTHING),
-        ({"countbench": {"request": {"threads": 3, "per_host": 1, "pause_ms": 9}}}, set()),
-        ({"fetch": {"connections": 3}}, set()),
-        ({"miniature_clip": {"steps": 5}}, set()),
-    ],
-)  # fmt: skip
-def test_a_changed_key_reruns_what_it_touches(finished, overlay, rules):
-    assert set(finished.plan("all", **overlay)) == rules
 
 
 def test_a_line_of_repairs_reruns_what_follows_from_it_and_asks_nobody(finished):
@@ -136,14 +66,14 @@ def test_a_line_of_repairs_reruns_what_follows_from_it_and_asks_nobody(finished)
     copy = finished.folder / "mine/repairs.csv"
     shutil.copytree(repairs.parent / "images", copy.parent / "images")
     copy.write_text(repairs.read_text() + "5,exclude,,,,,,blurred\n")
-    assert set(finished.plan("all", countbench={"repairs": str(copy)})) == AUDITED
+    assert set(finished.plan("all", countbench={"repairs": str(copy)})) == rules(["repaired"])
 
 
 def test_a_lock_file_judges_anew_and_asks_nobody(finished):
     lock = finished.folder / "mine.lock.csv"
     lock.write_text("index,url,sha256,phash,width,height,bytes,date\n")
     planned = finished.plan("all", countbench={"lock": str(lock)})
-    assert set(planned) == AUDITED | {"audit_countbench"}
+    assert set(planned) == rules(["audited"])
 
 
 def test_a_list_of_rows_redraws_tables_and_figures_alone(finished):

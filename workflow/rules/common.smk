@@ -1,14 +1,12 @@
 """What rules share: their part of the config, the digest of their code, the lists of targets."""
 
-import ast
 import csv
-import functools
-import hashlib
-import json
-import os
+import sys
 from pathlib import Path
 
-SCRIPTS = HOME / "workflow" / "scripts"
+sys.path.insert(0, str(HOME / "workflow" / "scripts"))
+
+from countclip.provenance import canonical, code, files_of, is_ours, resource, sections
 
 
 wildcard_constraints:
@@ -23,93 +21,25 @@ wildcard_constraints:
 # ---- what triggers a rerun: the spec and the code of a rule, nothing else about them ----
 
 
-def canonical(value):
-    """JSON with sorted keys: the same config always gives the same string."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-
-
 def spec(*keys):
     """The sections of the config that a rule uses, and no others, as `spec("fetch", "model.name")`."""
-    selected = {}
-    for key in keys:
-        source, target, parents = config, selected, key.split(".")
-        for parent in parents[:-1]:
-            source, target = source[parent], target.setdefault(parent, {})
-        target[parents[-1]] = source[parents[-1]]
-    return canonical(selected)
+    return canonical(sections(config, keys))
 
 
-@functools.cache
-def modules_of(path):
-    """The package's files that a Python file reaches through its imports, itself included."""
-    path = Path(path)
-    found, pending = set(), [path]
-    while pending:
-        current = pending.pop()
-        if current in found:
-            continue
-        found.add(current)
-        for node in ast.walk(ast.parse(current.read_text(encoding="utf-8"))):
-            names = []
-            if isinstance(node, ast.Import):
-                names = [alias.name for alias in node.names]
-            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-                names = [
-                    node.module,
-                    *(f"{node.module}.{alias.name}" for alias in node.names),
-                ]
-            for name in names:
-                place = SCRIPTS.joinpath(*name.split("."))
-                for file in (place.with_suffix(".py"), place / "__init__.py"):
-                    if file.is_file():
-                        pending.append(file)
-    return frozenset(found)
+# ---- what a job needs and what it has cost ----
 
 
-@functools.cache
-def code(script, *paths):
-    """Digest of all of ours that a rule's result follows from: its script, every module that this
-    imports, however deep, and those of `paths` that are resources.
+def growing(amount):
+    """A resource that grows with each attempt: a job that ran out of it gets more the next time."""
+    return lambda wildcards, attempt: amount * attempt
 
-    Touching a file changes nothing; editing one reruns the rules that reach it.
-    """
-    files = modules_of(SCRIPTS / f"{script}.py").union(
-        HOME / file for path in paths if is_ours(path) for file in files_of(path)
-    )
-    digest = hashlib.sha256()
-    for file in sorted(files):
-        digest.update(file.relative_to(HOME).as_posix().encode() + b"\0")
-        digest.update(hashlib.sha256(file.read_bytes()).digest())
-    return digest.hexdigest()[:16]
+
+def cost(job):
+    """Where Snakemake writes what a job took: seconds, memory. The scales never mix."""
+    return f"results/costs/{config['scale']}/{job}.tsv"
 
 
 # ---- paths and targets ----
-
-
-def is_ours(path):
-    """Whether a path of the config is one of the workflow's own files."""
-    return path.startswith("resources/")
-
-
-def resource(path):
-    """A path of the config as it is seen from the working directory.
-
-    Within the checkout it stays relative, so that a moved checkout has the same inputs.
-    """
-    if not is_ours(path):
-        return path
-    inside = Path.cwd().is_relative_to(HOME)
-    return os.path.relpath(HOME / path) if inside else str(HOME / path)
-
-
-def files_of(path):
-    """A path of the config as files: itself, or what a folder holds."""
-    folder = HOME / path
-    if not folder.is_dir():
-        return [path]
-    return sorted(
-        f"{path}/{f.relative_to(folder)}" for f in folder.rglob("*") if f.is_file()
-    )
 
 
 def given(*paths):

@@ -11,10 +11,14 @@ rule ask_countbench:
         answers="results/countbench/answers.parquet",
     log:
         "logs/ask_countbench.log",
+    benchmark:
+        cost("ask_countbench")
     conda:
         "../../environment.yml"
     threads: 1
     resources:
+        mem_mb=growing(4000),
+        runtime=growing(60),
         connections=config["countbench"]["request"]["threads"],
         per_host=config["countbench"]["request"]["per_host"],
         pause_ms=config["countbench"]["request"]["pause_ms"],
@@ -42,10 +46,15 @@ rule download_countbench:
         list="results/countbench/list.json",
     log:
         "logs/download_countbench.log",
+    benchmark:
+        cost("download_countbench")
     retries: 2
     conda:
         "../../environment.yml"
     threads: 1
+    resources:
+        mem_mb=growing(2000),
+        runtime=growing(30),
     params:
         spec=spec(
             "network",
@@ -70,9 +79,14 @@ rule audit_countbench:
         images="results/countbench/audited_images.parquet",
     log:
         "logs/audit_countbench.log",
+    benchmark:
+        cost("audit_countbench")
     conda:
         "../../environment.yml"
     threads: 1
+    resources:
+        mem_mb=growing(4000),
+        runtime=growing(60),
     params:
         spec=spec("countbench.picture"),
         code=code("audit_countbench"),
@@ -141,10 +155,14 @@ rule repair_countbench:
         summary="results/countbench/summary.json",
     log:
         "logs/repair_countbench.log",
+    benchmark:
+        cost("repair_countbench")
     conda:
         "../../environment.yml"
     threads: 1
     resources:
+        mem_mb=growing(4000),
+        runtime=growing(60),
         retries=config["countbench"]["request"]["retries"],
     params:
         spec=spec(
@@ -187,9 +205,14 @@ rule render_audit:
         ),
     log:
         "logs/render_audit.log",
+    benchmark:
+        cost("render_audit")
     conda:
         "../../environment.yml"
     threads: 1
+    resources:
+        mem_mb=growing(4000),
+        runtime=growing(30),
     params:
         spec=spec("scale", "countbench.repairs"),
         code=code("render_audit"),

@@ -8,10 +8,15 @@ rule fetch_weights:
         weights="results/weights/{name}.pt",
     log:
         "logs/fetch_weights/{name}.log",
+    benchmark:
+        cost("fetch_weights/{name}")
     retries: 2
     conda:
         "../../environment.yml"
     threads: 1
+    resources:
+        mem_mb=growing(2000),
+        runtime=growing(30),
     params:
         spec=spec("network", "detector.download", "detector.sha256"),
         code=code("fetch_weights"),
@@ -28,10 +33,14 @@ rule export_weights:
         weights="results/weights/exported/{name}.{form}",
     log:
         "logs/export_weights/{name}.{form}.log",
+    benchmark:
+        cost("export_weights/{name}.{form}")
     conda:
         "../../environment.yml"
     threads: 1
     resources:
+        mem_mb=growing(8000),
+        runtime=growing(60),
         gpu=lambda wildcards: int(wildcards.form == "engine"),
     params:
         spec=spec(
@@ -56,10 +65,14 @@ rule detect_objects:
         detections="results/detections/{part}.parquet",
     log:
         "logs/detect_objects/{part}.log",
+    benchmark:
+        cost("detect_objects/{part}")
     conda:
         "../../environment.yml"
     threads: config["detector"]["threads"]
     resources:
+        mem_mb=growing(8000),
+        runtime=growing(480),
         gpu=0 if config["detector"]["device"] == "cpu" else 1,
     params:
         spec=spec(
@@ -92,9 +105,14 @@ rule assemble_counting_set:
         summary="results/counting_set/{set}/summary.json",
     log:
         "logs/assemble_counting_set/{set}.log",
+    benchmark:
+        cost("assemble_counting_set/{set}")
     conda:
         "../../environment.yml"
     threads: 1
+    resources:
+        mem_mb=growing(16000),
+        runtime=growing(120),
     params:
         spec=lambda wildcards: canonical(
             {

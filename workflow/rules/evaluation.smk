@@ -7,9 +7,14 @@ rule evaluate_baseline:
         predictions="results/evaluation/baseline/seed0/predictions.parquet",
     log:
         "logs/evaluate_baseline.log",
+    benchmark:
+        cost("evaluate_baseline")
     conda:
         "../../environment.yml"
     threads: 1
+    resources:
+        mem_mb=growing(6000),
+        runtime=growing(60),
     params:
         spec=spec("model", "countbench.replace"),
         code=code("evaluate_baseline", *model_files()),
@@ -29,9 +34,14 @@ rule evaluate_variant:
         predictions="results/evaluation/{variant}/seed{seed}/predictions.parquet",
     log:
         "logs/evaluate_variant/{variant}_seed{seed}.log",
+    benchmark:
+        cost("evaluate_variant/{variant}_seed{seed}")
     conda:
         "../../environment.yml"
     threads: 1
+    resources:
+        mem_mb=growing(6000),
+        runtime=growing(60),
     params:
         spec=spec("model", "countbench.replace"),
         code=code("evaluate_variant", *model_files()),

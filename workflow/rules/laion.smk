@@ -9,10 +9,15 @@ rule make_manifest:
         manifest="results/laion/manifest.tsv",
     log:
         "logs/make_manifest.log",
+    benchmark:
+        cost("make_manifest")
     retries: 2
     conda:
         "../../environment.yml"
     threads: 1
+    resources:
+        mem_mb=growing(2000),
+        runtime=growing(30),
     params:
         spec=spec(
             "network",
@@ -37,10 +42,15 @@ rule download_part:
         part="results/laion/parts/{part}.parquet",
     log:
         "logs/download_part/{part}.log",
+    benchmark:
+        cost("download_part/{part}")
     retries: 2
     conda:
         "../../environment.yml"
     threads: 1
+    resources:
+        mem_mb=growing(2000),
+        runtime=growing(240),
     params:
         spec=spec("network", "laion.source", "laion.endpoint"),
         line=line_of,
@@ -59,9 +69,14 @@ rule filter_captions:
         counts="results/candidates/{part}.json",
     log:
         "logs/filter_captions/{part}.log",
+    benchmark:
+        cost("filter_captions/{part}")
     conda:
         "../../environment.yml"
     threads: 2
+    resources:
+        mem_mb=growing(4000),
+        runtime=growing(60),
     params:
         spec=spec("captions"),
         code=code("filter_captions"),
@@ -81,11 +96,15 @@ rule fetch_images:
         counts="results/images/{part}.json",
     log:
         "logs/fetch_images/{part}.log",
+    benchmark:
+        cost("fetch_images/{part}")
     retries: 1
     conda:
         "../../environment.yml"
     threads: config["fetch"]["processes"]
     resources:
+        mem_mb=growing(8000),
+        runtime=growing(1440),
         connections=config["fetch"]["connections"],
         stall_minutes=config["fetch"]["stall_minutes"],
         attempts=config["fetch"]["attempts"],

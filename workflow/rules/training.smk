@@ -8,9 +8,14 @@ rule pack_images:
         images="results/training/images/{set}.npy",
     log:
         "logs/pack_images/{set}.log",
+    benchmark:
+        cost("pack_images/{set}")
     conda:
         "../../environment.yml"
     threads: 1
+    resources:
+        mem_mb=growing(8000),
+        runtime=growing(120),
     params:
         spec=spec("model.name", "model.config"),
         code=code("pack_images", *model_forms()),
@@ -35,10 +40,14 @@ rule train_variant:
         model="results/training/{variant}/seed{seed}/model.json",
     log:
         "logs/train_variant/{variant}_seed{seed}.log",
+    benchmark:
+        cost("train_variant/{variant}_seed{seed}")
     conda:
         "../../environment.yml"
     threads: lambda wildcards: settings(wildcards.variant)["threads"]
     resources:
+        mem_mb=growing(16000),
+        runtime=growing(720),
         gpu=lambda wildcards: (
             settings(wildcards.variant)["devices"]
             if settings(wildcards.variant)["accelerator"] != "cpu"

@@ -13,13 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
-HOME = Path(__file__).resolve().parents[3]
-"""The workflow's own folder, which may not be the one that it runs in."""
-
-
-def resource(path: str) -> str:
-    """A file that belongs to the workflow (`resources/...`), from wherever the workflow runs."""
-    return str(HOME / path) if path.startswith("resources/") else path
+from countclip.provenance import HOME as HOME
+from countclip.provenance import resource as resource
 
 
 @contextmanager
