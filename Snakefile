@@ -8,6 +8,12 @@ min_version("9.20")
 HOME = Path(workflow.current_basedir.get_path_or_uri(secret_free=True))
 
 
+# Snakemake begins with what --configfile says, so a variant that it touches would come first in the
+# table. Cleared, the default's order holds, and the overlay is laid over it all the same.
+if not workflow.modifier.skip_configfile:
+    config.clear()
+
+
 configfile: str(HOME / "config" / "config.yaml")
 
 

@@ -113,3 +113,10 @@ def test_every_rule_has_a_spec_a_digest_of_its_code_and_a_log():
             assert "spec=" in body, (file.name, name)
             assert "log:" in body, (file.name, name)
             assert (HOME / f"workflow/scripts/{name}.py").is_file(), name
+
+
+def test_a_variant_of_an_overlay_comes_after_the_others(tmp_path):
+    own = {"mine": {"label": "mine"}, KEPT[1]: {"label": "another"}}
+    planned = Workflow(tmp_path)("results/figures/training_curves.svg", "-n", cores=1, variants=own)
+    inputs = re.search(r"rule plot_training_curves:\n +input: (.*)", planned)[1]
+    assert re.findall(r"training/(\w+)/", inputs) == [*KEPT, "mine"]
