@@ -111,9 +111,10 @@ def test_every_line_of_the_table_is_a_key_of_the_schema():
 
 
 def test_an_edited_module_reruns_the_rules_that_reach_it_and_what_follows(finished, tmp_path):
-    """Every module, each edited in a checkout of its own."""
+    """Some from every stage, each edited in a checkout of its own."""
     package = finished.home / "workflow/scripts/countclip"
-    modules = sorted(package.rglob("*.py"))
+    names = ("captions", "losses", "manual", "network", "provenance", "tables", "miniature/world")
+    modules = [package / f"{name}.py" for name in names]
     commands = [finished.edited(module, tmp_path / str(n)) for n, module in enumerate(modules)]
     planned = dict(zip(modules, dry_runs(commands), strict=True))
     graph = finished("all", "--rulegraph", cores=1)
