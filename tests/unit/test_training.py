@@ -50,12 +50,18 @@ def test_tokens_are_clips_own_for_the_words_that_were_asked_for(clip):
     assert all(len(clip.tokenizer.encode(word)) == 1 for word in WORDS.values())
 
 
-def test_saved_weights_load_with_plain_open_clip(clip, config, tmp_path):
-    path = tmp_path / "w.safetensors"
-    models.save(clip.model, path, {"step": 1})
-    again = open_clip.create_model("tiny-test", pretrained=str(path))
-    image = torch.rand(2, 3, 64, 64)
-    assert torch.equal(again.encode_image(image), clip.model.encode_image(image))
+def test_a_result_loads_with_plain_open_clip(clip, undisturbed):
+    """QuickGELU included, which the name stands for; and says what it is of."""
+    path = str(undisturbed / "end.safetensors")
+    plain, _, _ = open_clip.create_model_and_transforms("tiny-test", pretrained=path)
+    ours = Clip("tiny-test", path).model
+    assert any(isinstance(module, open_clip.transformer.QuickGELU) for module in plain.modules())
+    image, text = torch.rand(2, 3, 64, 64), clip.tokenizer(["two dogs", "cats"])
+    assert torch.equal(plain.encode_image(image), ours.encode_image(image))
+    expected = plain.encode_text(text, normalize=True)
+    torch.testing.assert_close(models.encode_text(ours, text), expected, atol=1e-6, rtol=0)
+    with safe_open(path, "pt") as file:
+        assert json.loads(file.metadata()["about"]) == {"name": "tiny-test", "step": 12}
 
 
 def test_openai_weights_under_a_plain_name_are_refused():

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,11 +48,11 @@ class Workflow:
         *arguments: str,
         cores: int = 2,
         fails: bool = False,
-        only: Path | None = None,
+        only: Sequence[Path] = (),
         **overlay: Any,
     ) -> str:
-        """Run Snakemake with `overlay` over TINY (or with the file `only`) over the defaults;
-        returns what it printed."""
+        """Run Snakemake with `overlay` over TINY (or with the files `only`) over the
+        defaults; returns what it printed."""
         command = [
             sys.executable, "-m", "snakemake", *self._where(overlay, only), "--cores", str(cores),
             *arguments,
@@ -62,16 +63,16 @@ class Workflow:
             pytest.fail(f"{' '.join(command)}\n{output[-8000:]}")
         return output
 
-    def _where(self, overlay: dict, only: Path | None = None, name: str = "overlay") -> list[str]:
+    def _where(self, overlay: dict, only: Sequence[Path] = (), name: str = "overlay") -> list[str]:
         """The arguments that say which workflow runs where, with which config."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        config = only or self.folder / f"{name}.yaml"
-        if only is None:
+        config = self.folder / f"{name}.yaml"
+        if not only:
             overlay = merged(TINY, overlay)
             config.write_text(yaml.safe_dump(overlay, sort_keys=False), encoding="utf-8")
         return [
             "--snakefile", str(self.home / "Snakefile"), "--directory", str(self.folder),
-            "--configfile", str(config),
+            "--configfile", *map(str, only or [config]),
         ]  # fmt: skip
 
     def plan(self, *targets: str, **overlay: Any) -> dict[str, int]:

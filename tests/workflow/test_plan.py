@@ -35,7 +35,7 @@ def test_the_papers_run_is_planned_without_network_or_token(tmp_path, monkeypatc
     """config/paper.yaml as it stands: the jobs of the real chain, and none of the miniature's."""
     monkeypatch.delenv("HF_TOKEN", raising=False)
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")  # where nobody listens
-    planned = Workflow(tmp_path).plan("all", only=HOME / "config/paper.yaml")
+    planned = Workflow(tmp_path).plan("all", only=[HOME / "config/paper.yaml"])
     chain = ("make_manifest", "download_part", "filter_captions", "fetch_images",
              "fetch_weights", "export_weights", "detect_objects",
              "download_countbench", "ask_countbench", "audit_countbench", "repair_countbench",
@@ -47,6 +47,15 @@ def test_the_papers_run_is_planned_without_network_or_token(tmp_path, monkeypatc
     assert {rule: planned.get(rule, 0) for rule in expected} == expected
     miniature = (HOME / "workflow/rules/miniature.smk").read_text(encoding="utf-8")
     assert planned.keys().isdisjoint(re.findall(r"^rule (\w+):", miniature, re.M))
+
+
+def test_the_run_of_paiss_is_planned_over_the_papers(tmp_path):
+    """Three variants on two counting sets, one of them by captions alone; all of LAION."""
+    overlays = [HOME / "config/paper.yaml", HOME / "config/paiss.yaml"]
+    planned = Workflow(tmp_path).plan("all", only=overlays)
+    expected = {"train_variant": 3, "evaluate_variant": 3, "assemble_counting_set": 2}
+    expected |= {"pack_images": 2, "download_part": 32, "detect_objects": 32}
+    assert {rule: planned.get(rule, 0) for rule in expected} == expected
 
 
 def test_naive_filtering_detects_nothing(tmp_path):
