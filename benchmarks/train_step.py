@@ -4,11 +4,16 @@ ViT-B/32 with random weights, batches of four pairs and one counting pair with o
 As published: pictures decoded at each step, a pass of each tower over the batch, and then one over
 the counting pair for L_count (two image and three text passes of 77 tokens), Adam without fusion,
 float32. Ours: `objective.Objective` and the optimizer of `training.make_optimizer`, in float32 and
-with bf16-mixed. All sides run in one process, so the published one profits from huge pages too.
+with bf16-mixed. Each side has a process of its own, which takes a step whenever it is told to; the
+published one has torch's own settings for memory, ours those of the package.
 """
 
 import argparse
 import io
+import json
+import os
+import subprocess
+import sys
 
 import common
 
@@ -113,11 +118,58 @@ def ours(clip: Clip, precision: str, n: int = 1, micro_batch: int | None = None)
     return step
 
 
-def matrix_peak(dtype: torch.dtype):
-    """A product of two large square matrices, and its floating-point operations."""
-    side = 2048
-    one, other = torch.randn(2, side, side).to(dtype)
-    return lambda: one @ other, 2 * side**3
+def peak(dtype: torch.dtype):
+    """A product of two large square matrices."""
+    one, other = torch.randn(2, SQUARE, SQUARE).to(dtype)
+    return lambda: one @ other
+
+
+SQUARE = 2048
+SIDES = {
+    "published": lambda: published(Clip(MODEL, None)),
+    "fp32": lambda: ours(Clip(MODEL, None), "32-true"),
+    "bf16": lambda: ours(Clip(MODEL, None), "bf16-mixed"),
+    "peak fp32": lambda: peak(torch.float32),
+    "peak bf16": lambda: peak(torch.bfloat16),
+}
+
+
+def work(side: str, threads: int) -> None:
+    """What a side's process does: a step a line of its input; then what a step consists of."""
+    torch.set_num_threads(threads)
+    torch.manual_seed(0)
+    step = SIDES[side]()
+    for line in sys.stdin:
+        if line == "end\n":
+            break
+        step()
+        print("done", flush=True)
+    with FlopCounterMode(display=False) as counter:
+        step()
+    print(json.dumps({"flops": counter.get_total_flops(), "parts": parts(step)}))
+
+
+class Side:
+    """A process of one side; calling it takes one step there."""
+
+    def __init__(self, name: str, threads: int) -> None:
+        environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
+        if name == "published":
+            environment["THP_MEM_ALLOC_ENABLE"] = "0"
+        self.process = subprocess.Popen(
+            [sys.executable, __file__, "--side", name, "--threads", str(threads)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment,
+        )  # fmt: skip
+
+    def __call__(self) -> None:
+        self.process.stdin.write("step\n")
+        self.process.stdin.flush()
+        if self.process.stdout.readline() != "done\n":
+            raise RuntimeError("a side of the benchmark ended; its error is above")
+
+    def end(self) -> dict:
+        output, _ = self.process.communicate("end\n")
+        return json.loads(output.splitlines()[-1])
 
 
 def parts(step) -> dict[str, float]:
@@ -168,31 +220,26 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--memory", action="store_true", help="measure memory too")
+    parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)
     chosen = parser.parse_args()
-    torch.set_num_threads(chosen.threads)
-    torch.manual_seed(0)
-    sides = {
-        "published": published(Clip(MODEL, None)),
-        "fp32": ours(Clip(MODEL, None), "32-true"),
-        "bf16": ours(Clip(MODEL, None), "bf16-mixed"),
-    }
-    sides["peak fp32"], operations = matrix_peak(torch.float32)
-    sides["peak bf16"], _ = matrix_peak(torch.bfloat16)
+    if chosen.side:
+        work(chosen.side, chosen.threads)
+        return
+    sides = {name: Side(name, chosen.threads) for name in SIDES}
     common.in_turn(sides, rounds=2)  # warm: memory, optimizer states, kernels
     seconds = common.in_turn(sides, chosen.rounds)
+    ends = {name: side.end() for name, side in sides.items()}
     figures = {}
     for name in ("fp32", "bf16"):
         figures[f"ratio_published_{name}"] = seconds["published"] / seconds[name]
-        with FlopCounterMode(display=False) as counter:
-            sides[name]()
-        reached = counter.get_total_flops() / seconds[name]
-        peak = operations / seconds[f"peak {name}"]
-        figures["peak_share" if name == "bf16" else "peak_share_fp32"] = reached / peak
+        reached = ends[name]["flops"] / seconds[name]
+        highest = ends[f"peak {name}"]["flops"] / seconds[f"peak {name}"]
+        figures["peak_share" if name == "bf16" else "peak_share_fp32"] = reached / highest
         print(
             f"{name}: {seconds[name]:.3f} s a step (published {seconds['published']:.3f} s),"
-            f" {reached / 1e9:.0f} of {peak / 1e9:.0f} GFLOP/s"
+            f" {reached / 1e9:.0f} of {highest / 1e9:.0f} GFLOP/s"
         )
-        print("   ", ", ".join(f"{k} {v:.0%}" for k, v in parts(sides[name]).items()))
+        print("   ", ", ".join(f"{k} {v:.0%}" for k, v in ends[name]["parts"].items()))
     if chosen.memory:
         memory(figures)
     common.report("train_step", **figures)

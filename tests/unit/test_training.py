@@ -64,6 +64,14 @@ def test_a_result_loads_with_plain_open_clip(clip, undisturbed):
         assert json.loads(file.metadata()["about"]) == {"name": "tiny-test", "step": 12}
 
 
+def test_patches_by_product_are_those_of_the_convolution(clip):
+    images = torch.rand(2, 3, 64, 64)
+    expected = clip.model.visual(images)
+    models.patches_by_product(clip.model)
+    assert "forward" in vars(clip.model.visual.conv1)
+    torch.testing.assert_close(clip.model.visual(images), expected, atol=1e-5, rtol=1e-5)
+
+
 def test_openai_weights_under_a_plain_name_are_refused():
     with pytest.raises(ValueError, match="ViT-B-32-quickgelu"):
         Clip("ViT-B-32", "openai")

@@ -43,6 +43,10 @@ class Objective:
         self.clip, self.fabric, self.micro_batch = clip, fabric, micro_batch
         self.clip_loss = ClipLoss(micro_batch)
         self.count_loss = CountLoss(count_logit_scale)
+        with fabric.autocast():
+            self.bfloat16_on_cpu = fabric.device.type == "cpu" and torch.is_autocast_enabled("cpu")
+        if self.bfloat16_on_cpu:
+            models.patches_by_product(clip.model)
 
     def losses(self, image: Tensor, text: Tensor, weights: Tensor) -> dict[str, Tensor]:
         """The parts of the loss and their sum, `loss`, of the embeddings of a whole batch.
@@ -106,7 +110,7 @@ class Objective:
     def _attention(self) -> AbstractContextManager:
         """torch's fused attention for bfloat16 on CPUs has a backward pass that is slower, on the
         few tokens of CLIP, than plain matrix products."""
-        if self.fabric.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
+        if self.bfloat16_on_cpu:
             return sdpa_kernel(SDPBackend.MATH)
         return nullcontext()
 
