@@ -24,7 +24,7 @@ from countclip.files import write_table
 IMAGES = {
     "image_size": 256, "resize_mode": "no", "encode_format": "jpg", "encode_quality": 95,
     "timeout": 3.0, "deadline": 60.0, "max_bytes": 1_000_000, "max_pixels": 1_000_000,
-    "private_networks": [], "shard_rows": 8, "success_rate_min": 0.3,
+    "private_networks": [],
 }  # fmt: skip
 SCENE = {"stream": "laion", "index": 1, "number": 3}
 WORLD = {  # url -> what the miniature's server answers, and what that makes of the candidate
@@ -77,6 +77,8 @@ def fetched(tmp_path_factory: pytest.TempPathFactory) -> Path:
             manifest,
             manifest.with_suffix(".json"),
             images=IMAGES,
+            shard_rows=8,
+            success_percent_min=30,
             state=folder / "state",
             environment=environment,
         )
@@ -167,7 +169,7 @@ def test_askable_quotes_what_browsers_would() -> None:
 
 def fake(folder: Path, monkeypatch: pytest.MonkeyPatch, code: str) -> fetch._Run:
     """A pass over six URLs in shards of four by a program of our own instead of img2dataset."""
-    run = fetch._Run(folder / "first", IMAGES | {"shard_rows": 4}, {}, 1, 1)
+    run = fetch._Run(folder / "first", IMAGES, {}, shard_rows=4, connections=1, processes=1)
     (folder / "first").mkdir()
     (folder / "first/impostor.py").write_text(HELPERS + code)
     monkeypatch.setattr(fetch_worker, "__name__", "impostor")
@@ -266,8 +268,8 @@ def test_a_dead_network_fails_and_is_asked_again(
 ) -> None:
     run = fake(tmp_path, monkeypatch, "shard(0, [0, 1, 2, 3]); shard(1, [4, 5])")
     run.supervise(URLS, stall=600, attempts=1)
-    with pytest.raises(RuntimeError, match="only 0 of 6 URLs answered.*success_rate_min is 0.5"):
-        fetch._gate(run.answers(list(URLS)), 0.5, run)
+    with pytest.raises(RuntimeError, match="only 0 of 6 URLs answered.*success_percent_min is 50"):
+        fetch._gate(run.answers(list(URLS)), 50, run)
     run.supervise(URLS, stall=600, attempts=1)
     assert (tmp_path / "first/attempts").read_text() == "xx"
 

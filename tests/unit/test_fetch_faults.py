@@ -29,7 +29,6 @@ IMAGES = {
     "image_size": 256, "resize_mode": "no", "encode_format": "jpg", "encode_quality": 95,
     "timeout": 1.5, "deadline": 4.0, "max_bytes": 5_000_000, "max_pixels": 50_000_000,
     "private_networks": ["127.0.0.1/32", "127.0.0.3/32", "127.0.0.4/32"],
-    "shard_rows": 100, "success_rate_min": 0.1,
 }  # fmt: skip
 ANSWERS = faults.answers()
 EXPECTED = {path: status for path, (_, status) in ANSWERS.items()} | {
@@ -111,6 +110,8 @@ def fetched(tmp_path_factory: pytest.TempPathFactory) -> Fetched:
             images=IMAGES,
             state=state,
             environment={"SSL_CERT_FILE": str(folder / "ca.pem")},
+            shard_rows=100,
+            success_percent_min=10,
             connections=16,
             attempts=1,
         )
@@ -288,7 +289,8 @@ def test_killed_ten_times_it_ends_as_if_it_never_was(tmp_path: Path) -> None:
                 "candidates": str(tmp_path / "candidates.parquet"),
                 "manifest": str(tmp_path / name / "part.parquet"),
                 "counts": str(tmp_path / name / "part.json"),
-                "images": IMAGES | {"shard_rows": size},
+                "images": IMAGES,
+                "shard_rows": size,
                 "state": str(tmp_path / name / "state"),
             }
             command = [sys.executable, "-c", DRIVER, json.dumps(options)]
@@ -313,8 +315,8 @@ def test_killed_ten_times_it_ends_as_if_it_never_was(tmp_path: Path) -> None:
 
 
 def test_a_worker_whose_job_was_killed_before_it_began_does_nothing(tmp_path: Path) -> None:
-    arguments = {"urls": "", "output": str(tmp_path), "agent": "", "connections": 1,
-                 "processes": 1, "images": {}, "parent": 1}  # fmt: skip
+    arguments = {"urls": "", "output": str(tmp_path), "agent": "", "shard_rows": 1,
+                 "connections": 1, "processes": 1, "images": {}, "parent": 1}  # fmt: skip
     run = subprocess.run(
         [sys.executable, "-m", "countclip.fetch_worker", json.dumps(arguments)],
         env={"PYTHONPATH": SCRIPTS},

@@ -105,6 +105,8 @@ rule fetch_images:
     resources:
         mem_mb=growing(8000),
         runtime=growing(1440),
+        shard_rows=config["fetch"]["shard_rows"],
+        success_percent_min=config["fetch"]["success_percent_min"],
         connections=config["fetch"]["connections"],
         stall_minutes=config["fetch"]["stall_minutes"],
         attempts=config["fetch"]["attempts"],

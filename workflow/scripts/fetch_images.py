@@ -15,6 +15,8 @@ with connection(spec["network"], given.get("world")) as environment:
         state=f"results/.state/fetch/{part}/{code}",  # shards of older code are not gone on from
         environment=environment,
         processes=snakemake.threads,  # noqa: F821
+        shard_rows=resources.shard_rows,
+        success_percent_min=resources.success_percent_min,
         connections=resources.connections,
         stall_minutes=resources.stall_minutes,
         attempts=resources.attempts,

@@ -84,6 +84,8 @@ def fetch_images(
     images: dict[str, Any],
     state: str | Path,
     environment: dict[str, str],
+    shard_rows: int = 1000,
+    success_percent_min: int = 50,
     connections: int = 16,
     processes: int = 1,
     stall_minutes: float = 10,
@@ -93,14 +95,15 @@ def fetch_images(
 
     counts: JSON: rows by status, what the second pass brought, the hosts that failed most.
     images: what decides which images there are: image_size, resize_mode, encode_format,
-        encode_quality, timeout, deadline, max_bytes, max_pixels, private_networks, shard_rows,
-        success_rate_min (config.schema.yaml says what each is).
+        encode_quality, timeout, deadline, max_bytes, max_pixels, private_networks
+        (config.schema.yaml says what each is).
     state: folder for what has arrived; a killed job goes on from there, whole shards at a time.
     environment: as `connection` yields it (connection.py).
-    connections: at once, per process. stall_minutes: without a byte written, until img2dataset
-        is ended and started again, `attempts` times in all.
-    RuntimeError if less than success_rate_min of the URLs asked answer with an image; ValueError
-    for a private network that is none.
+    shard_rows: candidates of a shard. connections: at once, per process.
+    stall_minutes: without a byte written, until img2dataset is ended and started again, `attempts`
+        times in all.
+    RuntimeError if less than success_percent_min of the URLs asked answer with an image;
+    ValueError for a private network that is none.
     """
     for entry in images["private_networks"]:
         try:
@@ -112,18 +115,17 @@ def fetch_images(
     rows = pq.read_table(candidates, columns=["sample_id", "url"])
     urls = [askable(url, images["private_networks"]) for url in rows["url"].to_pylist()]
     answers = {i: {"status": reason} for i, (_, reason) in enumerate(urls) if reason}
-    # Another minimum makes no other images, so what has arrived stays of use.
-    kind = json.dumps({**images, "success_rate_min": None}, sort_keys=True)
+    kind = json.dumps([images, shard_rows], sort_keys=True)
     folder = Path(state).resolve() / digest(sha256(candidates), kind)
 
     def ask(name: str, asked: list[int]) -> _Run:
-        run = _Run(folder / name, images, environment, connections, processes)
+        run = _Run(folder / name, images, environment, shard_rows, connections, processes)
         run.supervise({i: urls[i][0] for i in asked}, stall_minutes * 60, attempts)
         answers.update(run.answers(asked))
         return run
 
     run = ask("first", [i for i in range(len(urls)) if i not in answers])
-    _gate(answers, images["success_rate_min"], run)
+    _gate(answers, success_percent_min, run)
     again = [i for i in sorted(answers) if TEMPORARY.fullmatch(answers[i]["status"])]
     _be_patient(answers[i] for i in again)
     ask("again", again)
@@ -180,15 +182,17 @@ class _Run:
         folder: Path,
         images: dict[str, Any],
         environment: dict[str, str],
+        shard_rows: int,
         connections: int,
         processes: int,
     ) -> None:
-        self.folder, self.images = folder, images
+        self.folder, self.images, self.shard_rows = folder, images, shard_rows
         self.arguments = {
             "urls": str(folder / "urls.parquet"),
             "output": str(folder / "shards"),
             "parent": os.getpid(),
             "agent": network.AGENT,
+            "shard_rows": shard_rows,
             "connections": connections,
             "processes": processes,
             "images": images,
@@ -202,7 +206,7 @@ class _Run:
     def supervise(self, urls: dict[int, str], stall: float, attempts: int) -> None:
         """Run img2dataset until every shard is there; RuntimeError after `attempts` failures."""
         (self.folder / "shards").mkdir(parents=True, exist_ok=True)
-        rows, size = list(urls), self.images["shard_rows"]
+        rows, size = list(urls), self.shard_rows
         self.rows = [rows[i : i + size] for i in range(0, len(rows), size)]  # of each shard
         self.ok: dict[int, int] = {}  # shard that is done -> its images
         write_table(
@@ -324,22 +328,22 @@ class _Run:
                     }
         return answers
 
-    def forget_failures(self, minimum: float) -> None:
-        """Do the shards again in which less than `minimum` of the URLs gave an image."""
+    def forget_failures(self, percent: int) -> None:
+        """Do the shards again in which less than `percent` of the URLs gave an image."""
         for i in range(len(self.rows)):
-            if self.ok[i] < minimum * len(self.rows[i]):
+            if 100 * self.ok[i] < percent * len(self.rows[i]):
                 self._stats(i).unlink()
 
 
-def _gate(answers: dict[int, dict[str, Any]], minimum: float, run: _Run) -> None:
+def _gate(answers: dict[int, dict[str, Any]], percent: int, run: _Run) -> None:
     statuses = Counter(a["status"] for a in answers.values())
     asked = sum(statuses.values()) - statuses["bad_url"] - statuses["private_address"]
-    if statuses["ok"] < minimum * asked:
-        run.forget_failures(minimum)
+    if 100 * statuses["ok"] < percent * asked:
+        run.forget_failures(percent)
         raise RuntimeError(
             f"only {statuses['ok']} of {asked} URLs answered with an image, and "
-            f"fetch.images.success_rate_min is {minimum}: {dict(statuses.most_common(6))}. Check "
-            "the network and run again (only the shards that failed are asked again), or lower it"
+            f"fetch.success_percent_min is {percent}: {dict(statuses.most_common(6))}. Check the "
+            "network and run again (only the shards that failed are asked again), or lower it"
         )
 
 

@@ -308,6 +308,7 @@ def run(
     parent: int,
     *,
     agent: str,
+    shard_rows: int,
     connections: int,
     processes: int,
     images: dict[str, Any],
@@ -332,7 +333,7 @@ def run(
     temporary = Path(output, "_tmp")
     temporary.mkdir(exist_ok=True)
     reader = Reader(
-        urls, "parquet", "url", None, None, None, ["row"], images["shard_rows"], done,
+        urls, "parquet", "url", None, None, None, ["row"], shard_rows, done,
         str(temporary),
     )  # fmt: skip
     downloader = Downloader(
@@ -347,7 +348,7 @@ def run(
         output_folder=output,
         column_list=reader.column_list,
         timeout=images["timeout"],
-        number_sample_per_shard=images["shard_rows"],
+        number_sample_per_shard=shard_rows,
         oom_shard_count=5,
         compute_hash="sha256",
         verify_hash_type=None,
