@@ -3,7 +3,7 @@
 import io
 import tarfile
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
@@ -69,24 +69,28 @@ def read_images(
     KeyError for a key without an image; FileNotFoundError if the shards are gone.
     """
     folder = shards_of(manifest)
-    with ExitStack() as stack:
-        try:
-            index = pq.read_table(folder / "index.parquet").to_pylist()
-            images = {row["key"]: row for row in index}
-            tars: dict[str, tuple[str, tarfile.TarFile]] = {}  # one a pass: both are in order
-            for key in sorted(images if keys is None else set(keys)):
-                shard, member = images[key]["shard"], images[key]["member"]
-                name = shard.split("/")[0]
-                if name not in tars or tars[name][0] != shard:
-                    if name in tars:
-                        tars[name][1].close()
-                    tars[name] = shard, stack.enter_context(tarfile.open(folder / shard))
-                yield key, tars[name][1].extractfile(member).read()
-        except FileNotFoundError as error:
-            raise FileNotFoundError(
-                f"{error.filename} is gone, but {manifest} stands for it. Delete {manifest} and "
-                "run again: its images are then fetched anew"
-            ) from error
+    # One of each pass of the fetch, whose shards are in order; a tar that was read lists all of its
+    # members, so none is kept longer.
+    tars: dict[str, tuple[str, tarfile.TarFile]] = {}
+    try:
+        index = pq.read_table(folder / "index.parquet").to_pylist()
+        images = {row["key"]: row for row in index}
+        for key in sorted(images if keys is None else set(keys)):
+            shard, member = images[key]["shard"], images[key]["member"]
+            name = shard.split("/")[0]
+            if name not in tars or tars[name][0] != shard:
+                if name in tars:
+                    tars[name][1].close()
+                tars[name] = shard, tarfile.open(folder / shard)  # noqa: SIM115
+            yield key, tars[name][1].extractfile(member).read()
+    except FileNotFoundError as error:
+        raise FileNotFoundError(
+            f"{error.filename} is gone, but {manifest} stands for it. Delete {manifest} and "
+            "run again: its images are then fetched anew"
+        ) from error
+    finally:
+        for _, tar in tars.values():
+            tar.close()
 
 
 def read_pairs(manifests: Iterable[str | Path], *tables: str | Path) -> Iterator[bytes]:
