@@ -194,6 +194,19 @@ def test_other_column_names(tmp_path: Path) -> None:
     assert table["sample_id"].to_pylist() == ["a"]
 
 
+def test_ids_in_a_float_column(tmp_path: Path) -> None:
+    """LAION-400M has them so; what is no whole number there must not end the job."""
+    ids = [2.0**52, float("nan"), 1e19, None]
+    table, _ = run(part(tmp_path, SAMPLE_ID=ids, URL=["u"] * 4, TEXT=["six"] * 4))
+    assert table["sample_id"].to_pylist() == ["4503599627370496", "nan", "1e+19", None]
+
+
+def test_a_column_of_another_type_is_named(tmp_path: Path) -> None:
+    path = part(tmp_path, URL=["u"], TEXT=["six"], nsfw=[0.5])
+    with pytest.raises(ValueError, match=r"row group 0: .*nsfw \(double\).*nsfw_drop: \[\]"):
+        run(path)
+
+
 def test_bytes_that_are_no_text_are_replaced(tmp_path: Path) -> None:
     raw = pa.array([b"six \xff\xfe"], pa.binary())
     broken = pa.StringArray.from_buffers(1, raw.buffers()[1], raw.buffers()[2])

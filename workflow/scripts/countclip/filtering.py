@@ -165,7 +165,10 @@ def _filter_group(
     file: Path,
     advance: Callable[[int], None],
 ) -> None:
-    """Write the candidates of one row group, whose rows begin at `first`, and then its counts."""
+    """Write the candidates of one row group, whose rows begin at `first`, and then its counts.
+
+    ValueError if a column holds something else than what it is read for.
+    """
     reasons: Counter[str] = Counter()
     numbers: Counter[str] = Counter()
     seed = [settings.seed, zlib.crc32(part.stem.encode())]
@@ -182,7 +185,15 @@ def _filter_group(
         ):
             rows = {role: batch.column(name) for role, name in names.items()}
             generator = np.random.default_rng([*seed, first])
-            table = _select(rows, first, settings, generator, reasons)
+            try:
+                table = _select(rows, first, settings, generator, reasons)
+            except pa.ArrowException as error:
+                types = ", ".join(f"{name} ({batch.column(name).type})" for name in names.values())
+                raise ValueError(
+                    f"{part}, row group {group}: {error}. Of {types} one does not hold what its "
+                    "name says: rename it, or leave it unread (captions.nsfw_drop: [], "
+                    "similarity_min and min_side: null)"
+                ) from error
             named = table["number"].value_counts().to_pylist()
             numbers.update({str(n["values"]): n["counts"] for n in named if n["values"]})
             writer.write_table(table)
@@ -299,9 +310,13 @@ def _text(column: pa.Array) -> pa.Array:
 
 
 def _identifiers(column: pa.Array) -> pa.Array:
-    """LAION keeps its integer ids in a float column in some copies."""
-    column = column.cast(pa.int64()) if pa.types.is_floating(column.type) else column
-    return _text(_unchecked(column.cast(pa.string())))
+    """As text. LAION keeps its integer ids in a float column in some copies."""
+    text = column.cast(pa.string())
+    if pa.types.is_floating(column.type):
+        whole = column.cast(pa.int64(), safe=False)  # what is none does not come back the same
+        same = pc.equal(whole.cast(column.type, safe=False), column)
+        text = pc.if_else(same, whole.cast(pa.string()), text)
+    return _text(_unchecked(text))
 
 
 def _at(place: np.ndarray, values: np.ndarray, length: int) -> pa.Array:
