@@ -126,6 +126,12 @@ def set_settings(name):
     Not the table of nouns, where its class rule asks for none.
     """
     both = config["counting_set"] | config["counting_sets"][name]
+    floor = config["detector"]["confidence_floor"]
+    if both["class_rule"] != "none" and both["confidence"] < floor:
+        raise WorkflowError(
+            f"counting set {name}: confidence is {both['confidence']}, but detections are kept from "
+            f"detector.confidence_floor, {floor}, on alone; lower that too"
+        )
     unused = () if both["class_rule"] == "caption_noun" else ("nouns",)
     return {key: both[key] for key in both if key not in unused}
 
