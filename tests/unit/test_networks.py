@@ -73,6 +73,7 @@ def test_weights_of_one_size_say_so(torch_weights: Path, tmp_path: Path) -> None
     [
         ("weights.safetensors", {}, "is no .pt, .onnx or .engine file"),
         ("weights.engine", {}, "does not run on cpu"),
+        ("folder", {}, "has no .xml file"),
         ("weights.onnx", {"device": "cuda:0"}, "needs onnxruntime-gpu"),
         ("folder", {"device": "cuda:0"}, "does not run on cuda:0"),
         ("weights.pt", {"precision": "bf16"}, "runs in f32 alone on cpu"),

@@ -219,9 +219,11 @@ def assemble(
     for step in funnel.steps:
         log.info("%(step)s: %(rows)d rows, %(kept)d kept, lost %(lost)s", step)
     if len(kept) == len(heldout):
+        kept_by = ", ".join(f"{step['step']} {step['kept']}" for step in funnel.steps)
         raise RuntimeError(
-            f"no pair is left to teach counting: see {output['summary']}. Use more parts "
-            "(laion.parts) or lower counting_set.confidence"
+            f"no pair is left to teach counting. Of {funnel.steps[0]['rows']} rows there were left "
+            f"after each step: {kept_by}. Use more parts (laion.parts) or lower "
+            "counting_set.confidence"
         )
 
 

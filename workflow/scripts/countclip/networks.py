@@ -69,7 +69,9 @@ class OnOpenVINO:
     def __init__(self, weights: Path, precision: str, threads: int) -> None:
         import openvino
 
-        path = next(weights.glob("*.xml")) if weights.is_dir() else weights
+        path = next(weights.glob("*.xml"), None) if weights.is_dir() else weights
+        if path is None:
+            raise ValueError(f"detector.weights: {weights} has no .xml file, as OpenVINO's have")
         self.names = _names(weights)
         model = openvino.Core().read_model(path)
         size = model.input().partial_shape[2]
