@@ -37,7 +37,7 @@ def test_the_papers_run_is_planned_without_network_or_token(tmp_path, monkeypatc
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")  # where nobody listens
     planned = Workflow(tmp_path).plan("all", only=[HOME / "config/paper.yaml"])
     chain = ("make_manifest", "download_part", "filter_captions", "fetch_images",
-             "fetch_weights", "export_weights", "detect_objects",
+             "fetch_weights", "detect_objects",
              "download_countbench", "ask_countbench", "audit_countbench", "repair_countbench",
              "assemble_counting_set", "pack_images", "evaluate_baseline", "make_table1",
              "plot_class_frequency", "plot_lambdas", "plot_training_curves", "all")  # fmt: skip
