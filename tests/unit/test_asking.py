@@ -135,6 +135,23 @@ def test_a_host_that_wants_quiet_gets_it_and_is_asked_again(tmp_path) -> None:
     assert times[1] - times[0] >= 1
 
 
+def test_a_host_that_wants_quiet_for_long_is_not_asked_again(tmp_path) -> None:
+    asked = []
+
+    def answer(handler: Handler) -> None:
+        asked.append(handler.path)
+        if "busy.example" in handler.path:
+            handler.send(429, b"busy", Retry_After="3600")
+        else:
+            handler.send(200, png())
+
+    listed(tmp_path, [f"http://{host}.example/{i}" for i in range(5) for host in ("busy", "ok")])
+    with web(answer) as environment:
+        rows = ask(tmp_path, environment, per_host=1, retries=2)
+    assert sum("busy.example" in path for path in asked) == 1
+    assert [row["http"] for row in rows] == [429, 200] * 5
+
+
 def test_a_temporary_failure_is_asked_again_and_no_other(tmp_path) -> None:
     asked = []
 
@@ -169,7 +186,7 @@ def test_a_job_killed_ten_times_ends_as_one_that_never_was(tmp_path) -> None:
     asked: dict[str, int] = {}
 
     def answer(handler: Handler) -> None:
-        time.sleep(0.05)
+        time.sleep(0.1)
         asked[handler.path] = asked.get(handler.path, 0) + 1
         number = int(Path(urlsplit(handler.path).path).stem)
         if number % 5:
@@ -184,6 +201,8 @@ def test_a_job_killed_ten_times_ends_as_one_that_never_was(tmp_path) -> None:
     with web(answer) as environment:
         ask(plain, environment)
         asked.clear()
+        (folder / "state").mkdir()
+        (folder / "state/.7.partial.answer").write_bytes(b"{")  # a kill while it was written
         arguments = [str(folder), environment["http_proxy"]]
         killed_often(
             [sys.executable, "-c", DRIVER, *arguments],
@@ -314,6 +333,31 @@ def test_a_short_list_of_dead_links_is_no_outage_if_hosts_differ(tmp_path) -> No
         assert len(ask(tmp_path, environment)) == 3
     with web(portal) as environment, pytest.raises(asking.OutageError):
         ask(tmp_path, environment)
+
+
+def test_a_short_list_whose_hosts_are_all_gone_needs_a_witness(tmp_path) -> None:
+    def answer(handler: Handler) -> None:
+        if "witness.example" in handler.path:
+            handler.send(200, png(), "image/png")
+        else:
+            handler.send(502, b"no such host")
+
+    listed(tmp_path, hosts(5))
+    with web(answer) as environment:
+        with pytest.raises(asking.OutageError, match="countbench.request.witness"):
+            ask(tmp_path, environment)
+        rows = ask(tmp_path, environment, witness="http://witness.example/there.png")
+    assert [row["http"] for row in rows] == [502] * 5
+    with web(refusing) as environment, pytest.raises(asking.OutageError):
+        ask(tmp_path, environment, witness="http://witness.example/there.png")
+
+
+def test_an_address_that_nobody_is_asked_for_vouches_for_no_login_page(tmp_path) -> None:
+    listed(tmp_path, [*hosts(60), *(f"ftp://host.example/{i}.png" for i in range(60))])
+    for _ in range(2):  # what the first run kept would stand in for an answer of the second
+        with web(portal) as environment, pytest.raises(asking.OutageError):
+            ask(tmp_path, environment, threads=2)
+    assert not (tmp_path / "state").exists()
 
 
 def test_an_error_of_ours_is_no_dead_link(tmp_path, monkeypatch) -> None:

@@ -20,4 +20,5 @@ with connection(spec["network"], given.get("world")) as environment:
         pause=resources.pause_ms / 1000,
         retries=resources.retries,
         contact=resources.contact,
+        witness=resources.witness,
     )

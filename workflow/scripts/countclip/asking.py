@@ -50,6 +50,8 @@ NOT_THE_HOST = (
     *("http_401", "http_403"),
 )
 """What does not show that the host spoke: a portal, a filter or a dead line may say it too."""
+BUSY = ("http_429", "http_503")
+"""With Retry-After: what a host says of itself, not of one link (RFC 9110, RFC 6585)."""
 PATIENCE = 40
 """Links in a row without a word from their hosts before the line is suspected."""
 SILENCE = 30.0
@@ -91,6 +93,7 @@ def ask(
     pause: float,
     retries: int,
     contact: str = "",
+    witness: str = "",
 ) -> None:
     """Ask for every picture of the list and publish what came (SCHEMA, a row for each, by index).
 
@@ -100,13 +103,15 @@ def ask(
     threads: links asked for at a time; per_host of them at one host, where `pause` seconds lie
         between the end of a request and the next one in its place.
     retries: further attempts after a temporary failure. contact: see `network.session`.
+    witness: an address that always shows a picture, asked only where no link shows that the machine
+        is online: without one, a short list whose hosts are all gone looks like an outage.
     Raises OutageError, and publishes nothing, when the machine reaches nobody.
     """
     rows = load(list_path)
     found = _kept(Path(state))
     new_session = partial(network.session, environment, contact)
     turns = _Turns([row for row in rows if row.index not in found], per_host, pause, new_session)
-    line = _Line(rows, found, new_session, request)
+    line = _Line(rows, found, new_session, request, witness)
     results = queue.SimpleQueue()
     for _ in range(threads):
         # Daemons: a job that is cut off must not wait for those who still hope for an answer.
@@ -202,8 +207,10 @@ def _work(
             results.put(error)
             return
         again = error is not None and error.temporary and turn.attempt <= retries
-        turns.give_back(turn, error, again)
+        given_up = turns.give_back(turn, error, again)
         results.put((turn.row, answer, not again))
+        for row in given_up:
+            results.put((row, Answer(answer.reason, answer.http), True))
 
 
 class _Turn(NamedTuple):
@@ -264,11 +271,18 @@ class _Turns:
                 self.changed.wait(None if soonest is None else soonest - now)
         return None
 
-    def give_back(self, turn: _Turn, error: DownloadError | None, again: bool) -> None:
-        """The session is free after a pause; with `again` the row waits for another turn."""
+    def give_back(self, turn: _Turn, error: DownloadError | None, again: bool) -> list[Row]:
+        """The session is free after a pause; with `again` the row waits for another turn.
+
+        Returns the rows that are given up: those of a host that is asked too often and wants to
+        be left alone for longer than anybody waits here.
+        """
+        given_up = []
         with self.changed:
             now, host = time.monotonic(), self.hosts[host_of(turn.row.url)]
             if error is not None and error.retry_after:
+                if error.reason in BUSY and error.retry_after > network.LONGEST_PAUSE:
+                    given_up, host.rows = [row for _, _, row, _ in host.rows], []
                 wish = min(error.retry_after, network.LONGEST_PAUSE)
                 host.quiet_until = max(host.quiet_until, now + wish)
             if again:
@@ -279,6 +293,13 @@ class _Turns:
             else:
                 turn.session.close()
             self.changed.notify_all()
+        if given_up:
+            log.warning(
+                "%s wants to be left alone for %.0f s: %d more links of it are not asked; run"
+                " again later, with a larger countbench.request.pause_ms",
+                host_of(turn.row.url), error.retry_after, len(given_up),
+            )  # fmt: skip
+        return given_up
 
     def close(self) -> None:
         with self.changed:
@@ -291,7 +312,8 @@ class _Turns:
 
 class _Line:
     """Is the line up? As long as hosts are heard, others are silent for reasons of their own. After
-    a long silence hosts that were heard before are asked once more: the witnesses."""
+    a long silence hosts that were heard before are asked once more: the witnesses. A given one
+    stands first, so that it is asked only where few others are known."""
 
     def __init__(
         self,
@@ -299,11 +321,13 @@ class _Line:
         found: dict[int, Answer],
         new_session: Callable[[], requests.Session],
         request: dict[str, Any],
+        witness: str,
     ) -> None:
         self.new_session, self.request = new_session, request
         self.hosts = min(HOSTS, len({host_of(row.url) for row in rows}))
         heard = [row for row in rows if row.index in found and found[row.index].is_heard]
-        self.witnesses = {host_of(row.url): row for row in heard}
+        given = [Row(-1, witness, "", 0)] if witness else []
+        self.witnesses = {host_of(row.url): row for row in (*given, *heard)}
         self.since = time.monotonic()
         self.silent: dict[int, tuple[Row, Answer]] = {}
         self.pending: list[int] = []
@@ -313,13 +337,13 @@ class _Line:
         somebody has been heard after them. Silence itself is asked again after a kill."""
         if is_last and answer.reason not in (*SILENT, *GATEWAY):
             self.pending.append(row.index)
-        if answer.reason != "bad_url":  # which nobody was asked for
-            if not answer.is_heard:
+        if not answer.is_heard:
+            if answer.reason != "bad_url":  # which nobody was asked for
                 self.silent[row.index] = row, answer
-                return []
-            self.witnesses.pop(host_of(row.url), None)
-            self.witnesses[host_of(row.url)] = row  # the last one heard stands last
-            self._reset()
+            return []
+        self.witnesses.pop(host_of(row.url), None)
+        self.witnesses[host_of(row.url)] = row  # the last one heard stands last
+        self._reset()
         known, self.pending = self.pending, []
         return known
 
@@ -350,7 +374,8 @@ class _Line:
             f" who was heard before answers: this machine seems to be offline, behind a proxy that"
             f" it does not use, or before a page that asks it to log in. Nothing was published and"
             f" no earlier audit touched. Restore the network and run again; answers from before"
-            f" are kept."
+            f" are kept. If it is online and the links are dead indeed, let"
+            f" countbench.request.witness name a picture that is there."
         )
 
 
@@ -366,7 +391,7 @@ def _keep(state: Path, index: int, answer: Answer) -> None:
 
 def _kept(state: Path) -> dict[int, Answer]:
     found = {}
-    for path in state.glob("*.answer"):
+    for path in state.glob("[0-9]*.answer"):  # not what a kill left half written
         head, body = path.read_bytes().split(b"\n", 1)
         found[int(path.stem)] = Answer(**{**json.loads(head), "body": body})
     if found:
