@@ -102,10 +102,17 @@ function set(index, entry) {
 // What an action begins with: an accepted picture is named by its hash, so that another one under
 // the same address is noticed; a replacement's hash is not that of what it replaces.
 function begin(index, action) {
-  const before = decisions.get(index) ?? Object.fromEntries(FIELDS.map((field) => [field, ""]));
-  const known = start.get(index);
-  const sha256 = action === "accept" ? rows[index].sha256 : known?.action === action ? known.sha256 : "";
-  set(index, { ...before, action, sha256 });
+  const nothing = Object.fromEntries(FIELDS.map((field) => [field, ""]));
+  const before = decisions.get(index) ?? nothing;
+  const known = start.get(index)?.action === action ? start.get(index) : nothing;
+  const entry = { ...before, action };
+  if (action === "accept") entry.sha256 = rows[index].sha256;
+  else if (before.action !== action) entry.sha256 = known.sha256;
+  // Where a replacement comes from says nothing about the picture that the link shows.
+  if (action !== "replace" && before.action !== action) {
+    Object.assign(entry, { provenance: known.provenance, license: known.license });
+  }
+  set(index, entry);
 }
 
 function undo(index) {
@@ -332,7 +339,7 @@ function fillPanel() {
   const picture = card.querySelector(".picture > *").cloneNode(true);
   picture.loading = "eager";
   at("panel-picture").replaceChildren(picture);
-  at("panel-caption").replaceChildren(...card.querySelector(".caption").cloneNode(true).childNodes);
+  fillCaption(row);
   const said = [data.means[row.status], row.detail].filter(Boolean).join(": ");
   at("panel-status").replaceChildren(card.querySelector(".chip").cloneNode(true), ` ${said}`);
   const facts = { link: row.url, ...row.evidence };
@@ -348,6 +355,15 @@ function fillPanel() {
   fillForm();
 }
 
+// All of it, scrolled to its number word.
+function fillCaption({ caption, word: [from, to] }) {
+  const letters = [...caption]; // as Python counts them
+  const word = Object.assign(document.createElement("mark"), { textContent: letters.slice(from, to).join("") });
+  at("panel-caption").replaceChildren(letters.slice(0, from).join(""), word, letters.slice(to).join(""));
+  const box = at("panel-caption").parentElement;
+  box.scrollTop = word.offsetTop - box.clientHeight / 2;
+}
+
 // What the audit offers for a row without a picture: nobody has looked at it yet.
 function fillOffer() {
   const offer = data.offers[current];
@@ -358,16 +374,18 @@ function fillOffer() {
   at("offer-text").replaceChildren("Offered: ", link(offer.url || offer.file), `, ${offer.provenance}`);
 }
 
-at("take").addEventListener("click", () => {
+function take() {
   const { picture, ...line } = data.offers[current];
+  choose(current, { open: true });
   set(current, line);
   fillForm();
   if (line.file) say(`Copy ${data.offered}/${line.file} to ${line.file} beside your repairs.csv.`);
-});
+}
+at("take").addEventListener("click", take);
 
 function fillForm() {
   const entry = decisions.get(current);
-  form.elements.action.value = entry?.action ?? "";
+  for (const choice of form.elements.action) choice.checked = choice.value === (entry?.action ?? "");
   for (const field of FIELDS.slice(1)) form.elements[field].value = entry?.[field] ?? "";
   judge();
 }
@@ -449,13 +467,14 @@ document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
   const { key, target } = event;
   const writes = target.matches("input:not([type=radio]), textarea, select");
-  const inRows = target === document.body || target.closest(".card");
+  const inRows = (target === document.body || target.closest(".card")) && !cards[current].hidden;
   if (key === "Escape" && (at("panel").contains(target) || target.closest(".tools"))) done();
   else if (key === "/" && !writes) at("search").focus();
   else if (key === "?" && !writes) at("help").showModal();
   else if (!inRows) return;
   else if (/^Arrow|^Home$|^End$/.test(key)) move(key);
   else if (ACTIONS[key]) decide(ACTIONS[key]);
+  else if (key === "t" && current in data.offers) take();
   else if (key === "u") undo(current);
   else if (key === "Enter") {
     choose(current, { open: true });
@@ -502,7 +521,10 @@ at("download").addEventListener("click", () => {
   Object.assign(document.createElement("a"), { href: address, download: "repairs.csv" }).click();
   setTimeout(() => URL.revokeObjectURL(address), 10_000);
   downloaded = JSON.stringify(changes());
-  say(`repairs.csv has ${plural(decisions.size, "line")}. Save it as the workflow's repairs.csv and run again.`);
+  const lines = plural(decisions.size, "line");
+  const named = [...decisions].some(([index, { file }]) => file && isChanged(index) && file === data.offers[index]?.file);
+  const pictures = named ? `, copy the folder ${data.offered}/images beside it` : "";
+  say(`repairs.csv has ${lines}. Save it as the workflow's repairs.csv${pictures} and run again.`);
 });
 
 // ---- begin ----

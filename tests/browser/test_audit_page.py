@@ -164,6 +164,46 @@ def test_everything_can_be_done_with_keys(browser, audit) -> None:
     assert text(browser, "changes") == ""
 
 
+def test_the_form_shows_the_decision_of_its_row_alone(browser, audit) -> None:
+    browser.open(audit.page)
+    for index in (1, 2):
+        browser.find_element(By.ID, f"row-{index}").click()
+        checked = browser.find_element(By.CSS_SELECTOR, ".choices :checked")
+        assert checked.get_attribute("value") == ""
+        browser.find_element(By.CSS_SELECTOR, ".choices label:last-child").click()
+        fill(browser, url=f"https://example.org/{index}", provenance="web")
+    assert text(browser, "changes") == "2 changes"
+    browser.find_element(By.CSS_SELECTOR, ".choices label:first-child").click()
+    assert text(browser, "changes") == "1 change"
+    leave(browser)
+
+
+def test_a_search_without_a_row_says_so_beside_the_chosen_one(browser, audit) -> None:
+    browser.open(audit.page)
+    keys(browser, Keys.ENTER)
+    choose(browser, "search", "nothing like this")
+    empty, panel = (browser.find_element(By.ID, name).rect for name in ("empty", "panel"))
+    assert empty["x"] + empty["width"] <= panel["x"]
+    assert empty["y"] < panel["y"] + panel["height"] / 2
+    browser.run("document.activeElement.blur()")
+    keys(browser, "x")  # of a row that nobody sees
+    assert text(browser, "changes") == ""
+
+
+def test_a_long_caption_shows_its_number_word_and_keeps_the_form_near(browser, tmp_path) -> None:
+    long = "🐈 cats and " * 800 + "two" + " more cats" * 800
+    browser.open(Audit(tmp_path, [row(2, caption=long)]).render())
+    keys(browser, Keys.ENTER)
+    assert browser.find_element(By.ID, "panel-caption").text == long
+    for caption in (".card .caption", ".panel-caption"):
+        box = browser.find_element(By.CSS_SELECTOR, caption).rect
+        mark = browser.find_element(By.CSS_SELECTOR, f"{caption} mark")
+        assert mark.text == "two"
+        assert box["y"] <= mark.rect["y"] <= box["y"] + box["height"] - mark.rect["height"]
+    form = browser.find_element(By.ID, "form").rect["y"]
+    assert form - browser.find_element(By.ID, "panel").rect["y"] < 900
+
+
 def test_n_follows_the_decisions(browser, audit) -> None:
     browser.open(audit.page)
     n = int(text(browser, "n"))
@@ -342,6 +382,15 @@ def test_an_offer_is_seen_and_taken(browser, tmp_path) -> None:
         if index == 1:
             assert "Copy" in text(browser, "said")
     assert download(browser).splitlines()[1:] == list(lines)
+    assert "images beside it" in text(browser, "said")
+    browser.find_element(By.ID, "row-1").click()
+    browser.run("document.activeElement.blur()")
+    keys(browser, "r")  # to look at it again changes nothing of it
+    assert browser.run("return csv()").splitlines()[1:] == list(lines)
+    keys(browser, Keys.ESCAPE, "x", Keys.ESCAPE, Keys.ARROW_RIGHT, "u", "t")
+    content = browser.run("return csv()").splitlines()[1:]
+    assert content == ["1,exclude,,,,,,dead", lines[1]]
+    leave(browser)
 
 
 HOSTILE = (

@@ -29,6 +29,9 @@ SIZES = ((400, 75), (360, 70), (320, 60), (256, 50), (192, 40), (128, 30))
 """Longer side in pixels and JPEG quality, tried in turn until a picture fits its share."""
 LONGEST = 500
 """Characters of a text that came from the web; more says nothing to a reader."""
+AROUND = 40
+"""Characters of a caption that a card shows before its number word, which is then on its first
+lines; twice as many after it."""
 ELSEWHERE = ("index", "url", "status", "detail", "width", "height", "bytes", "sha256", "phash")
 """Columns of audit.csv that the page shows in their own places; any other is evidence."""
 
@@ -149,9 +152,11 @@ def _about(row: countbench.Row, record: dict[str, str]) -> dict[str, Any]:
     if record["sha256"]:
         size = int(record["bytes"]) / 1000
         evidence["picture"] = f"{record['width']} x {record['height']} pixels, {size:,.1f} kB"
+    word = word_for(row.caption, row.number)
     return {
         "url": row.url,
         "caption": row.caption,
+        "word": [word.start, word.end],
         "number": row.number,
         "status": record["status"],
         "detail": record["detail"][:LONGEST],
@@ -161,18 +166,25 @@ def _about(row: countbench.Row, record: dict[str, str]) -> dict[str, Any]:
 
 
 def _card(row: countbench.Row, status: str, shown: dict[int, str]) -> dict[str, Any]:
+    """A row as the grid shows it: with as much of its caption as lets the number word be seen."""
     word = word_for(row.caption, row.number)
+    before, after = row.caption[: word.start], row.caption[word.end :]
     return {
         "index": row.index,
         "number": row.number,
         "name": WORDS[row.number],
-        "before": row.caption[: word.start],
+        "before": before if len(before) <= AROUND else _end(before),
         "word": row.caption[word.start : word.end],
-        "after": row.caption[word.end :],
+        "after": after if len(after) <= 2 * AROUND else f"{after[: 2 * AROUND]} …",
         "status": status,
         "usable": status in countbench.USABLE,
         "picture": shown.get(row.index),
     }
+
+
+def _end(text: str) -> str:
+    cut = text[-AROUND:]
+    return f"… {cut.partition(' ')[2] or cut}"
 
 
 def _statuses(statuses: pd.Series) -> list[dict[str, Any]]:
