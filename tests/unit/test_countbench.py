@@ -155,6 +155,21 @@ def test_every_planned_fault_is_found(web) -> None:
     assert not (folder / "state").exists()
 
 
+def test_what_a_host_calls_its_answer_is_no_formula() -> None:
+    answer = {
+        **{"index": 0, "url": "http://x", "final_url": "http://x", "http": 200, "reason": ""},
+        **{"content_type": "=HYPERLINK(1)", "body": b"no picture"},
+    }
+    record = judging._record(countbench.Row(0, "http://x", "two cats", 2), answer, 10**6, 32)
+    assert record["content_type"] == "HYPERLINK(1)"
+    assert record["detail"].startswith("no format")
+
+
+def test_names_of_stand_ins_are_told_apart_from_words_that_end_alike() -> None:
+    assert judging.REMOVED.search("/img/no-photo.png")
+    assert not judging.REMOVED.search("/img/piano_photo.png")
+
+
 @pytest.mark.parametrize(
     ("row", "message"),
     [
@@ -194,7 +209,7 @@ def test_the_list_is_downloaded_only_as_it_was_published(tmp_path) -> None:
     assert [row.caption for row in countbench.load(path)] == ["two cats"]
 
 
-def test_repairs_are_applied_and_counted(web) -> None:
+def test_repairs_are_applied_and_counted(web, caplog) -> None:
     folder, environment = web
     audit(folder, environment)
     good = png((64, 64))
@@ -230,6 +245,8 @@ def test_repairs_are_applied_and_counted(web) -> None:
     images = list(pictures.read_benchmark(folder / "benchmark.parquet", folder / "images.parquet"))
     assert [row["index"] for row in images] == of["included"]
     assert all(row["image"].mode == "RGB" for row in images)
+    unnamed = [record.message for record in caplog.records if "sha256 is" in record.message]
+    assert [message[:8] for message in unnamed] == ["index 3:"]
     before = [(folder / name).read_bytes() for name in ("benchmark.parquet", "summary.json")]
     repair(folder, environment, (folder / "repairs.csv").read_text().removeprefix(COLUMNS))
     assert before == [
@@ -265,6 +282,13 @@ def test_a_wrong_repair_names_its_line(audited, line, message) -> None:
     with pytest.raises(ValueError, match=message):
         repair(folder, environment, line + "\n")
     assert not (folder / "benchmark.parquet").exists()
+
+
+def test_a_repairs_csv_of_a_spreadsheet_that_knows_no_utf8_is_named(audited) -> None:
+    folder, _ = audited
+    (folder / "latin.csv").write_bytes((COLUMNS + "0,exclude,,,,,,café\n").encode("latin-1"))
+    with pytest.raises(ValueError, match="latin.csv: is not UTF-8"):
+        repairs.read_repairs(folder / "latin.csv", 21, [])
 
 
 # ---- the lock file ----

@@ -254,7 +254,8 @@ def repair_files():
     repairs = Path(resource(config["countbench"]["repairs"]))
     if not repairs.is_file():
         return []
-    with open(repairs, encoding="utf-8-sig", newline="") as lines:
+    # What cannot be read here is for the rule to say, with its line.
+    with open(repairs, encoding="utf-8-sig", errors="replace", newline="") as lines:
         files = {
             repairs.parent / (line.get("file") or "").strip()
             for line in csv.DictReader(lines)

@@ -41,7 +41,7 @@ COLUMNS = (
 `lock_distance` is by how many bits the perceptual hash differs from the one in the lock file."""
 LOCK = ("index", "url", "sha256", "phash", "width", "height", "bytes", "date")
 REMOVED = re.compile(
-    r"unavailable|no[-_]?(image|photo|picture)|placeholder|removed|deleted"
+    r"unavailable|(?<![a-z])no[-_]?(image|photo|picture)|placeholder|removed|deleted"
     r"|not[-_]?(found|available)",
     re.I,
 )
@@ -90,7 +90,8 @@ def audit(
 def _record(row: Row, answer: dict[str, Any], max_pixels: int, min_side: int) -> dict[str, Any]:
     """One line of audit.csv, as far as it follows from this answer alone."""
     record = {key: answer[key] for key in ("index", "url", "final_url", "http", "content_type")}
-    record["content_type"] = record["content_type"][:80]
+    # What a host sends is no formula for whoever opens the table as a spreadsheet.
+    record["content_type"] = record["content_type"].lstrip("=+-@ \t")[:80]
     if reason := answer["reason"]:
         return {**record, "status": _status_of(reason), "detail": reason}
     record["bytes"] = len(answer["body"])
