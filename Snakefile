@@ -37,3 +37,18 @@ rule all:
         "results/countbench/audit.html",
         figures(),
     localrule: True
+
+
+# What `all` would run, why, and about what it would cost; runs nothing else. For any config:
+# `snakemake plan --configfile config/paper.yaml`.
+rule plan:
+    log:
+        "logs/plan.log",
+    localrule: True
+    conda:
+        "environment.yml"
+    threads: 1
+    params:
+        costs=COSTS,
+    script:
+        "workflow/scripts/plan.py"

@@ -34,9 +34,12 @@ def growing(amount):
     return lambda wildcards, attempt: amount * attempt
 
 
+COSTS = f"results/costs/{config['scale']}"  # the scales never mix
+
+
 def cost(job):
-    """Where Snakemake writes what a job took: seconds, memory. The scales never mix."""
-    return f"results/costs/{config['scale']}/{job}.tsv"
+    """Where Snakemake writes what a job took: seconds, memory."""
+    return f"{COSTS}/{job}.tsv"
 
 
 # ---- paths and targets ----

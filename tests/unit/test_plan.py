@@ -1,0 +1,84 @@
+import csv
+
+import yaml
+
+from countclip.plan import Job, expected, measured, report
+from countclip.provenance import HOME, canonical
+
+DEFAULT = yaml.safe_load((HOME / "config/config.yaml").read_text(encoding="utf-8"))
+COSTS = HOME / "resources/costs.csv"
+
+
+def job(spec, recorded=None, code="'aa'", **about):
+    about = {"rule": "train_variant", "missing": False, "own": True} | about
+    before = None if recorded is None else [repr(canonical(recorded)), "'aa'"]
+    return Job(params=[repr(canonical(spec)), code], recorded=before, **about)
+
+
+def test_a_changed_key_is_named_with_both_values(tmp_path):
+    old = {"training": {"learning_rate": 1e-4, "epochs": 3}, "model": {"name": "ViT"}}
+    new = {
+        "training": {"learning_rate": 5e-6, "epochs": 3},
+        "model": {"name": "ViT", "config": "x"},
+    }
+    text = report([job(new, old)] * 2, DEFAULT, tmp_path, COSTS)
+    assert "training.learning_rate: 0.0001 -> 5e-06\n    train_variant (2)" in text
+    assert 'model.config: (none) -> "x"' in text
+    assert "epochs" not in text
+
+
+def test_other_causes_are_told_apart(tmp_path):
+    same = {"scale": "paper"}
+    jobs = [
+        job(same, same, code="'bb'", rule="one"),
+        job(same, same, own=False, rule="two"),
+        job(same, None, missing=True, rule="three"),
+        job(same, same, rule="four"),
+    ]
+    text = report(jobs, DEFAULT, tmp_path, COSTS)
+    assert "its code, a resource that it reads, or its line of the manifest\n    one (1)" in text
+    assert "an earlier job runs\n    two (1)" in text
+    assert "its results are not there yet\n    three (1)" in text
+    assert "its inputs are newer, others, or unfinished\n    four (1)" in text
+
+
+def test_nothing_to_do_is_said(tmp_path):
+    assert "Nothing to be done" in report([], DEFAULT, tmp_path, COSTS)
+
+
+def test_what_earlier_jobs_took_goes_before_the_defaults(tmp_path):
+    (tmp_path / "train_variant").mkdir()
+    for name, seconds in (("a_seed1", 1800), ("b_seed1", 5400)):
+        file = tmp_path / f"train_variant/{name}.tsv"
+        file.write_text(f"s\th:m:s\tmax_rss\n{seconds}.0\t0:00:00\t1\n")
+    (tmp_path / "make_world.tsv").write_text("s\th:m:s\n9.0\t0:00:09\n")
+    assert {rule: cost.seconds for rule, cost in measured(tmp_path).items()} == {
+        "train_variant": 3600.0,
+        "make_world": 9.0,
+    }
+    text = report([job({}, missing=True)] * 3, DEFAULT, tmp_path, COSTS)
+    line = next(line for line in text.splitlines() if line.startswith("train_variant"))
+    assert line.split()[:3] == ["train_variant", "3", "3.00"]
+    assert line.endswith("2 jobs here")
+
+
+def test_what_is_expected_follows_the_config():
+    rows = DEFAULT["miniature"]["rows"]
+    amounts = expected(DEFAULT)
+    assert amounts["rows"] == rows
+    assert expected(DEFAULT | {"seeds": [1, 2, 3]})["runs"] == 3 * amounts["variants"]
+    half = DEFAULT | {"laion": DEFAULT["laion"] | {"parts": ["part-00000"]}}
+    assert expected(half)["rows"] == rows / 2
+    capped = DEFAULT["counting_set"] | {"max_per_number": [10] * 9}
+    assert expected(DEFAULT | {"counting_set": capped})["counting pairs of a set"] == 90
+
+
+def test_every_default_cost_is_one_of_a_rule_in_a_unit_that_is_expected():
+    with open(COSTS, encoding="utf-8", newline="") as file:
+        lines = list(csv.DictReader(file))
+    amounts = expected(DEFAULT)
+    for line in lines:
+        assert (HOME / f"workflow/scripts/{line['rule']}.py").is_file(), line
+        assert not line["unit"] or line["unit"] in amounts, line
+        assert line["source"], line
+    assert len({(line["scale"], line["rule"]) for line in lines}) == len(lines)

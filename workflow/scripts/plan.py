@@ -1,0 +1,36 @@
+"""Ask Snakemake what the main job would run, and print it as a plan. Nothing is run."""
+
+import contextlib
+import io
+import logging
+from pathlib import Path
+
+import yaml
+from snakemake import api
+from snakemake.settings import types
+
+from countclip import plan
+from countclip.provenance import HOME
+
+profile = yaml.safe_load((HOME / "profiles/default/profile.yaml").read_text(encoding="utf-8"))
+triggers = types.RerunTrigger.parse_choices_set(profile["rerun-triggers"])
+given = types.ConfigSettings(config=snakemake.config, replace_workflow_config=True)  # noqa: F821
+output = types.OutputSettings(log_level_override=logging.ERROR, enable_file_logging=False)
+with contextlib.redirect_stdout(io.StringIO()), api.SnakemakeApi(output) as asked:
+    cores = types.ResourceSettings(cores=1)
+    workflow = asked.workflow(cores, config_settings=given, snakefile=HOME / "Snakefile")
+    workflow.dag(types.DAGSettings(targets={"all"}, rerun_triggers=triggers)).summary()
+    dag, records = workflow._workflow.dag, workflow._workflow.persistence
+    jobs = [
+        plan.Job(
+            rule=job.rule.name,
+            params=records._params(job),
+            recorded=records.params(job.output[0]) if job.output else None,
+            missing=bool(dag.reason(job).missing_output),
+            own=not dag.reason(job).derived,
+        )
+        for job in dag.needrun_jobs()
+        if not job.rule.norun
+    ]
+costs = Path(snakemake.params.costs)  # noqa: F821
+print(plan.report(jobs, snakemake.config, costs, HOME / "resources/costs.csv"))  # noqa: F821
