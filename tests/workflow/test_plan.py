@@ -81,6 +81,7 @@ def test_training_does_not_reach_the_network(tmp_path):
         ({"variants": {"baseline": {"label": "mine"}}}, "baseline"),
         ({"variants": {"mine": {"label": "mine", "lamda_0": 2}}}, "lamda_0"),
         ({"training": {"counting_set": "mian"}}, "there is no 'mian'"),
+        ({"counting_set": {"confidence": 0.05}}, "kept from detector.confidence_floor, 0.1"),
         ({"figures": {"confusion": {"figure3": {"variants": ["nobody"]}}}}, "nobody"),
     ],
 )
