@@ -46,7 +46,7 @@ class Workflow:
     def __call__(
         self,
         *arguments: str,
-        cores: int = 2,
+        cores: int | None = 2,
         fails: bool = False,
         only: Sequence[Path] = (),
         **overlay: Any,
@@ -54,8 +54,8 @@ class Workflow:
         """Run Snakemake with `overlay` over TINY (or with the files `only`) over the
         defaults; returns what it printed."""
         command = [
-            sys.executable, "-m", "snakemake", *self._where(overlay, only), "--cores", str(cores),
-            *arguments,
+            sys.executable, "-m", "snakemake", *self._where(overlay, only), *arguments,
+            *(() if cores is None else ("--cores", str(cores))),
         ]  # fmt: skip
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         output = done.stdout + done.stderr
@@ -110,10 +110,8 @@ def dry_runs(commands: list[list[str]]) -> list[dict[str, int] | str]:
     return json.loads(done.stdout)
 
 
-@pytest.fixture(scope="session")
-def finished(tmp_path_factory) -> Workflow:
-    """The tiny workflow after a whole run with two cores, in a checkout of its own."""
-    home = tmp_path_factory.mktemp("finished") / "checkout"
+def finish(home: Path) -> Workflow:
+    """The tiny workflow after a whole run with two cores, in a checkout of its own at `home`."""
     for name in ("Snakefile", "environment.yml", "config", "profiles", "resources", "workflow"):
         copy = shutil.copytree if (HOME / name).is_dir() else shutil.copy
         home.mkdir(exist_ok=True)
