@@ -1,10 +1,10 @@
 """How fast is detection beside what was published, with equal counts, and does its memory grow?
 
-Both sides start from JPEG files and end in counts, on two cores: as published, one call of predict
-a picture with torch weights and ultralytics' defaults; ours, all of detect_objects. The pictures
-are the real photos beside the checkout, cropped, mirrored, lighter and darker, or scenes of the
-miniature where there are none. No real .pt lies there, so the float weights are taken from the
-int8 model (its constants, scaled back); they are YOLOv8n's but for that rounding.
+Both sides are loaded once, start from JPEG files and end in counts, on two cores: as published, one
+call of predict a picture with torch weights and ultralytics' defaults; ours, detect_block. The
+pictures are the real photos beside the checkout, cropped, mirrored, lighter and darker, or scenes
+of the miniature where there are none. No real .pt lies there, so the float weights are taken from
+the int8 model (its constants, scaled back); they are YOLOv8n's but for that rounding.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from PIL import Image, ImageEnhance, ImageOps
 
 from common import SHARED, in_turn, report, run
 from countclip import detect, fetch, filtering, weights
-from countclip.files import write_table
+from countclip.files import progress, write_table
 from countclip.miniature import scenes
 from countclip.networks import ultralytics
 from countclip.pictures import shards_of
@@ -34,10 +34,14 @@ MEMORY = """
 import sys, tempfile
 from pathlib import Path
 import detect as bench
+from countclip import detect
 files = [path.read_bytes() for path in sorted(Path(sys.argv[3]).iterdir())]
 with tempfile.TemporaryDirectory() as folder:
     stored = bench.store(Path(folder), files, int(sys.argv[1]))
-    bench.ours(stored, Path(folder), sys.argv[2], "f32")
+    detect.detect_objects(
+        *stored, Path(folder) / "detections.parquet", weights=sys.argv[2], batch=32,
+        state=Path(folder) / "state", threads=bench.CORES, **bench.SETTINGS,
+    )
 """
 SETTINGS = {"image_size": 640, "confidence_floor": 0.1, "iou": 0.7, "max_detections": 300}
 
@@ -129,14 +133,8 @@ def memory(n: int, network: Path, files: Path) -> float:
     return peak
 
 
-def ours(stored: tuple[Path, Path], folder: Path, network: str | Path, precision: str) -> list[int]:
-    """The counts that detect_objects gives, from files to table."""
-    table = folder / f"{precision}.parquet"
-    detect.detect_objects(
-        *stored, table, weights=network, precision=precision, batch=32, state=folder / "state",
-        threads=CORES, **SETTINGS,
-    )  # fmt: skip
-    rows = pq.read_table(table, columns=["class_id", "score"]).to_pylist()
+def counts_of(rows: list[dict]) -> list[int]:
+    """The count of each row of detections, at ultralytics' default score."""
     return [
         count([c for c, s in zip(row["class_id"], row["score"], strict=True) if s > 0.25])
         for row in rows
@@ -172,8 +170,16 @@ def main() -> None:
             found = [model.predict(path, verbose=False)[0].boxes.cls for path in paths]
             counts["published"] = [count(classes.int().tolist()) for classes in found]
 
+        keys = pq.read_table(stored[1], columns=["key"])["key"].to_pylist()
+        detectors = {
+            precision: detect.Detector(network, threads=CORES, precision=precision, **SETTINGS)
+            for precision in ("f32", "bf16")
+        }
+
         def side(precision: str) -> None:
-            counts[precision] = ours(stored, folder, network, precision)
+            with progress(total=len(keys), unit="image", desc=precision) as bar:
+                rows = detect.detect_block(detectors[precision], stored[1], keys, 32, CORES, bar)
+            counts[precision] = counts_of(rows)
 
         model.predict(paths[0], verbose=False)
         sides = {"published": published, "f32": lambda: side("f32"), "bf16": lambda: side("bf16")}

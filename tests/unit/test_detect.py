@@ -126,7 +126,7 @@ def test_a_killed_job_goes_on_to_the_same_bytes(
 ) -> None:
     monkeypatch.setattr(detect, "BLOCK", 2)
     whole = run(images, "whole.parquet").read_bytes()
-    inner, calls = detect._detect, []
+    inner, calls = detect.detect_block, []
 
     def killed(*args) -> list[dict]:
         calls.append(args)
@@ -134,7 +134,7 @@ def test_a_killed_job_goes_on_to_the_same_bytes(
             raise KeyboardInterrupt
         return inner(*args)
 
-    monkeypatch.setattr(detect, "_detect", killed)
+    monkeypatch.setattr(detect, "detect_block", killed)
     with pytest.raises(KeyboardInterrupt):
         run(images, "resumed.parquet")
     assert run(images, "resumed.parquet").read_bytes() == whole
@@ -146,7 +146,7 @@ import sys
 from pathlib import Path
 from countclip import detect
 
-detect.BLOCK, inner = 4, detect._detect
+detect.BLOCK, inner = 4, detect.detect_block
 
 def noted(detector, manifest, keys, *more):
     with open(Path(sys.argv[3]).with_suffix(".log"), "a") as log:
@@ -154,7 +154,7 @@ def noted(detector, manifest, keys, *more):
     print("ready", flush=True)
     return inner(detector, manifest, keys, *more)
 
-detect._detect = noted
+detect.detect_block = noted
 detect.detect_objects(
     *sys.argv[1:4], weights=sys.argv[4], image_size=128, confidence_floor=0.1, iou=0.7,
     max_detections=300, batch=4, state=sys.argv[3] + "-state",

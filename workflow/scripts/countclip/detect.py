@@ -152,7 +152,7 @@ def detect_objects(
             for start in range(0, len(keys), BLOCK):
                 block, path = keys[start : start + BLOCK], folder / f"{start:09d}.parquet"
                 if not path.exists():
-                    rows = _detect(detector, manifest, block, batch, threads, bar)
+                    rows = detect_block(detector, manifest, block, batch, threads, bar)
                     write_table(pa.Table.from_pylist(rows, schema=DETECTIONS), path)
                 bar.update(start + len(block) - bar.n)
     names = {str(number): name for number, name in sorted(detector.names.items())}
@@ -166,7 +166,7 @@ def detect_objects(
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def _detect(
+def detect_block(
     detector: Detector,
     manifest: str | Path,
     keys: list[str],
@@ -174,7 +174,7 @@ def _detect(
     threads: int,
     bar: Any,
 ) -> list[dict]:
-    """The rows of a block. Images are decoded while the network works on those before them."""
+    """A row of DETECTIONS for each key; images are decoded while the network works on others."""
 
     def prepared(image: tuple[str, bytes]) -> tuple[str, Prepared | None]:
         key, data = image

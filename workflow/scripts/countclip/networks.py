@@ -68,6 +68,7 @@ class OnOpenVINO:
 
     def __init__(self, weights: Path, precision: str, threads: int) -> None:
         import openvino
+        import torch
 
         path = next(weights.glob("*.xml"), None) if weights.is_dir() else weights
         if path is None:
@@ -89,6 +90,7 @@ class OnOpenVINO:
             "INFERENCE_PRECISION_HINT": precision,  # else what is fastest on this machine
         }
         self._model = openvino.Core().compile_model(steps.build(), "CPU", settings)
+        torch.set_num_threads(1)  # its small work on predictions would only get in OpenVINO's way
         self._pool = ThreadPoolExecutor(threads)
         self._own = threading.local()
 
