@@ -54,8 +54,8 @@ class Workflow:
         """Run Snakemake with `overlay` over TINY (or with the files `only`) over the
         defaults; returns what it printed."""
         command = [
-            sys.executable, "-m", "snakemake", *self._where(overlay, only), *arguments,
-            *(() if cores is None else ("--cores", str(cores))),
+            sys.executable, "-m", "snakemake", *arguments,
+            *(() if cores is None else ("--cores", str(cores))), *self._where(overlay, only),
         ]  # fmt: skip
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         output = done.stdout + done.stderr
