@@ -17,11 +17,8 @@ if [ "$(id -u)" != 0 ]; then echo "only root can start a SLURM"; exit 3; fi
 if [ -f /etc/slurm/slurm.conf ] && [ "$(head -1 /etc/slurm/slurm.conf)" != "$mark" ]; then
   echo "/etc/slurm/slurm.conf belongs to another SLURM"; exit 3
 fi
-if ! command -v slurmctld slurmd munged squeue >/dev/null; then
-  command -v apt-get >/dev/null || { echo "no apt-get to install slurm-wlm and munge with"; exit 3; }
-  { apt-get update -q && DEBIAN_FRONTEND=noninteractive \
-      apt-get install -q -y --no-install-recommends slurm-wlm munge; } >/tmp/countclip-slurm-apt.log 2>&1 ||
-    { tail -5 /tmp/countclip-slurm-apt.log; exit 3; }
+if ! type slurmctld slurmd munged squeue >/dev/null 2>&1; then
+  echo "slurm-wlm and munge (Debian's packages) are not installed"; exit 3
 fi
 if [ -f $state/slurmd.pid ] && timeout 10 sinfo --noheader >/dev/null 2>&1; then exit; fi
 stop
