@@ -51,7 +51,7 @@ MinJobAge=600
 KillWait=10
 SchedulerParameters=sched_interval=2,bf_interval=2
 GresTypes=gpu
-NodeName=$(hostname) NodeAddr=127.0.0.1 CPUs=$(nproc) RealMemory=8000 Gres=gpu:1
+NodeName=$(hostname) NodeAddr=127.0.0.1 CPUs=$(nproc --all) RealMemory=8000 Gres=gpu:1
 PartitionName=cpu Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 PartitionName=gpu Nodes=ALL MaxTime=INFINITE State=UP
 EOF
