@@ -20,7 +20,7 @@ import trustme
 from PIL import Image
 
 import faults
-from countclip import fetch, fetch_worker, pictures
+from countclip import fetch, fetch_worker, pictures, politeness
 from countclip.files import write_table
 from kill import killed_often
 
@@ -177,7 +177,7 @@ def test_a_host_that_asks_for_too_much_patience_is_left_alone() -> None:
      ("Wed, 21 Oct 2015 07:28:00 GMT", 0), ("Wed, 99 Oct 2015", 0)],
 )  # fmt: skip
 def test_retry_after(value: str, seconds: float) -> None:
-    assert fetch_worker._retry_after(value) == seconds
+    assert politeness.retry_after(value) == seconds
 
 
 @pytest.mark.parametrize("name", ["/rotated.jpg", "/rotated.webp", "/cmyk.jpg", "/animated.gif"])

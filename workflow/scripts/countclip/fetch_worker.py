@@ -19,8 +19,6 @@ import ssl
 import sys
 import time
 import urllib.request
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from functools import partial
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -32,10 +30,9 @@ from PIL import Image, ImageOps
 
 from countclip.addresses import is_public
 from countclip.pictures import Unusable, decode
+from countclip.politeness import OPT_OUTS, retry_after
 
 CHUNK = 1 << 16
-# img2dataset's own defaults: https://github.com/rom1504/img2dataset#opt-out-directives
-OPT_OUTS = ["noai", "noimageai", "noindex", "noimageindex"]
 _PR_SET_PDEATHSIG = 1
 
 
@@ -169,7 +166,7 @@ class _Bounded(urllib.request.AbstractHTTPHandler):
 
     def http_error_429(self, request, fp, code, message, headers):
         """A host that asks for patience gets it, as far as the deadlines of its pictures allow."""
-        seconds = _retry_after(headers.get("Retry-After", ""))
+        seconds = retry_after(headers.get("Retry-After", ""))
         host = urlsplit(request.full_url).netloc
         self.resting[host] = max(self.resting.get(host, 0), time.monotonic() + seconds)
         message = f"{message}, retry after {seconds:.0f} s"
@@ -183,18 +180,6 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
         new = super().redirect_request(request, *args)
         new.end = request.end
         return new
-
-
-def _retry_after(value: str) -> float:
-    """Seconds that a Retry-After header asks for (a number or a date); 0 if it makes no sense."""
-    try:
-        return max(0.0, float(int(value)))
-    except (ValueError, OverflowError):
-        pass
-    try:
-        return max(0.0, (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds())
-    except (ValueError, TypeError, OverflowError):  # TypeError: a date without a zone
-        return 0.0
 
 
 def opener(
@@ -355,7 +340,7 @@ def run(
         encode_format=images["encode_format"],
         retries=0,
         user_agent_token=agent,
-        disallowed_header_directives=OPT_OUTS,
+        disallowed_header_directives=list(OPT_OUTS),
     )  # fmt: skip
     fork = multiprocessing.get_context("fork")  # nothing is imported again
     running = {}

@@ -12,8 +12,6 @@ import threading
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from pathlib import Path
 from random import Random
 from typing import NamedTuple
@@ -28,6 +26,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from countclip.addresses import is_public
 from countclip.files import progress
 from countclip.files import sha256 as digest_of
+from countclip.politeness import OPT_OUTS, retry_after
 
 log = logging.getLogger(__name__)
 
@@ -35,8 +34,6 @@ CHUNK = 1 << 16
 AGENT = "countclip-workflow"
 LONGEST_PAUSE = 60.0
 """Seconds. A host that wants to be left alone for longer (Retry-After) is not asked again."""
-NOT_FOR_US = {"noai", "noimageai", "noindex", "noimageindex"}
-"""Directives of X-Robots-Tag that keep a program like this one off; img2dataset has the same."""
 WITH_VALUE = {"max-snippet", "max-image-preview", "max-video-preview", "unavailable_after"}
 """Directives that look like the name of a robot, since a colon follows."""
 
@@ -57,7 +54,7 @@ class DownloadError(Exception):
         headers = {} if answer is None else answer.headers
         self.final_url = "" if answer is None else answer.url
         self.content_type = headers.get("Content-Type", "")
-        self.retry_after = _seconds(headers.get("Retry-After", ""))
+        self.retry_after = retry_after(headers.get("Retry-After", ""))
 
     @property
     def temporary(self) -> bool:
@@ -223,16 +220,6 @@ def pause(error: DownloadError, attempt: int) -> float:
     return max(min(0.2 * 2**attempt, 30) * jitter, error.retry_after)
 
 
-def _seconds(retry_after: str) -> float:
-    """Of the header Retry-After: a number of seconds or a date; 0 for anything else."""
-    if retry_after.strip().isdecimal():
-        return float(retry_after[:10])
-    try:
-        return max((parsedate_to_datetime(retry_after) - datetime.now(UTC)).total_seconds(), 0.0)
-    except (TypeError, ValueError, OverflowError):
-        return 0.0
-
-
 def _leave_alone(fields: Iterable[str]) -> str:
     """The first directive of X-Robots-Tag that is meant for us too, or ''.
 
@@ -246,7 +233,7 @@ def _leave_alone(fields: Iterable[str]) -> str:
                 continue  # for another robot
             field = rest
         for directive in field.lower().split(","):
-            if directive.strip() in NOT_FOR_US:
+            if directive.strip() in OPT_OUTS:
                 return directive.strip()
     return ""
 
