@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from countclip import evaluation, figures
+from countclip import evaluation, figures, pages
 
 VARIANTS = [{"id": "a", "label": "a $strange_label"}, {"id": "b", "label": "b"}]
 NUMBERS = np.tile(np.arange(2, 11), 4)
@@ -71,10 +71,11 @@ def test_the_same_numbers_give_the_same_bytes(draw) -> None:
     assert b"<dc:date>" not in svg
 
 
-def test_a_miniature_is_stamped_and_nothing_else(draw, monkeypatch) -> None:
+def test_a_miniature_and_a_part_are_stamped(draw, monkeypatch) -> None:
     stamps = []
     monkeypatch.setattr(Figure, "supxlabel", lambda self, text, **_: stamps.append(text))
     draw("paper")
     assert stamps == []
     draw("miniature")
-    assert stamps == [figures.STAMP]
+    draw("partial")
+    assert stamps == [pages.stamp("miniature").short, pages.stamp("partial").short]

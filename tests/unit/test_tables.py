@@ -3,8 +3,9 @@
 import numpy as np
 import pandas as pd
 import pytest
+from markupsafe import escape
 
-from countclip import evaluation, tables
+from countclip import evaluation, pages, tables
 from countclip.files import resource
 
 NUMBERS = np.tile(np.arange(2, 11), 10)
@@ -103,18 +104,24 @@ def test_the_same_predictions_give_the_same_bytes(paths, tmp_path) -> None:
     assert contents() == contents()
 
 
-def test_a_miniature_says_so_and_nothing_is_markup(paths, tmp_path) -> None:
+@pytest.mark.parametrize("scale", pages.STAMPS)
+def test_a_miniature_and_a_part_say_so_in_the_title_and_at_length(scale, paths, tmp_path) -> None:
+    make(paths, tmp_path, scale=scale)
+    page, text = ((tmp_path / f"table1.{kind}").read_text() for kind in ("html", "md"))
+    for name, stamp in pages.STAMPS.items():
+        for part in stamp or ():
+            assert (part in text) == (name == scale)
+            assert page.count(str(escape(part))) == (name == scale) * (1 + (part == stamp.short))
+
+
+def test_nothing_is_markup(paths, tmp_path) -> None:
     make(paths, tmp_path)
     page, text = ((tmp_path / f"table1.{kind}").read_text() for kind in ("html", "md"))
-    assert page.count("NOT CLIP&#39;s numbers") == 2
-    assert "NOT CLIP's numbers" in text
     assert "<i>norm" not in page
     assert "&lt;i&gt;norm" in page
     assert "▲" in page
     assert text.count("▲") == 3 + 1  # three columns, one note
     assert "://" not in page
-    make(paths, tmp_path, scale="paper")
-    assert "miniature" not in (tmp_path / "table1.html").read_text()
 
 
 def test_runs_on_different_images_are_refused(paths, tmp_path) -> None:

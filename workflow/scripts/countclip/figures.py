@@ -17,7 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from countclip import balancing, tables
+from countclip import balancing, pages, tables
 from countclip.captions import NUMBERS
 from countclip.files import publish
 
@@ -49,7 +49,6 @@ STYLE = {
     "svg.hashsalt": "countclip",
     "svg.fonttype": "path",
 }
-STAMP = "miniature: not CLIP's numbers"
 
 
 @contextmanager
@@ -61,9 +60,9 @@ def drawing(
         figure = Figure(figsize=(width, height), layout="constrained")
         figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
         yield figure
-        if scale == "miniature":
+        if stamp := pages.stamp(scale):
             figure.supxlabel(
-                STAMP,
+                stamp.short,
                 fontsize=10,
                 color="#7a2e00",
                 fontweight="bold",

@@ -95,7 +95,7 @@ def render_audit(
         template,
         styles=["page.css", "audit.css"],
         script="audit.js",
-        miniature=scale == "miniature",
+        stamp=pages.stamp(scale),
         save_as=save_as,
         cards=[_card(row, record["status"], shown) for row, record in zip(rows, seen, strict=True)],
         statuses=_statuses(audited["status"]),

@@ -1,12 +1,46 @@
-"""How does a result become a page? One file that needs no server, and that trusts nobody's text."""
+"""How does a result become a page? One file that needs no server, and that trusts nobody's text.
+
+And what must be stamped on it, and on every table and figure?
+"""
 
 import base64
 import hashlib
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jinja2
 from markupsafe import Markup
+
+
+class Stamp(NamedTuple):
+    """What a result says of itself that is not the whole experiment: in a few words, at length."""
+
+    short: str
+    text: str
+
+
+STAMPS = {
+    "miniature": Stamp(
+        "Miniature: not CLIP's numbers",
+        "These are numbers of the embedded miniature, a tiny model on drawn scenes. They say"
+        " that the workflow works, and nothing about CLIP. What stands beside them as the"
+        " paper's is CLIP's.",
+    ),
+    "partial": Stamp(
+        "Partial run: not the whole experiment",
+        "This run is a part of the experiment: it has fewer parts, variants, seeds or images than"
+        " the whole, and its numbers may differ from those of the whole for that reason alone.",
+    ),
+    "paper": None,
+}
+
+
+def stamp(scale: str) -> Stamp | None:
+    """What every table, figure and page of a run must be stamped with, if anything.
+
+    scale: as in the config; KeyError for one that nobody has thought about.
+    """
+    return STAMPS[scale]
 
 
 def render(template: str | Path, *, styles: list[str], script: str = "", **values: Any) -> str:

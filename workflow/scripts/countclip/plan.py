@@ -48,7 +48,8 @@ def report(jobs: list[Job], config: dict[str, Any], costs: Path, defaults: Path)
     lines += [f"{name:>32}  {amount:>14,.0f}" for name, amount in amounts.items()]
     if not jobs:
         return "\n".join([*lines, "\nNothing to be done: all results are up to date.\n"])
-    prices = {**shipped(defaults, config["scale"], amounts), **measured(costs)}
+    scale = "miniature" if config["scale"] == "miniature" else "paper"  # a job is as dear in a part
+    prices = {**shipped(defaults, scale, amounts), **measured(costs)}
     head = ("jobs", "hours", "GPU hours", "GB of disk", "from")
     lines += ["\n## What would run\n", _row("rule", *head)]
     sums = [0.0, 0.0, 0.0, 0.0]

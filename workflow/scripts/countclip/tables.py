@@ -167,10 +167,9 @@ def _format(value: float, how: str) -> str:
 
 def heading(table: pd.DataFrame) -> str:
     """The title, which says what the numbers are of."""
-    of = "Zero-shot counting accuracy"
-    if table["scale"][0] == "miniature":
-        return f"{of} of the miniature: NOT CLIP's numbers"
-    return f"{of}, n = {table['n'][0]} ({table['benchmark'][0]})"
+    title = f"Zero-shot counting accuracy, n = {table['n'][0]} ({table['benchmark'][0]})"
+    stamp = pages.stamp(table["scale"][0])
+    return f"{title}. {stamp.short}" if stamp else title
 
 
 def rendered(table: pd.DataFrame) -> tuple[list[str], list[dict[str, Any]]]:
@@ -216,12 +215,6 @@ def notes(table: pd.DataFrame) -> list[str]:
         " Seeds are added up.",
         "▲ marks the highest figure of a column.",
     ]
-    if table["scale"][0] == "miniature":
-        lines.insert(
-            0,
-            "These are numbers of the embedded miniature, a tiny model on drawn scenes. They say"
-            " that the workflow works, and nothing about CLIP. The paper's columns are CLIP's.",
-        )
     return lines
 
 
@@ -235,7 +228,9 @@ def render_markdown(table: pd.DataFrame) -> str:
             for header, cell in row["cells"].items()
         ]
         lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join([*lines, "", *(f"- {note}" for note in notes(table))]) + "\n"
+    stamp = pages.stamp(table["scale"][0])
+    said = [stamp.text, *notes(table)] if stamp else notes(table)
+    return "\n".join([*lines, "", *(f"- {note}" for note in said)]) + "\n"
 
 
 def render_html(table: pd.DataFrame, template: str) -> str:
@@ -244,7 +239,7 @@ def render_html(table: pd.DataFrame, template: str) -> str:
         template,
         styles=["page.css", "table1.css"],
         heading=heading(table),
-        miniature=table["scale"][0] == "miniature",
+        stamp=pages.stamp(table["scale"][0]),
         headers=headers,
         rows=rows,
         notes=notes(table),
