@@ -35,7 +35,8 @@ def histories(tmp_path) -> list[str]:
 
 @pytest.fixture
 def predictions(tmp_path) -> list[str]:
-    frame = evaluation.predictions(np.eye(9)[NUMBERS - 2], np.arange(len(NUMBERS)), NUMBERS)
+    rows = np.arange(len(NUMBERS))
+    frame = evaluation.predictions(np.eye(9)[NUMBERS - 2], rows, NUMBERS, NUMBERS)
     for name in ("baseline", "a", "b"):
         evaluation.write_predictions({"end": frame}, name, 0, str(tmp_path / f"{name}.parquet"))
     return [str(tmp_path / f"{name}.parquet") for name in ("baseline", "a", "b")]

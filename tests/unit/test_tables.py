@@ -27,7 +27,8 @@ def predictions(right: int, variant: str, seed: int, folder, checkpoints=("end",
     guess[:right] = NUMBERS[:right]
     similarity = np.eye(9)[guess - 2]
     similarity[-1] = 1.0
-    frame = evaluation.predictions(similarity, np.arange(len(NUMBERS)), NUMBERS)
+    alone = np.full(len(NUMBERS), 2)
+    frame = evaluation.predictions(similarity, np.arange(len(NUMBERS)), NUMBERS, alone)
     path = str(folder / f"{variant}{seed}.parquet")
     evaluation.write_predictions(dict.fromkeys(checkpoints, frame), variant, seed, path)
     return path

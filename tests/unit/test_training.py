@@ -21,7 +21,6 @@ import tiny_training
 from countclip import models, tracking, tuning
 from countclip.batches import Batches, tokens_of
 from countclip.captions import WORDS
-from countclip.evaluation import Questions, predictions, similarities
 from countclip.models import Clip
 from countclip.objective import Objective
 from countclip.training import make_optimizer, rate_multiplier
@@ -340,36 +339,6 @@ def test_augmented_pictures_are_mirrored_and_moved_and_the_same_in_every_piece(c
     assert not torch.equal(plain[:], moved[:])
 
 
-def test_similarities_are_those_of_one_image_and_one_caption_at_a_time(clip):
-    rng = np.random.default_rng(0)
-    images = rng.integers(0, 256, (5, 64, 64, 3), dtype=np.uint8)
-    texts = [f"{word} dogs" for word in WORDS.values()]
-    tokens = np.stack([clip.tokenize(texts)] * 5)
-    fast = similarities(clip, images, tokens, batch=2)
-    for i, image in enumerate(images):
-        pixels = clip.normalise(torch.from_numpy(image[None]))
-        for j, text in enumerate(texts):
-            one = clip.model.encode_image(pixels, normalize=True)
-            other = clip.model.encode_text(clip.tokenizer([text]), normalize=True)
-            assert fast[i, j] == pytest.approx((one @ other.T).item(), abs=1e-5)
-
-
-def test_ties_are_told():
-    similarity = np.zeros((2, 9), np.float32)
-    similarity[1, 4] = 1
-    table = predictions(similarity, np.array([7, 8]), np.array([2, 6]))
-    assert table["tie"].tolist() == [True, False]
-    assert table["prediction"].tolist() == [2, 6]
-
-
 def test_captions_that_no_number_changes_are_refused(clip):
     with pytest.raises(ValueError, match="nobody can tell them apart"):
         tokens_of(clip, [["two dogs", "two dogs"]])
-
-
-def test_questions_need_the_number_in_the_caption(clip):
-    from PIL import Image
-
-    row = {"index": 0, "image": Image.new("RGB", (64, 64)), "caption": "dogs", "number": 3}
-    with pytest.raises(ValueError, match="does not name 3"):
-        Questions.of(clip, [row])

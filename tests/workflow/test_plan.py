@@ -24,11 +24,18 @@ def keys(schema, path=()):
 def test_the_main_job_is_planned_from_nothing(tmp_path):
     planned = Workflow(tmp_path).plan("results/table1.csv")
     parts, kept = len(DEFAULT["laion"]["parts"]), len(KEPT)
-    once = ("make_world", "ask_countbench", "audit_countbench", "repair_countbench",
-            "assemble_counting_set", "pack_images", "evaluate_baseline", "make_table1")  # fmt: skip
+    once = (
+        "make_world",
+        "ask_countbench",
+        "audit_countbench",
+        "repair_countbench",
+        "assemble_counting_set",
+        "pack_images",
+        "make_table1",
+    )
     each = ("download_part", "filter_captions", "fetch_images", "detect_objects")
     expected = dict.fromkeys(once, 1) | dict.fromkeys(each, parts)
-    assert planned == expected | {"train_variant": kept, "evaluate_variant": kept}
+    assert planned == expected | {"train_variant": kept, "evaluate": 1 + kept}
 
 
 def test_the_papers_run_is_planned_without_network_or_token(tmp_path, monkeypatch):
@@ -39,10 +46,10 @@ def test_the_papers_run_is_planned_without_network_or_token(tmp_path, monkeypatc
     chain = ("make_manifest", "download_part", "filter_captions", "fetch_images",
              "fetch_weights", "detect_objects",
              "download_countbench", "ask_countbench", "audit_countbench", "repair_countbench",
-             "assemble_counting_set", "pack_images", "evaluate_baseline", "make_table1",
+             "assemble_counting_set", "pack_images", "make_table1",
              "plot_class_frequency", "plot_lambdas", "plot_training_curves", "all")  # fmt: skip
     runs = 11 * 3  # Table 1's variants, three seeds each
-    runs = {"train_variant": runs, "evaluate_variant": runs, "plot_confusion": 3}
+    runs = {"train_variant": runs, "evaluate": 1 + runs, "plot_confusion": 3}
     expected = dict.fromkeys(chain, 1) | runs
     assert {rule: planned.get(rule, 0) for rule in expected} == expected
     miniature = (HOME / "workflow/rules/miniature.smk").read_text(encoding="utf-8")
@@ -53,7 +60,7 @@ def test_the_run_of_paiss_is_planned_over_the_papers(tmp_path):
     """Three variants on two counting sets, one of them by captions alone; all of LAION."""
     overlays = [HOME / "config/paper.yaml", HOME / "config/paiss.yaml"]
     planned = Workflow(tmp_path).plan("all", only=overlays)
-    expected = {"train_variant": 3, "evaluate_variant": 3, "assemble_counting_set": 2}
+    expected = {"train_variant": 3, "evaluate": 4, "assemble_counting_set": 2}
     expected |= {"pack_images": 2, "download_part": 32, "detect_objects": 32}
     assert {rule: planned.get(rule, 0) for rule in expected} == expected
 
@@ -66,7 +73,7 @@ def test_naive_filtering_detects_nothing(tmp_path):
 
 def test_training_does_not_reach_the_network(tmp_path):
     """An edit of a download must not train anything anew: `code` follows the imports."""
-    for script in ("train_variant", "evaluate_variant", "detect_objects", "assemble_counting_set"):
+    for script in ("train_variant", "evaluate", "detect_objects", "assemble_counting_set"):
         names = {path.stem for path in modules_of(SCRIPTS / f"{script}.py")}
         assert names.isdisjoint({"network", "connection", "server", "scenes", "fetch"}), script
         assert "files" in names

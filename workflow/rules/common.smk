@@ -11,6 +11,7 @@ from countclip.provenance import canonical, code, files_of, is_ours, resource, s
 
 wildcard_constraints:
     part=r"[A-Za-z0-9._-]+",
+    benchmark=r"[A-Za-z0-9_]+",
     variant=r"[A-Za-z0-9_]+",
     seed=r"\d+",
     set=r"[A-Za-z0-9_]+",
@@ -166,12 +167,37 @@ def runs(pattern):
     return expand(pattern, variant=variants(), seed=config["seeds"])
 
 
-def predictions():
-    """The predictions of every run and of the untouched model."""
+def predictions(benchmark="countbench"):
+    """The predictions on a benchmark of the untouched model and of every run."""
+    folder = f"results/evaluation/{benchmark}"
     return [
-        "results/evaluation/baseline/seed0/predictions.parquet",
-        *runs("results/evaluation/{variant}/seed{seed}/predictions.parquet"),
+        f"{folder}/baseline/seed0/predictions.parquet",
+        *runs(folder + "/{variant}/seed{seed}/predictions.parquet"),
     ]
+
+
+def benchmark_of(wildcards):
+    """The table and the pictures of a job's benchmark."""
+    folder = (
+        "results/countbench"
+        if wildcards.benchmark == "countbench"
+        else "results/benchmarks/{benchmark}"
+    )
+    return {
+        "benchmark": f"{folder}/benchmark.parquet",
+        "benchmark_images": f"{folder}/images.parquet",
+    }
+
+
+def checkpoints_of(wildcards):
+    """The weights of a run, each named as its checkpoint is; none for the untouched model."""
+    if wildcards.variant == "baseline":
+        return []
+    return expand(
+        "results/training/{variant}/seed{seed}/{name}.safetensors",
+        name=["end", "best_on_benchmark", "selected"],
+        allow_missing=True,
+    )
 
 
 def histories():

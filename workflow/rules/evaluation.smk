@@ -1,14 +1,14 @@
-rule evaluate_baseline:
+rule evaluate:
     input:
-        benchmark="results/countbench/benchmark.parquet",
-        benchmark_images="results/countbench/images.parquet",
+        unpack(benchmark_of),
         model=given(*model_files()),
+        checkpoints=checkpoints_of,
     output:
-        predictions="results/evaluation/baseline/seed0/predictions.parquet",
+        predictions="results/evaluation/{benchmark}/{variant}/seed{seed}/predictions.parquet",
     log:
-        "logs/evaluate_baseline.log",
+        "logs/evaluate/{benchmark}/{variant}_seed{seed}.log",
     benchmark:
-        cost("evaluate_baseline")
+        cost("evaluate/{benchmark}/{variant}_seed{seed}")
     conda:
         "../../environment.yml"
     threads: 1
@@ -17,33 +17,8 @@ rule evaluate_baseline:
         runtime=growing(60),
     params:
         spec=spec("model", "countbench.replace"),
-        code=code("evaluate_baseline", *model_files()),
+        code=code("evaluate", *model_files()),
+    message:
+        "evaluate {wildcards.variant}, seed {wildcards.seed}, on {wildcards.benchmark}"
     script:
-        "../scripts/evaluate_baseline.py"
-
-
-rule evaluate_variant:
-    input:
-        benchmark="results/countbench/benchmark.parquet",
-        benchmark_images="results/countbench/images.parquet",
-        model=given(*model_files()),
-        end="results/training/{variant}/seed{seed}/end.safetensors",
-        best="results/training/{variant}/seed{seed}/best_on_benchmark.safetensors",
-        selected="results/training/{variant}/seed{seed}/selected.safetensors",
-    output:
-        predictions="results/evaluation/{variant}/seed{seed}/predictions.parquet",
-    log:
-        "logs/evaluate_variant/{variant}_seed{seed}.log",
-    benchmark:
-        cost("evaluate_variant/{variant}_seed{seed}")
-    conda:
-        "../../environment.yml"
-    threads: 1
-    resources:
-        mem_mb=growing(6000),
-        runtime=growing(60),
-    params:
-        spec=spec("model", "countbench.replace"),
-        code=code("evaluate_variant", *model_files()),
-    script:
-        "../scripts/evaluate_variant.py"
+        "../scripts/evaluate.py"

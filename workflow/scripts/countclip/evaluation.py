@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import torch
+from torch import Tensor
 
 from countclip import models
 from countclip.batches import candidates, resize, tokens_of
@@ -46,10 +47,11 @@ class Questions:
 
 
 @torch.inference_mode()
-def similarities(
+def embed(
     clip: Clip, images: np.ndarray, tokens: np.ndarray, batch: int = 64, show: bool = False
-) -> np.ndarray:
-    """Cosine similarities (n, C) of images (n, size, size, 3) and token ids (n, C, length).
+) -> tuple[Tensor, Tensor]:
+    """Normalised embeddings (n, d) of images (n, size, size, 3), and (n, C, d) of their captions'
+    token ids (n, C, length).
 
     Each image goes through the image tower once, and each distinct caption through the text tower
     once; captions of like length share a batch, so that little padding is encoded.
@@ -67,19 +69,40 @@ def similarities(
         if text is None:
             text = torch.empty(len(flat), embedding.shape[1], device=device)
         text[torch.from_numpy(rows)] = embedding
-    text = text[torch.from_numpy(place.reshape(tokens.shape[:2]))]
-    scores = []
+    pictures = []
     starts = range(0, len(images), batch)
     for start in progress(starts, unit="batch", desc="images") if show else starts:
         pixels = torch.from_numpy(np.ascontiguousarray(images[start : start + batch])).to(device)
-        image = models.encode_image(clip.model, clip.normalise(pixels)).float()
-        scores.append(torch.einsum("nd,ncd->nc", image, text[start : start + batch]))
-    return torch.cat(scores).cpu().numpy()
+        pictures.append(models.encode_image(clip.model, clip.normalise(pixels)).float())
+    return torch.cat(pictures).cpu(), text.cpu()[torch.from_numpy(place.reshape(tokens.shape[:2]))]
 
 
-def predictions(similarity: np.ndarray, indices: np.ndarray, numbers: np.ndarray) -> pd.DataFrame:
+def similarities(clip: Clip, images: np.ndarray, tokens: np.ndarray, **how: Any) -> np.ndarray:
+    """Cosine similarities (n, C) of images (n, size, size, 3) and token ids (n, C, length); `how`
+    as `embed` has it."""
+    return cosines(*embed(clip, images, tokens, **how))
+
+
+def cosines(image: Tensor, text: Tensor) -> np.ndarray:
+    """(n, C) of normalised embeddings (n, d) and (n, C, d)."""
+    return torch.einsum("nd,ncd->nc", image, text).numpy()
+
+
+def text_only(image: Tensor, text: Tensor) -> np.ndarray:
+    """The numbers (n,) that a model answers when every picture is replaced by the mean of all: what
+    it says to these captions of these pictures, whichever they belong to."""
+    mean = image.double().mean(dim=0)
+    return np.asarray(NUMBERS)[(text.double() @ mean).argmax(dim=1)]
+
+
+def predictions(
+    similarity: np.ndarray, indices: np.ndarray, numbers: np.ndarray, alone: np.ndarray
+) -> pd.DataFrame:
     """One row an image. The prediction is the most similar caption's number; where two captions are
-    equally similar the lower number is taken and `tie` says so."""
+    equally similar the lower number is taken and `tie` says so.
+
+    alone: of `text_only`.
+    """
     best = similarity.max(axis=1, keepdims=True)
     return pd.DataFrame(
         {
@@ -88,6 +111,7 @@ def predictions(similarity: np.ndarray, indices: np.ndarray, numbers: np.ndarray
             "similarity": list(similarity.astype(np.float32)),
             "prediction": np.asarray(NUMBERS)[similarity.argmax(axis=1)],
             "tie": (similarity == best).sum(axis=1) > 1,
+            "text_only": alone,
         }
     )
 
@@ -115,6 +139,7 @@ def write_predictions(tables: dict[str, pd.DataFrame], variant: str, seed: int, 
             ("similarity", pa.list_(pa.float32())),
             ("prediction", pa.int8()),
             ("tie", pa.bool_()),
+            ("text_only", pa.int8()),
         ]
     )
     write_table(pa.Table.from_pandas(frame, schema=schema, preserve_index=False), path)
@@ -139,8 +164,11 @@ def evaluate(
     for name, weights in checkpoints.items():
         clip = Clip(model["name"], weights or model["pretrained"], model["config"])
         questions = questions or Questions.of(clip, rows, replace == "everywhere")
-        similarity = similarities(clip, questions.images, questions.tokens, show=True)
-        tables[name] = predictions(similarity, questions.indices, questions.numbers)
+        image, text = embed(clip, questions.images, questions.tokens, show=True)
+        similarity = cosines(image, text)
+        tables[name] = predictions(
+            similarity, questions.indices, questions.numbers, text_only(image, text)
+        )
         log.info(
             "%s, seed %s, %s: %.2f %% of %d images",
             variant, seed, name, 100 * accuracy(similarity, questions.numbers), len(similarity),

@@ -1,16 +1,18 @@
-"""What one trained run predicts on the benchmark, for each of its three checkpoints."""
+"""What one model predicts on a benchmark: at each checkpoint of a run, or untouched."""
+
+from pathlib import Path
 
 from countclip import evaluation, pictures
 from countclip.job import start
 
 spec = start(snakemake)  # noqa: F821
-given = snakemake.input  # noqa: F821
+wildcards, given = snakemake.wildcards, snakemake.input  # noqa: F821
 evaluation.evaluate(
-    {"end": given.end, "best_on_benchmark": given.best, "selected": given.selected},
+    {Path(file).stem: file for file in given.checkpoints} or {"end": None},
     spec["model"],
     pictures.read_benchmark(given.benchmark, given.benchmark_images),
-    variant=snakemake.wildcards.variant,  # noqa: F821
-    seed=int(snakemake.wildcards.seed),  # noqa: F821
+    variant=wildcards.variant,
+    seed=int(wildcards.seed),
     path=snakemake.output.predictions,  # noqa: F821
     replace=spec["countbench"]["replace"],
 )
