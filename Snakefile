@@ -27,6 +27,7 @@ include: "workflow/rules/countbench.smk"
 include: "workflow/rules/counting_set.smk"
 include: "workflow/rules/training.smk"
 include: "workflow/rules/evaluation.smk"
+include: "workflow/rules/benchmarks.smk"
 include: "workflow/rules/report.smk"
 
 
@@ -35,6 +36,7 @@ rule all:
     input:
         "results/table1.csv",
         "results/countbench/audit.html",
+        benchmark_tables(),
         figures(),
     localrule: True
 

@@ -281,20 +281,60 @@ def intersection():
 def repair_files():
     """The pictures that repairs.csv names: another picture under an old name is another repair."""
     repairs = Path(resource(config["countbench"]["repairs"]))
-    if not repairs.is_file():
+    return files_named(repairs, "file", repairs.parent)
+
+
+def files_named(table, column, folder):
+    """The files in a folder that a CSV of people names; none where it is not there."""
+    if not table.is_file():
         return []
     # What cannot be read here is for the rule to say, with its line.
-    with open(repairs, encoding="utf-8-sig", errors="replace", newline="") as lines:
+    with open(table, encoding="utf-8-sig", errors="replace", newline="") as lines:
         files = {
-            repairs.parent / (line.get("file") or "").strip()
-            for line in csv.DictReader(lines)
+            folder / (line.get(column) or "").strip() for line in csv.DictReader(lines)
         }
     # Files elsewhere are refused by the rule, which names their line.
-    inside = repairs.parent.resolve()
+    inside = folder.resolve()
     return sorted(
         str(file)
         for file in files
         if file.is_file() and file.resolve().is_relative_to(inside)
+    )
+
+
+def further_benchmarks():
+    """The ids of the benchmarks beside CountBench; one that an overlay sets to null is left out."""
+    return [name for name, own in config["benchmarks"].items() if own is not None]
+
+
+def further(name):
+    """The settings of one of them."""
+    if name not in further_benchmarks():
+        raise WorkflowError(
+            f"benchmarks: there is no {name!r}; there are {', '.join(further_benchmarks())}"
+        )
+    return config["benchmarks"][name]
+
+
+def own_pictures(name):
+    """The pictures that a CSV of one's own names: another under an old name is another picture.
+
+    Not those of a CSV that a rule makes, which are not there yet when this is asked first. What is
+    published does not change.
+    """
+    own = further(name)
+    table = Path(resource(own["path"]))
+    if own["source"] != "folder" or table.is_relative_to("results"):
+        return []
+    return files_named(table, "image", Path(resource(own["images"] or str(table.parent))))
+
+
+def benchmark_tables():
+    """The table of each further benchmark."""
+    return expand(
+        "results/benchmarks/{benchmark}/table.{kind}",
+        benchmark=further_benchmarks(),
+        kind=["csv", "md"],
     )
 
 

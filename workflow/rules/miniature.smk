@@ -25,6 +25,28 @@ rule make_world:
         "../scripts/make_world.py"
 
 
+# What a user would bring along: pictures in a folder and a CSV of what they show.
+rule make_own_benchmark:
+    output:
+        table="results/miniature/own/benchmark.csv",
+        pictures=directory("results/miniature/own/pictures"),
+    log:
+        "logs/make_own_benchmark.log",
+    benchmark:
+        cost("make_own_benchmark")
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=growing(2000),
+        runtime=growing(30),
+    params:
+        spec=spec(),
+        code=code("make_own_benchmark"),
+    script:
+        "../scripts/make_own_benchmark.py"
+
+
 # No part of the main job: `make miniature-models` runs it and copies what it makes to resources/.
 rule train_miniature_detector:
     output:

@@ -139,6 +139,12 @@ def _in_case_of(text: str, number: int) -> str:
     return WORDS[number].title() if text[0].isupper() else WORDS[number]
 
 
+def from_noun(template: str, noun: str, number: int) -> str:
+    """A caption of `number` things, as `{number} {noun}` has it: "three dogs". The noun stays as it
+    is, and stands behind the number, so that the number word is the caption's first of its kind."""
+    return template.format(number=WORDS[number], noun=noun)
+
+
 def candidates(caption: str, number: int, everywhere: bool = False) -> list[str]:
     """Nine captions that differ in the first word equal to `number` alone, or `everywhere` in all
     such words; index i names i + 2. Other number words stay: "two boxes of ten pens"."""

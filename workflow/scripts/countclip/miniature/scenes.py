@@ -15,7 +15,14 @@ from PIL import Image, ImageDraw, ImageFont
 
 SIZE = 128  # pixels; the pictures are square
 GAP = 3  # pixels between the boxes of two objects
-STREAMS = {"laion": 1, "countbench": 2, "pretraining": 3, "detector": 4, "detector_test": 5}
+STREAMS = {
+    "laion": 1,
+    "countbench": 2,
+    "pretraining": 3,
+    "detector": 4,
+    "detector_test": 5,
+    "own_benchmark": 6,
+}
 
 GLYPHS = {
     "star": "★",
