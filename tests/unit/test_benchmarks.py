@@ -9,9 +9,10 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from countclip import benchmarks
+from countclip import asking, benchmarks
+from countclip.connection import connection
 from countclip.files import sha256
-from countclip.miniature import own_benchmark, scenes
+from countclip.miniature import own_benchmark, scenes, server
 from countclip.pictures import read_benchmark
 
 LIMITS = {"max_bytes": 100_000, "picture": {"max_pixels": 1_000_000, "min_side": 32}}
@@ -37,13 +38,13 @@ BAD = {  # by the status that they must get
 }
 
 
-def read(path: Path, source: str, folder: Path | None = None, **settings) -> list[dict]:
+def read(path: Path, source: str, pictures: Path | None = None, **settings) -> list[dict]:
     """The rows of the published table; what holds for every benchmark is checked on the way."""
     made = path.parent / "made"
     outputs = [str(made / name) for name in ("benchmark.parquet", "images.parquet", "summary.json")]
     settings = {"template": "{number} {noun}", "expected": None} | LIMITS | settings
-    folder = str(folder) if folder else None
-    benchmarks.read(str(path), *outputs, source=source, folder=folder, **settings)
+    pictures = str(pictures or path.parent)
+    benchmarks.read(str(path), *outputs, source=source, pictures=pictures, **settings)
     rows = pq.read_table(outputs[0]).to_pylist()
     summary = json.loads(Path(outputs[2]).read_text())
     assert summary["rows"] == len(rows) == summary["included"] + sum(summary["left out"].values())
@@ -143,7 +144,7 @@ def test_the_file_and_the_folder_are_those_that_are_meant(tmp_path):
     with pytest.raises(ValueError, match=f"its sha256 is {sha256(path)}"):
         read(path, "folder", expected="0" * 64)
     with pytest.raises(ValueError, match="the benchmark's key `images` must name one"):
-        read(path, "folder", folder=tmp_path / "nowhere")
+        read(path, "folder", tmp_path / "nowhere")
 
 
 def test_the_miniatures_own_benchmark_is_new_scenes_and_a_csv(tmp_path):
@@ -193,25 +194,65 @@ def test_countbenchqa(tmp_path):
     assert rows[0]["caption"] == "three stars"
 
 
-def test_pixmo_count_finds_its_pictures_by_their_sha256(tmp_path):
-    folder = tmp_path / "pictures"
-    folder.mkdir()
-    (folder / "whatever it is called").write_bytes(scene(3))
-    (folder / f"{sha256(scene(4))}.jpg").write_bytes(scene(5))  # a picture that was exchanged
-    counts = {3: scene(3), 4: scene(4), 0: scene(3), 11: scene(3)}
+def pixmo(path: Path, shown: dict[int, bytes]) -> Path:
+    """Laid out as on the hub: addresses and sha256 instead of pictures."""
     rows = [
         {
-            "image_url": f"https://pictures.example/{count}.jpg",
+            "image_url": f"http://a.miniature.example/{count}.jpg",
             "image_sha256": sha256(body),
             "count": count,
             "points": [{"x": 1.0, "y": 2.0}] * count,
             "label": "stars",
         }
-        for count, body in counts.items()
+        for count, body in shown.items()
     ]
-    rows = read(parquet(tmp_path / "test.parquet", rows), "pixmo_count", folder)
+    return parquet(path, rows)
+
+
+def test_pixmo_count_knows_its_pictures_by_their_sha256(tmp_path):
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    (folder / "whatever it is called").write_bytes(scene(3))
+    (folder / f"{sha256(scene(4))}.jpg").write_bytes(scene(5))  # a picture that was exchanged
+    shown = {3: scene(3), 4: scene(4), 0: scene(3), 11: scene(3)}
+    rows = read(pixmo(tmp_path / "test.parquet", shown), "pixmo_count", folder)
     assert statuses(rows) == ["included", "missing", "number", "number"]
     assert rows[0]["caption"] == "three stars"
+
+
+def test_pixmo_counts_addresses_are_asked_for_their_pictures(tmp_path):
+    """Over HTTP: one shows its picture, one another picture, one is gone; 11 is not asked for."""
+    scenes_of = {3: ("own_benchmark", 3), 4: ("countbench", 4), 5: None, 11: ("own_benchmark", 11)}
+    answers = []
+    for count, of in scenes_of.items():
+        about = {"stream": of[0], "index": 0, "number": of[1]} if of else {"status": 404}
+        kind = "scene" if of else "status"
+        answers.append((f"http://a.miniature.example/{count}.jpg", kind, json.dumps(about)))
+    columns = dict(
+        zip(("url", "kind", "payload"), map(list, zip(*answers, strict=True)), strict=True)
+    )
+    pq.write_table(pa.table(columns), tmp_path / "world.parquet")
+    shown = {count: server.picture("own_benchmark", 0, count, "JPEG") for count in (3, 4, 5, 11)}
+    path = pixmo(tmp_path / "test.parquet", shown)
+    links, answered = tmp_path / "links.json", tmp_path / "answers.parquet"
+    benchmarks.write_links(str(path), str(links), "{number} {noun}")
+    with connection("miniature", tmp_path / "world.parquet") as environment:
+        asking.ask(
+            str(links),
+            str(answered),
+            state=str(tmp_path / "state"),
+            environment=environment,
+            request={"timeout": 2, "deadline": 5, "max_bytes": 100_000},
+            threads=4,
+            per_host=4,
+            pause=0,
+            retries=0,
+        )
+    rows = read(path, "pixmo_count", answered)
+    assert statuses(rows) == ["included", "missing", "missing", "number"]
+    assert [row["text"] for row in json.loads(links.read_text())] == [
+        "three stars", "four stars", "five stars",
+    ]  # fmt: skip
 
 
 def tally(folder: Path, **changes) -> dict:

@@ -1,10 +1,46 @@
 # Further benchmarks, each from files of this machine: one more table of all models.
 
 
+# Where pictures are published as addresses alone.
+rule list_benchmark_links:
+    input:
+        rows=lambda wildcards: given(further(wildcards.benchmark)["path"])[0],
+    output:
+        links="results/benchmarks/{benchmark}/links.json",
+    log:
+        "logs/list_benchmark_links/{benchmark}.log",
+    localrule: True
+    conda:
+        "../../environment.yml"
+    threads: 1
+    params:
+        spec=lambda wildcards: canonical(
+            {"caption": further(wildcards.benchmark)["caption"]}
+        ),
+        code=code("list_benchmark_links"),
+    script:
+        "../scripts/list_benchmark_links.py"
+
+
+use rule ask_countbench as ask_benchmark with:
+    input:
+        list="results/benchmarks/{benchmark}/links.json",
+        world=world(),
+    output:
+        answers=update("results/benchmarks/{benchmark}/answers.parquet"),
+    log:
+        "logs/ask_benchmark/{benchmark}.log",
+    benchmark:
+        cost("ask_benchmark/{benchmark}")
+    message:
+        "ask for every picture of {wildcards.benchmark}"
+
+
 rule read_benchmark:
     input:
         rows=lambda wildcards: given(further(wildcards.benchmark)["path"])[0],
         pictures=lambda wildcards: own_pictures(wildcards.benchmark),
+        answers=lambda wildcards: answers_of(wildcards.benchmark),
     output:
         benchmark="results/benchmarks/{benchmark}/benchmark.parquet",
         images="results/benchmarks/{benchmark}/images.parquet",
@@ -36,28 +72,3 @@ rule read_benchmark:
         "read the benchmark {wildcards.benchmark}"
     script:
         "../scripts/read_benchmark.py"
-
-
-rule make_benchmark_table:
-    input:
-        predictions=lambda wildcards: predictions(wildcards.benchmark),
-        benchmark="results/benchmarks/{benchmark}/benchmark.parquet",
-    output:
-        csv="results/benchmarks/{benchmark}/table.csv",
-        markdown="results/benchmarks/{benchmark}/table.md",
-    log:
-        "logs/make_benchmark_table/{benchmark}.log",
-    localrule: True
-    conda:
-        "../../environment.yml"
-    threads: 1
-    params:
-        spec=canonical(
-            {
-                "variants": about("schedule", "lambda_scheme", "loss"),
-                "scale": config["scale"],
-            }
-        ),
-        code=code("make_benchmark_table"),
-    script:
-        "../scripts/make_benchmark_table.py"

@@ -326,7 +326,17 @@ def own_pictures(name):
     table = Path(resource(own["path"]))
     if own["source"] != "folder" or table.is_relative_to("results"):
         return []
-    return files_named(table, "image", Path(resource(own["images"] or str(table.parent))))
+    return files_named(
+        table, "image", Path(resource(own["images"] or str(table.parent)))
+    )
+
+
+def answers_of(name):
+    """What the addresses of its pictures answer, where no folder has them."""
+    own = further(name)
+    if own["source"] != "pixmo_count" or own["images"] is not None:
+        return []
+    return "results/benchmarks/{benchmark}/answers.parquet"
 
 
 def benchmark_tables():

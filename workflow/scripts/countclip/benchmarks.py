@@ -85,7 +85,7 @@ def read(
     summary: str,
     *,
     source: str,
-    folder: str | None,
+    pictures: str,
     template: str,
     expected: str | None,
     max_bytes: int,
@@ -93,18 +93,17 @@ def read(
 ) -> None:
     """Publish a benchmark's rows (SCHEMA), its pictures (IMAGES) and the funnel between them.
 
-    path: the publisher's file. source: one of ADAPTERS. folder: of its pictures; None for the one
-        that `path` is in.
+    path: the publisher's file. source: one of ADAPTERS. pictures: the folder that they are in; of
+        PixMo-Count, what its addresses answered, if not a folder.
     template: see `captions.from_noun`, for rows without a caption. expected: sha256 of `path`.
     max_bytes: of a picture's file. picture: max_pixels and min_side (`countbench.examine`).
     Raises ValueError for a file that is not what `source` says, and when no row is left.
     """
     if expected and sha256(path) != expected:
         raise ValueError(f"{path}: its sha256 is {sha256(path)}, not {expected}: get it anew")
-    pictures = Path(folder or Path(path).parent)
-    if not pictures.is_dir():
+    if not Path(pictures).exists():
         raise ValueError(f"{pictures}: no such folder; the benchmark's key `images` must name one")
-    entries = ADAPTERS[source](Path(path), pictures)
+    entries = ADAPTERS[source](Path(path), Path(pictures))
     _check(entries, path)
     rows: list[dict[str, Any]] = []
     pending = iter(progress(entries, unit="row", desc="rows"))
@@ -234,7 +233,7 @@ def noun_of(question: str) -> str:
     return match["noun"].rstrip(".") if match else ""
 
 
-# ---- adapters: the publisher's file and the folder of its pictures -> its rows, as they are ----
+# ---- adapters: the publisher's file, and where its pictures are -> its rows, as they are ----
 
 
 def folder_csv(path: Path, folder: Path) -> list[Entry]:
@@ -292,15 +291,19 @@ def countbenchqa(path: Path, _: Path) -> list[Entry]:
     ]
 
 
-def pixmo_count(path: Path, folder: Path) -> list[Entry]:
-    """PixMo-Count as Parquet (allenai/pixmo-count): image_sha256, count, label.
+def pixmo_count(path: Path, pictures: Path) -> list[Entry]:
+    """PixMo-Count as Parquet (allenai/pixmo-count): image_url, image_sha256, count, label.
 
-    It has addresses instead of pictures. These are looked for in `folder` by their sha256, whatever
-    they are called there.
+    Its pictures are known by their sha256, whatever they are called in a folder, or by whatever
+    address they came (answers.parquet of asking.py).
     """
     rows = _parquet(path, ["image_sha256", "count", "label"])
-    files = sorted(file for file in folder.iterdir() if file.is_file())
-    found = {sha256(file): file for file in progress(files, unit="file", desc="pictures")}
+    if pictures.is_dir():
+        files = sorted(file for file in pictures.iterdir() if file.is_file())
+        found = {sha256(file): file for file in progress(files, unit="file", desc="pictures")}
+    else:
+        bodies = pq.read_table(pictures, columns=["body"])["body"].to_pylist()
+        found = {sha256(body): body for body in bodies if body}
     return [
         Entry(
             f"row {n}",
@@ -311,6 +314,21 @@ def pixmo_count(path: Path, folder: Path) -> list[Entry]:
         )
         for n, row in enumerate(rows)
     ]
+
+
+def write_links(path: str, links: str, template: str) -> None:
+    """The addresses of PixMo-Count's rows of two to ten, as a list that asking.py reads."""
+    rows = _parquet(Path(path), ["image_url", "count", "label"])
+    asked = [
+        {
+            "image_url": row["image_url"],
+            "text": from_noun(template, row["label"], row["count"]),
+            "number": row["count"],
+        }
+        for row in rows
+        if row["count"] in NUMBERS
+    ]
+    write_json(asked, links)
 
 
 def tallyqa(path: Path, folder: Path) -> list[Entry]:
