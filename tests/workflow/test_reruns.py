@@ -21,6 +21,7 @@ NOW = merged(DEFAULT, TINY)
 FOR_EXAMPLE = {
     "variants": (KEPT[1], "training"),
     "counting_sets": ("main", "counting_set"),
+    "benchmarks": ("own", None),
     "figures.confusion": ("figure3", None),
 }
 
@@ -93,7 +94,10 @@ def rules(names: list[str]) -> set[str]:
 def reruns(finished) -> dict[str, Any]:
     """What a dry run would run again after each change, one change at a time."""
     made = finished.folder / "results/miniature"
-    for file in (made / "laion.tsv", made / "countbench.json", MINIATURE / "repairs.csv"):
+    for file in (
+        *(made / "laion.tsv", made / "countbench.json", made / "own/benchmark.csv"),
+        MINIATURE / "repairs.csv",
+    ):
         shutil.copy(file, finished.folder / f"another_{file.name}")
     return dict(zip(KEYS, finished.plans([changed(key) for key in KEYS]), strict=True))
 

@@ -339,15 +339,6 @@ def answers_of(name):
     return "results/benchmarks/{benchmark}/answers.parquet"
 
 
-def benchmark_tables():
-    """The table of each further benchmark."""
-    return expand(
-        "results/benchmarks/{benchmark}/table.{kind}",
-        benchmark=further_benchmarks(),
-        kind=["csv", "md"],
-    )
-
-
 def figures():
     """Every figure, as vector and as picture."""
     names = expand(
