@@ -308,12 +308,13 @@ def further_benchmarks():
 
 
 def further(name):
-    """The settings of one of them."""
+    """The settings of one of them, with the defaults of what it does not say."""
     if name not in further_benchmarks():
         raise WorkflowError(
             f"benchmarks: there is no {name!r}; there are {', '.join(further_benchmarks())}"
         )
-    return config["benchmarks"][name]
+    default = {"images": None, "caption": "{number} {noun}", "sha256": None}
+    return default | config["benchmarks"][name]
 
 
 def own_pictures(name):
