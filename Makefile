@@ -30,7 +30,7 @@ bench: $(DONE)  ## measure side by side: make bench BENCH=filter, or all of them
 
 lint: $(DONE)
 	PATH="$(BIN):$$PATH" sh -ec 'ruff check . && ruff format --check . && \
-	  snakefmt --check Snakefile workflow && snakemake --lint'
+	  snakefmt --check Snakefile workflow && snakemake --lint && hadolint container/Dockerfile'
 
 format: $(DONE)
 	PATH="$(BIN):$$PATH" sh -ec 'ruff check --fix . && ruff format . && snakefmt Snakefile workflow'

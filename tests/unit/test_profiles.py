@@ -1,10 +1,12 @@
 """Profiles, container and catalog entry say nothing of rules and versions that are not there."""
 
+import dataclasses
 import re
 
 import pytest
 import yaml
 from packaging.version import Version
+from snakemake_executor_plugin_slurm import ExecutorSettings
 
 from countclip.provenance import HOME
 
@@ -28,6 +30,14 @@ def test_a_profile_names_rules_that_exist_and_reruns_as_the_default_does(name):
     for key in ("rerun-triggers", "rerun-incomplete", "keep-going"):
         assert profile[key] == DEFAULT[key]
     assert "resources" not in profile  # it would cap the whole cluster
+
+
+def test_slurm_settings_are_those_of_the_plugin():
+    """Those offered as comments too, which Snakemake cannot refuse."""
+    text = (HOME / "profiles/slurm/profile.yaml").read_text(encoding="utf-8")
+    named = {name.replace("-", "_") for name in re.findall(r"^(?:# )?slurm-([a-z-]+):", text, re.M)}
+    known = {setting.name for setting in dataclasses.fields(ExecutorSettings)}
+    assert {"array_jobs", "efficiency_report", "requeue", "status_command"} <= named <= known
 
 
 def test_slurm_has_a_partition_with_gpus_and_one_without():

@@ -1,6 +1,8 @@
 """What Snakemake plans: nothing is run here."""
 
 import re
+import subprocess
+import sys
 
 import pytest
 import yaml
@@ -69,6 +71,35 @@ def test_naive_filtering_detects_nothing(tmp_path):
     planned = Workflow(tmp_path).plan("all", counting_set={"class_rule": "none"})
     assert "detect_objects" not in planned
     assert planned["assemble_counting_set"] == 1
+
+
+PARSE = """
+import sys
+from snakemake.cli import get_argument_parser, main
+get_argument_parser()  # loads the plugins, of which one needs pandas
+before = set(sys.modules)
+try:
+    main(sys.argv[1:])
+finally:
+    roots = {name.split(".")[0] for name in sys.modules.keys() - before}
+    print("NEW", *sorted(roots - sys.stdlib_module_names))
+    print("OURS", *sorted(name for name in sys.modules if name.startswith("countclip")))
+"""
+
+
+def test_parsing_imports_nothing_heavy(tmp_path):
+    """Every job of a cluster parses the rules again: no torch, pandas or pyarrow for that."""
+    where = Workflow(tmp_path)._where({})
+    done = subprocess.run(
+        [sys.executable, "-c", PARSE, "all", "-n", "--quiet", "--cores", "1", *where],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    print(done.stdout)
+    new, ours = (re.search(rf"^{name} (.*)$", done.stdout, re.M)[1] for name in ("NEW", "OURS"))
+    assert ours.split() == ["countclip", "countclip.provenance"]
+    heavy = {"torch", "open_clip", "ultralytics", "polars", "pandas", "pyarrow", "matplotlib"}
+    assert "countclip" in new
+    assert heavy.isdisjoint(new.split())
 
 
 def test_training_does_not_reach_the_network(tmp_path):
