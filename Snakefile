@@ -35,6 +35,8 @@ rule all:
     default_target: True
     input:
         "results/table1.csv",
+        "results/paper.csv",
+        ablations(),
         "results/countbench/audit.html",
         expand(
             "results/benchmarks/{benchmark}/summary.json",

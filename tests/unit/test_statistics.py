@@ -1,8 +1,13 @@
 """Statistics against values worked out by hand and against scipy."""
 
+import itertools
+
 import numpy as np
 import pytest
+import scipy.stats
 from scipy.stats import binomtest
+from sklearn.metrics import f1_score, recall_score
+from statsmodels.stats.multitest import multipletests
 
 from countclip import statistics
 
@@ -47,3 +52,116 @@ def test_p_values_of_several_seeds() -> None:
     assert statistics.combined([0.04]) == 0.04
     assert statistics.combined([0.01, 0.02, 0.9]) == 0.04
     assert statistics.combined([0.7, 0.9]) == 1
+
+
+def test_the_classes_figures_are_sklearns_on_the_answers() -> None:
+    rng = np.random.default_rng(1)
+    numbers = rng.integers(2, 11, 300)
+    predictions = np.where(rng.random(300) < 0.4, numbers, rng.integers(2, 8, 300))
+    matrix = statistics.confusion_matrix(numbers, predictions)
+    expected = f1_score(numbers, predictions, average="macro", zero_division=0)
+    assert statistics.macro_f1(matrix) == pytest.approx(expected, abs=1e-12)
+    recall = recall_score(numbers, predictions, average=None)
+    assert statistics.per_class(matrix)["recall"] == pytest.approx(recall, abs=1e-12)
+
+
+def test_a_class_without_images_is_no_part_of_the_macro_f1() -> None:
+    matrix = statistics.confusion_matrix([2, 2, 3], [2, 2, 3])
+    assert statistics.macro_f1(matrix) == 1
+    matrix = statistics.confusion_matrix([2, 2, 3], [2, 4, 3])  # nothing is a four
+    assert statistics.macro_f1(matrix) == pytest.approx((2 * 1 * 0.5 / 1.5 + 1) / 2)
+
+
+def test_the_bootstrap_of_right_and_wrong_is_a_binomial() -> None:
+    """The mean of a sample of 0 and 1 with replacement is binomial, so its quantiles are known."""
+    right = np.zeros(500)
+    right[:140] = 1
+    low, high = statistics.percentile_interval(statistics.bootstrap([right])[:, 0])
+    expected = scipy.stats.binom(500, 140 / 500).ppf([0.025, 0.975]) / 500
+    assert (low, high) == pytest.approx(tuple(expected), abs=1 / 500)
+
+
+def test_the_bootstrap_is_scipys() -> None:
+    rng = np.random.default_rng(3)
+    scores = rng.integers(0, 4, 400) / 3  # the mean of three seeds
+    theirs = scipy.stats.bootstrap(
+        (scores,), np.mean, method="percentile", n_resamples=statistics.RESAMPLES, rng=rng
+    ).confidence_interval
+    means = statistics.bootstrap([scores])
+    assert statistics.percentile_interval(means[:, 0]) == pytest.approx(tuple(theirs), abs=2e-3)
+    assert np.array_equal(means, statistics.bootstrap([scores]))  # seeded
+    assert not np.array_equal(means, statistics.bootstrap([scores], seed=1))
+
+
+def test_the_paired_bootstrap_resamples_both_models_alike() -> None:
+    rng = np.random.default_rng(4)
+    one = (rng.random(400) < 0.5).astype(float)
+    other = np.where(rng.random(400) < 0.1, 1 - one, one)  # nearly always right together
+    means = statistics.bootstrap([one, other, one - other])
+    assert means[:, 0] - means[:, 1] == pytest.approx(means[:, 2])
+    low, high = statistics.percentile_interval(means[:, 0] - means[:, 1])
+    apart = statistics.percentile_interval(means[:, 0])
+    assert high - low < (apart[1] - apart[0]) * 0.7
+    theirs = scipy.stats.bootstrap(
+        (one, other), lambda a, b, axis: (a - b).mean(axis), paired=True, vectorized=True,
+        method="percentile", n_resamples=statistics.RESAMPLES, rng=rng,
+    ).confidence_interval  # fmt: skip
+    assert (low, high) == pytest.approx(tuple(theirs), abs=3e-3)
+
+
+def test_the_p_value_of_the_bootstrap() -> None:
+    one = np.zeros(300)
+    one[:60] = 1
+    same = statistics.bootstrap([np.zeros(300)])[:, 0]
+    assert statistics.bootstrap_p(same) == 1
+    clear = statistics.bootstrap([one])[:, 0]
+    assert statistics.bootstrap_p(clear) == 2 / (statistics.RESAMPLES + 1)
+    assert statistics.bootstrap_p(-clear) == statistics.bootstrap_p(clear)
+    # 18 images speak for and 8 against: near the exact test on these 26 without its continuity
+    difference = np.repeat([1.0, -1.0, 0.0], [18, 8, 274])
+    p = statistics.bootstrap_p(statistics.bootstrap([difference])[:, 0])
+    assert p == pytest.approx(2 * scipy.stats.norm.sf(10 / np.sqrt(26 - 100 / 300)), abs=0.015)
+
+
+def test_holm_is_statsmodels_and_leaves_out_what_was_not_tested() -> None:
+    p_values = [0.01, np.nan, 0.04, 0.03, 0.005]
+    corrected = statistics.holm(p_values)
+    told = [0, 2, 3, 4]
+    expected = multipletests(np.array(p_values)[told], method="holm")[1]
+    assert corrected[told] == pytest.approx(expected)
+    assert corrected[told] == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert np.isnan(corrected[1])
+    assert np.isnan(statistics.holm([np.nan])).all()
+
+
+def test_the_unpaired_test_is_fishers() -> None:
+    one = statistics.confusion_matrix([2] * 20, [2] * 15 + [3] * 5)
+    other = statistics.confusion_matrix([2] * 20, [2] * 6 + [3] * 14)
+    expected = scipy.stats.fisher_exact([[15, 6], [5, 14]]).pvalue
+    assert statistics.unpaired(one, other) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("rights", [(4, 1, 2, 3), (5, 5, 0, 0), (2, 2, 2, 2), (5, 1, 5, 0)])
+def test_the_bounds_of_mcnemar_are_those_of_every_way_to_pair(rights) -> None:
+    """Two classes of five images each: all the ways in which two models can share them."""
+    numbers = np.repeat([2, 3], 5)
+
+    def answers(first: int, second: int) -> np.ndarray:
+        return np.array([True] * first + [False] * (5 - first)
+                        + [True] * second + [False] * (5 - second))  # fmt: skip
+
+    def matrix(right: np.ndarray) -> np.ndarray:
+        return statistics.confusion_matrix(numbers, np.where(right, numbers, 10))
+
+    one, other = answers(*rights[:2]), answers(*rights[2:])
+    ways = itertools.product(
+        set(itertools.permutations(other[:5])), set(itertools.permutations(other[5:]))
+    )
+    found = [statistics.mcnemar(one, np.array([*a, *b])) for a, b in ways]
+    bounds = statistics.mcnemar_bounds(matrix(one), matrix(other))
+    assert bounds == pytest.approx((min(found), max(found)))
+
+
+def test_bounds_need_the_same_images() -> None:
+    with pytest.raises(ValueError, match="different images"):
+        statistics.mcnemar_bounds(np.eye(9), 2 * np.eye(9))

@@ -1,9 +1,10 @@
 """Table 1 from predictions made up so that every figure is known."""
 
+import html
+
 import numpy as np
 import pandas as pd
 import pytest
-from markupsafe import escape
 
 from countclip import evaluation, pages, tables
 from countclip.files import resource
@@ -27,7 +28,7 @@ def predictions(right: int, variant: str, seed: int, folder, checkpoints=("end",
     guess[:right] = NUMBERS[:right]
     similarity = np.eye(9)[guess - 2]
     similarity[-1] = 1.0
-    alone = np.full(len(NUMBERS), 2)
+    alone = np.random.default_rng(seed).permutation(NUMBERS)
     frame = evaluation.predictions(similarity, np.arange(len(NUMBERS)), NUMBERS, alone)
     path = str(folder / f"{variant}{seed}.parquet")
     evaluation.write_predictions(dict.fromkeys(checkpoints, frame), variant, seed, path)
@@ -45,20 +46,21 @@ def paths(tmp_path) -> list[str]:
     ]
 
 
+FILES = ("table1.csv", "table1_per_class.csv", "table1.md", "table1.html", "table1.tex")
 ALL = dict(enumerate(NUMBERS.tolist()))
 
 
-def make(paths, folder, scale="miniature", rows=ALL) -> pd.DataFrame:
+def make(paths, folder, scale="miniature", rows=ALL, reference="extra") -> pd.DataFrame:
     tables.make_table1(
         paths,
         resource("resources/paper_table1.csv"),
-        resource("resources/table1.html.jinja"),
-        str(folder / "table1.csv"),
-        str(folder / "table1.md"),
-        str(folder / "table1.html"),
+        resource("resources/paper_confusion_matrices.json"),
+        resource("resources/table.html.jinja"),
+        *(str(folder / name) for name in FILES),
         rows=rows,
         benchmark="repaired",
         variants=VARIANTS,
+        reference=reference,
         scale=scale,
     )
     return pd.read_csv(folder / "table1.csv", keep_default_na=False, dtype=str)
@@ -67,8 +69,9 @@ def make(paths, folder, scale="miniature", rows=ALL) -> pd.DataFrame:
 def test_table1(paths, tmp_path) -> None:
     table = make(paths, tmp_path)
     assert table.columns.tolist() == tables.COLUMNS
-    assert table["variant"].tolist() == ["baseline", "norm_sched", "extra"]
-    assert table["n"].tolist() == ["90"] * 3
+    assert table["variant"].tolist() == ["baseline", "norm_sched", "extra", *tables.CONTROLS]
+    assert table["n"].tolist() == ["90"] * 5
+    table = table[:3]
     assert table["accuracy_end"].tolist() == ["33.33", "61.11", "33.33"]  # mean of 60 and 50 of 90
     assert table["accuracy_selected"].tolist() == table["accuracy_end"].tolist()
     assert (table["accuracy_end_low"].astype(float) < table["accuracy_end"].astype(float)).all()
@@ -82,7 +85,8 @@ def test_table1(paths, tmp_path) -> None:
 def test_a_variant_of_the_benchmark_counts_its_rows_alone(paths, tmp_path) -> None:
     rows = {index: number for index, number in ALL.items() if 20 <= index < 65}
     table = make(paths, tmp_path, rows=rows)
-    assert table["benchmark"].tolist() == ["repaired"] * 3
+    assert table["benchmark"].tolist() == ["repaired"] * 5
+    table = table[:3]
     assert table["n"].tolist() == ["45"] * 3
     assert table["n_per_class"].tolist() == ["5 5 5 5 5 5 5 5 5"] * 3
     assert table["accuracy_end"].tolist() == ["22.22", "77.78", "22.22"]  # (40 + 30) / 2 of 45
@@ -100,29 +104,134 @@ def test_rows_without_a_prediction_are_named(paths, tmp_path) -> None:
 def test_the_same_predictions_give_the_same_bytes(paths, tmp_path) -> None:
     def contents():
         make(paths, tmp_path)
-        return [(tmp_path / f"table1.{kind}").read_bytes() for kind in ("csv", "md", "html")]
+        return [(tmp_path / name).read_bytes() for name in FILES]
 
     assert contents() == contents()
 
 
-@pytest.mark.parametrize("scale", pages.STAMPS)
-def test_a_miniature_and_a_part_say_so_in_the_title_and_at_length(scale, paths, tmp_path) -> None:
-    make(paths, tmp_path, scale=scale)
-    page, text = ((tmp_path / f"table1.{kind}").read_text() for kind in ("html", "md"))
-    for name, stamp in pages.STAMPS.items():
-        for part in stamp or ():
-            assert (part in text) == (name == scale)
-            assert page.count(str(escape(part))) == (name == scale) * (1 + (part == stamp.short))
-
-
-def test_nothing_is_markup(paths, tmp_path) -> None:
+def test_a_miniature_says_so_and_nothing_is_markup(paths, tmp_path) -> None:
     make(paths, tmp_path)
-    page, text = ((tmp_path / f"table1.{kind}").read_text() for kind in ("html", "md"))
+    stamp = pages.stamp("miniature")
+    page, text, latex = (
+        (tmp_path / f"table1.{kind}").read_text() for kind in ("html", "md", "tex")
+    )
+    for shown in (html.unescape(page), text, latex):
+        assert stamp.short in shown
+    for shown in (html.unescape(page), text):
+        assert stamp.text in shown
     assert "<i>norm" not in page
     assert "&lt;i&gt;norm" in page
     assert "▲" in page
     assert text.count("▲") == 3 + 1  # three columns, one note
     assert "://" not in page
+    make(paths, tmp_path, scale="paper")
+    for name in FILES:
+        assert "iniature" not in (tmp_path / name).read_text(), name
+
+
+def test_differences_are_paired_and_p_values_corrected(paths, tmp_path) -> None:
+    table = make(paths, tmp_path).set_index("variant")
+    # Of 90 images 60 and 50 are right, and 30 both of the baseline and of the reference.
+    assert table.loc["norm_sched", "difference_baseline"] == "27.78"
+    assert table.loc["norm_sched", "difference_reference"] == "27.78"
+    low, high = (
+        float(table.loc["norm_sched", f"difference_baseline_{b}"]) for b in ("low", "high")
+    )
+    assert 18 < low < 27.78 < high < 38
+    assert table.loc["extra", "difference_baseline"] == "0.00"
+    assert table.loc["extra", "difference_baseline_low"] == "0.00"
+    assert table.loc["extra", "p_bootstrap_vs_baseline"] == "1"
+    assert table.loc["extra", "p_end_vs_reference"] == ""
+    each = [2 * 0.5**right for right in (30, 20)]  # all images that differ do so one way
+    median = sum(each) / 2
+    assert float(table.loc["norm_sched", "p_end_vs_baseline"]) == pytest.approx(
+        2 * median, rel=0.05
+    )
+    assert float(table.loc["norm_sched", "p_end_vs_reference_holm"]) == pytest.approx(
+        3 * 2 * median, rel=0.05
+    )  # of three tests
+    assert set(table["reference"]) == {"extra"}
+
+
+def test_seeds_have_a_standard_deviation(paths, tmp_path) -> None:
+    table = make(paths, tmp_path).set_index("variant")
+    assert table.loc["norm_sched", "accuracy_end_sd"] == f"{100 / 9 / 2**0.5:.2f}"  # 60, 50 of 90
+    assert table.loc["baseline", "accuracy_end_sd"] == ""
+    assert "61.11 ± 7.86 [" in (tmp_path / "table1.md").read_text()
+
+
+def test_without_a_reference_there_is_no_such_comparison(paths, tmp_path) -> None:
+    table = make(paths, tmp_path, reference=None)
+    assert set(table["difference_reference"]) == {""}
+    assert set(table["p_end_vs_reference"]) == {""}
+
+
+def test_the_papers_figures_lie_inside_or_outside_our_interval(paths, tmp_path) -> None:
+    table = make(paths, tmp_path).set_index("variant")
+    assert table.loc["baseline", "paper_end_inside"] == "yes"  # 27.50 in [24.5, 43.6]
+    assert table.loc["baseline", "paper_end_difference"] == "5.83"
+    assert table.loc["norm_sched", "paper_best_inside"] == "no"
+    assert table.loc["extra", "paper_end_inside"] == ""
+    text = (tmp_path / "table1.md").read_text()
+    assert "27.50 inside" in text
+    assert "25.54 outside" in text
+
+
+def test_another_benchmark_has_no_figures_of_the_paper(paths) -> None:
+    known = tables.load_predictions(paths, ALL)
+    nothing = pd.DataFrame(columns=["variant", "end", "best"])
+    shown = tables.sheet(tables.table1(known, VARIANTS, nothing, "folder", "paper"))
+    assert not any("Paper" in header for header in shown.headers)
+    assert "benchmark `folder`" in shown.notes[0]
+
+
+def test_each_class_of_each_model(paths, tmp_path) -> None:
+    make(paths, tmp_path)
+    table = pd.read_csv(tmp_path / "table1_per_class.csv")
+    assert len(table) == 9 * (3 + 3 + 3 + 1 + 1)  # the controls have the end of training alone
+    row = table.query("variant == 'norm_sched' and checkpoint == 'end' and number == 2").iloc[0]
+    assert row["answers"] == 20  # two seeds
+    rights = sum(NUMBERS[:60] == 2) + sum(NUMBERS[:50] == 2)
+    assert row["predicted_2"] == rights
+    assert row["recall"] == pytest.approx(100 * rights / 20)
+
+
+def test_the_controls_come_out_at_chance(tmp_path) -> None:
+    """Models that see count half of the images right; what remains without sight is one in nine."""
+    rng = np.random.default_rng(0)
+    numbers = np.tile(np.arange(2, 11), 60)
+    paths = []
+    for name in ("baseline", "norm_sched", "extra"):
+        guess = np.where(rng.random(len(numbers)) < 0.5, numbers, rng.integers(2, 11, len(numbers)))
+        alone = rng.integers(2, 11, len(numbers))
+        frame = evaluation.predictions(
+            np.eye(9)[guess - 2], np.arange(len(numbers)), numbers, alone
+        )
+        paths.append(str(tmp_path / f"{name}.parquet"))
+        states = dict.fromkeys(tables.CHECKPOINTS, frame)
+        evaluation.write_predictions(states, name, 0, paths[-1])
+    table = make(paths, tmp_path, rows=dict(enumerate(numbers.tolist()))).set_index("variant")
+    for control in tables.CONTROLS:
+        row = table.loc[control]
+        assert abs(float(row["accuracy_end"]) - 100 / 9) < 2.5
+        assert float(row["accuracy_end_low"]) < 100 / 9 < float(row["accuracy_end_high"])
+        assert row["accuracy_selected"] == row["difference_baseline"] == row["seeds"] == ""
+    assert (tmp_path / "table1.md").read_text().count("is at chance") == 2
+
+
+def test_a_control_that_is_not_at_chance_is_said_to_be(tmp_path) -> None:
+    """Captions that give the number away: the model needs no image."""
+    paths = []
+    for name in ("baseline", "norm_sched", "extra"):
+        frame = evaluation.predictions(
+            np.eye(9)[NUMBERS - 2], np.arange(len(NUMBERS)), NUMBERS, NUMBERS
+        )
+        paths.append(str(tmp_path / f"{name}.parquet"))
+        states = dict.fromkeys(tables.CHECKPOINTS, frame)
+        evaluation.write_predictions(states, name, 0, paths[-1])
+    table = make(paths, tmp_path).set_index("variant")
+    assert table.loc["control_text_only", "accuracy_end"] == "100.00"
+    assert "captions without images” is NOT at chance" in (tmp_path / "table1.md").read_text()
 
 
 def test_runs_on_different_images_are_refused(paths, tmp_path) -> None:

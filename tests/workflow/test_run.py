@@ -6,6 +6,8 @@ import shutil
 
 import pyarrow.parquet as pq
 
+from countclip import tables
+
 from .conftest import DEFAULT, HOME, KEPT, Workflow
 from .test_reruns import rules
 
@@ -15,7 +17,7 @@ TABLE = "results/table1.csv"
 def test_the_table_has_a_row_a_variant_and_the_baseline(finished):
     with open(finished.folder / TABLE, encoding="utf-8", newline="") as file:
         rows = {row["variant"]: row for row in csv.DictReader(file)}
-    assert set(rows) == {"baseline", *KEPT}
+    assert set(rows) == {"baseline", *KEPT, *tables.CONTROLS}
     benchmark = json.loads((finished.folder / "results/countbench/summary.json").read_text())
     for row in rows.values():
         assert row["scale"] == "miniature"
@@ -27,6 +29,9 @@ def test_the_table_has_a_row_a_variant_and_the_baseline(finished):
         ]
     assert rows["baseline"]["paper_end"] == "27.50"
     assert 20 < float(rows["baseline"]["accuracy_end"]) < 40
+    for control in tables.CONTROLS:
+        assert float(rows[control]["accuracy_end_low"]) < 100 / 9
+        assert float(rows[control]["accuracy_end_high"]) > 100 / 9
 
 
 def test_the_funnel_adds_up_from_the_first_row_to_the_last_pair(finished):
@@ -80,7 +85,7 @@ def test_a_list_of_rows_redraws_tables_and_figures_alone(finished):
     indices = finished.folder / "indices.txt"
     indices.write_text("".join(f"{index}\n" for index in range(300)))
     chosen = {"variant": "intersection", "intersection": str(indices)}
-    redrawn = {"make_table1", "plot_confusion", "render_audit", "all"}
+    redrawn = rules(["tables"]) | {"plot_confusion", "render_audit"}
     assert set(finished.plan("all", countbench=chosen)) == redrawn
 
 

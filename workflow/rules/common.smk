@@ -363,6 +363,35 @@ def about(*keys, only=()):
     ]
 
 
+def reference():
+    """The variant that the others are compared with; None where it is not trained."""
+    name = config["reference"]
+    if name is not None and name not in config["variants"]:
+        raise WorkflowError(
+            f"reference: there is no variant {name!r}; variants has {', '.join(variants())}"
+        )
+    return name if name in variants() else None
+
+
+def ablations():
+    """The table of ablations, where there is a variant to compare the others with."""
+    return ["results/ablations.csv"] if reference() else []
+
+
+def ablations_spec(wildcards):
+    """All that the training of each variant follows from, and which of them the others change."""
+    if reference() is None:
+        raise WorkflowError(
+            "results/ablations.csv needs a variant to compare the others with: name one that is "
+            "trained as `reference`"
+        )
+    own = {
+        name: settings(name) | {"counting_set": counting_set_of(name)}
+        for name in variants()
+    }
+    return canonical({"settings": own, "reference": reference()})
+
+
 def confusion_spec(wildcards):
     figure = config["figures"]["confusion"][wildcards.figure]
     return canonical(

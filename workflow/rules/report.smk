@@ -4,8 +4,9 @@ rule make_table1:
         benchmark="results/countbench/benchmark.parquet",
         intersection=intersection(),
         paper=resource("resources/paper_table1.csv"),
-        template=resource("resources/table1.html.jinja"),
-        styles=[resource("resources/page.css"), resource("resources/table1.css")],
+        paper_matrices=resource("resources/paper_confusion_matrices.json"),
+        template=resource("resources/table.html.jinja"),
+        styles=[resource("resources/page.css"), resource("resources/table.css")],
     output:
         csv=report(
             "results/table1.csv",
@@ -13,6 +14,7 @@ rule make_table1:
             labels={"format": "CSV"},
             caption="../report/table1.rst",
         ),
+        per_class="results/table1_per_class.csv",
         markdown="results/table1.md",
         html=report(
             "results/table1.html",
@@ -20,6 +22,7 @@ rule make_table1:
             labels={"format": "page"},
             caption="../report/table1.rst",
         ),
+        latex="results/table1.tex",
     log:
         "logs/make_table1.log",
     localrule: True
@@ -31,12 +34,61 @@ rule make_table1:
             {
                 "benchmark": config["countbench"]["variant"],
                 "variants": about("schedule", "lambda_scheme", "loss"),
+                "reference": reference(),
                 "scale": config["scale"],
             }
         ),
         code=code("make_table1"),
     script:
         "../scripts/make_table1.py"
+
+
+rule make_paper:
+    input:
+        matrices=resource("resources/paper_confusion_matrices.json"),
+    output:
+        csv=report(
+            "results/paper.csv",
+            category="The paper's own figures",
+            labels={"format": "CSV"},
+            caption="../report/paper.rst",
+        ),
+        markdown="results/paper.md",
+    log:
+        "logs/make_paper.log",
+    localrule: True
+    conda:
+        "../../environment.yml"
+    threads: 1
+    params:
+        spec=spec(),
+        code=code("make_paper"),
+    script:
+        "../scripts/make_paper.py"
+
+
+rule make_ablations:
+    input:
+        table1="results/table1.csv",
+    output:
+        csv=report(
+            "results/ablations.csv",
+            category="Ablations",
+            labels={"format": "CSV"},
+            caption="../report/ablations.rst",
+        ),
+        markdown="results/ablations.md",
+    log:
+        "logs/make_ablations.log",
+    localrule: True
+    conda:
+        "../../environment.yml"
+    threads: 1
+    params:
+        spec=ablations_spec,
+        code=code("make_ablations"),
+    script:
+        "../scripts/make_ablations.py"
 
 
 rule plot_class_frequency:

@@ -1,4 +1,4 @@
-"""Table 1: every variant and the baseline, ours beside the paper's."""
+"""Table 1: every variant, the baseline and the controls, ours beside the paper's."""
 
 from countclip import tables
 from countclip.countbench import rows_of
@@ -9,10 +9,13 @@ given, made = snakemake.input, snakemake.output  # noqa: F821
 tables.make_table1(
     given.predictions,
     given.paper,
+    given.paper_matrices,
     given.template,
     made.csv,
+    made.per_class,
     made.markdown,
     made.html,
+    made.latex,
     rows=rows_of(spec["benchmark"], given.benchmark, given.get("intersection")),
     **spec,
 )

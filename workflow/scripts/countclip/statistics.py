@@ -5,11 +5,16 @@ columns the predicted one.
 """
 
 import numpy as np
+from scipy.stats import binomtest, fisher_exact
+from sklearn.metrics import precision_recall_fscore_support
 from statsmodels.stats.contingency_tables import mcnemar as _mcnemar
+from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
 
 from countclip.captions import NUMBERS
 
+RESAMPLES = 10_000
+CHANCE = 1 / len(NUMBERS)
 _APART = np.abs(np.subtract.outer(NUMBERS, NUMBERS))
 
 
@@ -38,6 +43,21 @@ def off_by_one(matrix: np.ndarray) -> float:
     return float(np.sum(matrix * (_APART <= 1)) / np.sum(matrix))
 
 
+def per_class(matrix: np.ndarray) -> dict[str, np.ndarray]:
+    """Precision, recall and F1 of each class, each (9,) in [0, 1]; 0 where a class was never
+    predicted or has no image. The recall of a class is the accuracy on its images."""
+    true, predicted = np.indices(np.shape(matrix))
+    figures = precision_recall_fscore_support(
+        true.ravel(), predicted.ravel(), sample_weight=np.ravel(matrix), zero_division=0.0
+    )
+    return dict(zip(("precision", "recall", "f1"), figures[:3], strict=True))
+
+
+def macro_f1(matrix: np.ndarray) -> float:
+    """Mean F1 of the classes that have images, in [0, 1]."""
+    return float(per_class(matrix)["f1"][np.sum(matrix, axis=1) > 0].mean())
+
+
 def wilson(share: float, n: int, confidence: float = 0.95) -> tuple[float, float]:
     """Wilson's score interval of a share of `n` images, both in [0, 1].
 
@@ -46,6 +66,72 @@ def wilson(share: float, n: int, confidence: float = 0.95) -> tuple[float, float
     """
     low, high = proportion_confint(share * n, n, alpha=1 - confidence, method="wilson")
     return float(low), float(high)
+
+
+def bootstrap(scores: np.ndarray, seed: int = 0) -> np.ndarray:
+    """Means of `scores` (k, n) over RESAMPLES samples of the n images, drawn with replacement:
+    (RESAMPLES, k), seeded.
+
+    Every row is resampled alike, so that differences of rows stay paired. With several seeds an
+    image's score is their mean: what varies then is which images were asked, not the seed.
+    """
+    scores = np.asarray(scores, float)
+    n, rng, block = scores.shape[1], np.random.default_rng(seed), 100
+    means = [
+        rng.multinomial(n, np.full(n, 1 / n), size=block) @ scores.T / n  # how often each image
+        for _ in range(RESAMPLES // block)
+    ]
+    return np.concatenate(means)
+
+
+def percentile_interval(means: np.ndarray, confidence: float = 0.95) -> tuple[float, float]:
+    """The bootstrap's percentile interval, from one column of `bootstrap`."""
+    outside = (1 - confidence) / 2
+    low, high = np.quantile(means, [outside, 1 - outside])
+    return float(low), float(high)
+
+
+def bootstrap_p(differences: np.ndarray) -> float:
+    """Two-sided p value of a mean difference being zero, from one column of `bootstrap`: twice the
+    share of samples on the rarer side of zero, never below 2 / (RESAMPLES + 1)."""
+    rarer = min(np.sum(differences <= 1e-12), np.sum(differences >= -1e-12))
+    return float(min(1.0, 2 * (1 + rarer) / (1 + len(differences))))
+
+
+def holm(p_values: np.ndarray) -> np.ndarray:
+    """Holm's correction of a family of p values, in their order; nan stays out of the family."""
+    p_values = np.asarray(p_values, float)
+    corrected, told = p_values.copy(), ~np.isnan(p_values)
+    if told.any():
+        corrected[told] = multipletests(p_values[told], method="holm")[1]
+    return corrected
+
+
+def unpaired(matrix: np.ndarray, other: np.ndarray) -> float:
+    """Fisher's exact two-sided p value of two accuracies, as if of different images: the test for
+    when nobody knows which images two models share."""
+    right = np.array([np.trace(matrix), np.trace(other)])
+    n = np.array([np.sum(matrix), np.sum(other)])
+    return float(fisher_exact([right, n - right]).pvalue)
+
+
+def mcnemar_bounds(matrix: np.ndarray, other: np.ndarray) -> tuple[float, float]:
+    """The smallest and the largest p value that `mcnemar` can have, given two confusion matrices
+    of the same images and not which images the two models share.
+
+    In a class of m images, of which the models have a and b right, between max(0, a + b - m) and
+    min(a, b) are right in both. The more they share, the fewer images tell them apart, and the
+    smaller is p, since the difference a - b stays. Both bounds are attained.
+    """
+    if not np.array_equal(np.sum(matrix, axis=1), np.sum(other, axis=1)):
+        raise ValueError("the two confusion matrices are of different images")
+    a, b, m = np.diagonal(matrix), np.diagonal(other), np.sum(matrix, axis=1)
+    bounds = []
+    for both in (np.minimum(a, b), np.maximum(0, a + b - m)):
+        only, only_other = int(np.sum(a - both)), int(np.sum(b - both))
+        differ = only + only_other
+        bounds.append(float(binomtest(only, differ).pvalue) if differ else 1.0)
+    return bounds[0], bounds[1]
 
 
 def mcnemar(right: np.ndarray, right_other: np.ndarray) -> float:

@@ -1,19 +1,27 @@
 """What does Table 1 say, ours beside the paper's?
 
-One row for the untouched baseline and each variant. A share is the mean over the seeds; its 95 %
-interval is Wilson's on that mean with n images (`statistics.wilson`). A tie counts as the number
-that was predicted, the lowest of the equals, and the column `ties` says how often that happened.
+One row for the untouched baseline, each variant, and two controls. A share is the mean over the
+seeds; its 95 % interval is Wilson's on that mean with n images (`statistics.wilson`), and beside it
+the bootstrap's over the images. Differences are paired: the same images, resampled together.
+
+A tie counts as the number that was predicted, the lowest of the equals, and the column `ties` says
+how often that happened.
+
+The controls answer whether the benchmark itself gives answers away; each is the mean over all
+models of the table at the end of training. `control_shuffled` measures them on the true numbers in
+a shuffled order, `control_text_only` measures what they answer from the captions alone, with the
+mean image in the place of every image. Chance is one in nine.
 """
 
 import logging
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from countclip import countbench, pages, statistics
-from countclip.captions import WORDS
-from countclip.files import publish, write_text
+from countclip import countbench, pages, published, sheets, statistics
+from countclip.captions import NUMBERS, WORDS
+from countclip.files import write_text
+from countclip.sheets import Cell, Sheet
 
 log = logging.getLogger(__name__)
 
@@ -22,20 +30,29 @@ CHECKPOINTS = {
     "best_on_benchmark": "best on the benchmark",
     "selected": "selected on held-out data",
 }
-BASELINE = {
-    "id": "baseline",
-    "label": "baseline, not fine-tuned",
-    "schedule": "",
-    "lambda_scheme": "",
-    "loss": "",
+BASELINE = {"id": "baseline", "label": "baseline, not fine-tuned"}
+CONTROLS = {
+    "control_shuffled": "control: true numbers shuffled",
+    "control_text_only": "control: captions without images",
 }
+OTHERS = ("baseline", "reference")
+"""What every variant is compared with."""
 COLUMNS = [
     *("variant", "label", "scheduler", "lambda_scheme", "loss"),
     *("benchmark", "n", "n_per_class"),
     *(f"accuracy_{name}{bound}" for name in CHECKPOINTS for bound in ("", "_low", "_high")),
     *("paper_end", "paper_best", "mae", "off_by_one", "ties", "p_end_vs_baseline"),
     *("seeds", "scale"),
+    # What the bootstrap and the seeds say; all that names no checkpoint is of the end of training.
+    *(f"accuracy_{name}_{of}" for name in CHECKPOINTS for of in ("boot_low", "boot_high", "sd")),
+    "macro_f1",
+    *(f"difference_{other}{bound}" for other in OTHERS for bound in ("", "_low", "_high")),
+    *(f"p_bootstrap_vs_{other}" for other in OTHERS),
+    *("p_end_vs_baseline_holm", "p_end_vs_reference", "p_end_vs_reference_holm", "reference"),
+    *(f"paper_{name}_{what}" for name in ("end", "best") for what in ("difference", "inside")),
 ]
+PAPER = {"end": "end", "best": "best_on_benchmark"}
+"""The paper's columns and our checkpoints."""
 
 
 def load_predictions(paths: list[str], rows: dict[int, int]) -> pd.DataFrame:
@@ -62,7 +79,10 @@ def load_predictions(paths: list[str], rows: dict[int, int]) -> pd.DataFrame:
 def matrix(predictions: pd.DataFrame, variant: str, checkpoint: str) -> np.ndarray:
     """(9, 9) confusion counts of a variant, its seeds added up. The baseline has one state, which
     stands for every checkpoint."""
-    rows = _of(predictions, variant, checkpoint)
+    return _matrix(_of(predictions, variant, checkpoint))
+
+
+def _matrix(rows: pd.DataFrame) -> np.ndarray:
     return statistics.confusion_matrix(rows["number"].to_numpy(), rows["prediction"].to_numpy())
 
 
@@ -74,95 +94,199 @@ def _of(predictions: pd.DataFrame, variant: str, checkpoint: str) -> pd.DataFram
     return rows
 
 
+def with_controls(predictions: pd.DataFrame) -> pd.DataFrame:
+    """The predictions and, under the controls' ids, what every model's answers are without sight:
+    each model of the table is a `seed` of a control."""
+    ends = predictions.query("checkpoint == 'end'")
+    ends = ends.assign(seed=ends.groupby(["variant", "seed"]).ngroup())
+    numbers = ends.groupby("index")["number"].first()
+    shuffled = pd.Series(np.random.default_rng(0).permutation(numbers), numbers.index)
+    controls = [
+        ends.assign(variant="control_shuffled", number=ends["index"].map(shuffled)),
+        ends.assign(variant="control_text_only", prediction=ends["text_only"], tie=False),
+    ]
+    table = pd.concat([predictions, *controls], ignore_index=True)
+    return table.assign(right=table["prediction"] == table["number"])
+
+
 def table1(
     predictions: pd.DataFrame,
     variants: list[dict[str, str]],
     paper: pd.DataFrame,
     benchmark: str,
     scale: str,
+    reference: str | None = None,
 ) -> pd.DataFrame:
-    """Table 1 with the columns COLUMNS, numbers unrounded, shares in percent.
+    """Table 1 with the columns COLUMNS, numbers unrounded, shares in percent, differences in
+    percent points.
 
-    benchmark: the variant of the benchmark whose rows `predictions` holds.
+    benchmark: the variant of CountBench whose rows `predictions` holds, or another benchmark's id.
     variants: id, label, schedule, lambda_scheme and loss of each, in the order of the rows.
-    paper: variant, end and best, the paper's figures in percent.
+    paper: variant, end and best, the paper's figures in percent; empty for another benchmark.
+    reference: the variant that the others are compared with beside the baseline.
+
+    Each p value is of the end of training: McNemar's exact test on the same images, `_holm`
+    corrected after Holm over all of these tests in the table; `p_bootstrap_` that of the paired
+    bootstrap. With several seeds each is tested against the same seed of the other model
+    (statistics.combined), and the bootstrap takes an image's mean over the seeds.
     """
     paper = paper.set_index("variant")
-    known = _of(predictions, "baseline", "end")
-    n, per_class = known["index"].nunique(), countbench.per_class(known["number"])
+    known = with_controls(predictions)
+    images = _of(known, "baseline", "end").sort_values("index")
+    per_class = countbench.per_class(images["number"])
+    models = [BASELINE, *variants, *({"id": i, "label": text} for i, text in CONTROLS.items())]
+    states = [(m["id"], c) for m in models for c in CHECKPOINTS if _has(m["id"], c)]
+    scores = pd.DataFrame(
+        {state: _of(known, *state).groupby("index")["right"].mean() for state in states}
+    )
+    means = pd.DataFrame(statistics.bootstrap(scores.T.to_numpy()), columns=scores.columns)
+    others = {"baseline": "baseline", "reference": reference}
     rows = []
-    for variant in [BASELINE, *variants]:
-        name = variant["id"]
-        end = _of(predictions, name, "end")
-        counts = matrix(predictions, name, "end")
+    for model in models:
+        name = model["id"]
+        end = _of(known, name, "end")
         row = {
             "variant": name,
-            "label": variant["label"],
-            "scheduler": variant["schedule"],
-            "lambda_scheme": variant["lambda_scheme"],
-            "loss": variant["loss"],
+            "label": model["label"],
+            "scheduler": model.get("schedule", ""),
+            "lambda_scheme": model.get("lambda_scheme", ""),
+            "loss": model.get("loss", ""),
             "benchmark": benchmark,
-            "n": n,
+            "n": len(images),
             "n_per_class": " ".join(map(str, per_class.values())),
-            "paper_end": paper["end"].get(name, np.nan),
-            "paper_best": paper["best"].get(name, np.nan),
-            "mae": statistics.mae(counts),
-            "off_by_one": 100 * statistics.off_by_one(counts),
+            "mae": statistics.mae(_matrix(end)),
+            "off_by_one": 100 * statistics.off_by_one(_matrix(end)),
+            "macro_f1": 100 * np.mean([statistics.macro_f1(m) for m in _each_seed(end)]),
             "ties": int(end["tie"].sum()),
-            "p_end_vs_baseline": np.nan,
             "seeds": "",
+            "reference": reference or "",
             "scale": scale,
         }
         for checkpoint in CHECKPOINTS:
-            share = statistics.accuracy(matrix(predictions, name, checkpoint))
-            low, high = statistics.wilson(share, n)
-            column = f"accuracy_{checkpoint}"
-            row |= {column: 100 * share, f"{column}_low": 100 * low, f"{column}_high": 100 * high}
-        if name != "baseline":
-            p_values = [
-                statistics.mcnemar(run["right"].to_numpy(), known["right"].to_numpy())
-                for _, run in end.groupby("seed")
-            ]
-            row["p_end_vs_baseline"] = statistics.combined(p_values)
+            if _has(name, checkpoint):
+                row |= _accuracy(known, means[name, checkpoint], name, checkpoint)
+        if model in variants:
             row["seeds"] = " ".join(map(str, sorted(end["seed"].unique())))
+            for called, other in others.items():
+                if other not in (None, name):
+                    row |= _compared(known, scores, means, name, other, called)
+        if name in paper.index:
+            row |= _beside_paper(row, paper.loc[name])
         rows.append(row)
-    return pd.DataFrame(rows, columns=COLUMNS)
+    table = pd.DataFrame(rows, columns=COLUMNS).astype({"ties": "Int64"})
+    p_columns = [f"p_end_vs_{other}" for other in OTHERS]
+    corrected = statistics.holm(table[p_columns].to_numpy(float).ravel()).reshape(-1, len(OTHERS))
+    table[[f"{column}_holm" for column in p_columns]] = corrected
+    table.loc[table["variant"].isin(CONTROLS), "ties"] = pd.NA  # no model's answers
+    return table
+
+
+def _has(variant: str, checkpoint: str) -> bool:
+    return checkpoint == "end" or variant not in CONTROLS
+
+
+def _each_seed(rows: pd.DataFrame) -> list[np.ndarray]:
+    return [_matrix(run) for _, run in rows.groupby("seed")]
+
+
+def _accuracy(
+    known: pd.DataFrame, means: pd.Series, variant: str, checkpoint: str
+) -> dict[str, float]:
+    """Accuracy of one state in percent, both intervals, and the standard deviation of its seeds."""
+    rows = _of(known, variant, checkpoint)
+    share = statistics.accuracy(_matrix(rows))
+    low, high = statistics.wilson(share, rows["index"].nunique())
+    boot_low, boot_high = statistics.percentile_interval(means)
+    found = {"": share, "_low": low, "_high": high, "_boot_low": boot_low, "_boot_high": boot_high}
+    found["_sd"] = pd.Series(map(statistics.accuracy, _each_seed(rows))).std()  # nan of one seed
+    return {f"accuracy_{checkpoint}{key}": 100 * value for key, value in found.items()}
+
+
+def _compared(
+    known: pd.DataFrame,
+    scores: pd.DataFrame,
+    means: pd.DataFrame,
+    variant: str,
+    other: str,
+    called: str,
+) -> dict[str, float]:
+    """The difference of a variant to another model at the end of training, paired."""
+    low, high = statistics.percentile_interval(means[variant, "end"] - means[other, "end"])
+    against = _of(known, other, "end")
+    p_values = []
+    for seed, run in _of(known, variant, "end").groupby("seed"):
+        same = against if other == "baseline" else against[against["seed"] == seed]
+        p_values.append(statistics.mcnemar(run["right"].to_numpy(), same["right"].to_numpy()))
+    return {
+        f"difference_{called}": 100 * (scores[variant, "end"] - scores[other, "end"]).mean(),
+        f"difference_{called}_low": 100 * low,
+        f"difference_{called}_high": 100 * high,
+        f"p_bootstrap_vs_{called}": statistics.bootstrap_p(
+            means[variant, "end"] - means[other, "end"]
+        ),
+        f"p_end_vs_{called}": statistics.combined(p_values),
+    }
+
+
+def _beside_paper(row: dict, figures: pd.Series) -> dict[str, float | str]:
+    """The paper's figures, how much higher ours are, and whether theirs lie in our interval."""
+    found = {}
+    for name, checkpoint in PAPER.items():
+        ours, low, high = (row[f"accuracy_{checkpoint}{b}"] for b in ("", "_low", "_high"))
+        found[f"paper_{name}"] = figures[name]
+        found[f"paper_{name}_difference"] = ours - figures[name]
+        found[f"paper_{name}_inside"] = "yes" if low <= figures[name] <= high else "no"
+    return found
+
+
+def per_class(predictions: pd.DataFrame, variants: list[str]) -> pd.DataFrame:
+    """One row a variant, checkpoint and true number: precision, recall (the accuracy on the class)
+    and F1 in percent, and the row of the confusion matrix, seeds added up."""
+    known = with_controls(predictions)
+    frames = []
+    for variant in ["baseline", *variants, *CONTROLS]:
+        for checkpoint in CHECKPOINTS:
+            if _has(variant, checkpoint):
+                counts = matrix(known, variant, checkpoint)
+                figures = {k: 100 * v for k, v in statistics.per_class(counts).items()}
+                frame = pd.DataFrame({"number": NUMBERS, "answers": counts.sum(axis=1), **figures})
+                frame[[f"predicted_{number}" for number in NUMBERS]] = counts
+                frames.append(frame.assign(variant=variant, checkpoint=checkpoint))
+    table = pd.concat(frames, ignore_index=True)
+    return table[["variant", "checkpoint", *table.columns.drop(["variant", "checkpoint"])]]
 
 
 def make_table1(
     predictions: list[str],
-    paper: str,
+    paper_table: str,
+    paper_matrices: str,
     template: str,
     csv: str,
+    per_class_csv: str,
     markdown: str,
     html: str,
+    latex: str,
     *,
     rows: dict[int, int],
     benchmark: str,
     variants: list[dict[str, str]],
+    reference: str | None,
     scale: str,
 ) -> None:
-    """Publish Table 1 as CSV (two decimals), as Markdown and as a page of its own.
+    """Publish Table 1 as CSV (two decimals), as Markdown, as a page, where the paper's own figures
+    follow, and for LaTeX; and each class of it as CSV.
 
     rows: of `benchmark`, the variant that is counted (countbench.rows_of).
     """
     known = load_predictions(predictions, rows)
-    table = table1(known, variants, pd.read_csv(paper), benchmark, scale)
-    text = table.copy()
-    for column in text.columns:
-        if column == "p_end_vs_baseline":
-            text[column] = [_format(value, ".2g") for value in text[column]]
-        elif pd.api.types.is_float_dtype(text[column]):
-            text[column] = [_format(value, ".2f") for value in text[column]]
-    with publish(csv) as temporary:
-        text.to_csv(temporary, index=False, lineterminator="\n")
-    write_text(render_markdown(text), markdown)
-    write_text(render_html(text, template), html)
-    log.info("%s\n%s", heading(text), text[["variant", "accuracy_end"]].to_string(index=False))
-
-
-def _format(value: float, how: str) -> str:
-    return "" if np.isnan(value) else format(value, how)
+    table = table1(known, variants, pd.read_csv(paper_table), benchmark, scale, reference)
+    sheets.write_csv(table, csv)
+    sheets.write_csv(per_class(known, [variant["id"] for variant in variants]), per_class_csv)
+    shown, papers = sheet(table), published.sheet(published.table(paper_matrices))
+    write_text(sheets.markdown(shown), markdown)
+    write_text(sheets.page([shown, papers], template), html)
+    write_text(sheets.latex(shown, "tab:counting"), latex)
+    log.info("%s\n%s", shown.title, table[["variant", "accuracy_end"]].to_string(index=False))
 
 
 def heading(table: pd.DataFrame) -> str:
@@ -172,75 +296,95 @@ def heading(table: pd.DataFrame) -> str:
     return f"{title}. {stamp.short}" if stamp else title
 
 
-def rendered(table: pd.DataFrame) -> tuple[list[str], list[dict[str, Any]]]:
-    """Headers and rows to show: `best` holds the headers of which a row has the highest figure.
-
-    table: as in the CSV, every cell text.
-    """
-    shown = {f"Accuracy, {title} (%)": f"accuracy_{name}" for name, title in CHECKPOINTS.items()}
-    highest = {header: table[column].astype(float).max() for header, column in shown.items()}
+def sheet(table: pd.DataFrame) -> Sheet:
+    """What a reader sees of Table 1 at a glance; the rest is in the CSV. ▲ marks the highest."""
+    highest = {name: table[f"accuracy_{name}"].max() for name in CHECKPOINTS}
     rows = []
-    for cells in table.to_dict("records"):
-        row = {"Configuration": cells["label"]}
-        for header, column in shown.items():
-            row[header] = f"{cells[column]} [{cells[column + '_low']}, {cells[column + '_high']}]"
-        row |= {
-            "Paper, end (%)": cells["paper_end"] or "–",
-            "Paper, best (%)": cells["paper_best"] or "–",
-            "Mean error": cells["mae"],
-            "At most one off (%)": cells["off_by_one"],
-            "Ties": cells["ties"],
-            "p against baseline": cells["p_end_vs_baseline"] or "–",
-            "Seeds": cells["seeds"] or "–",
-        }
-        best = [h for h, column in shown.items() if float(cells[column]) == highest[h]]
-        rows.append({"cells": row, "best": best})
-    return list(rows[0]["cells"]), rows
+    for figures, text in zip(
+        table.to_dict("records"), sheets.texts(table).to_dict("records"), strict=True
+    ):
+        row = {"Configuration": Cell(text["label"])}
+        for name, title in CHECKPOINTS.items():
+            key = f"accuracy_{name}"
+            shown = f"{text[key]} ± {text[key + '_sd']}" if " " in text["seeds"] else text[key]
+            best = figures[key] == highest[name]
+            row[f"Accuracy, {title} (%)"] = _cell(shown, text, key, best)
+        difference = figures["difference_baseline"]
+        shown = "" if np.isnan(difference) else f"{difference:+.2f}"
+        row["Difference to baseline"] = _cell(shown, text, "difference_baseline")
+        row["p, corrected"] = Cell(text["p_end_vs_baseline_holm"] or "–")
+        if table["paper_end"].notna().any():
+            for name in PAPER:
+                figure, inside = text[f"paper_{name}"], text[f"paper_{name}_inside"]
+                where = {"yes": "inside", "no": "outside"}.get(inside, "")
+                row[f"Paper, {name} (%)"] = Cell(figure or "–", where)
+        rows.append(row)
+    return Sheet(
+        heading(table),
+        list(rows[0]),
+        [list(row.values()) for row in rows],
+        notes(table),
+        pages.stamp(table["scale"][0]),
+    )
+
+
+def _cell(shown: str, text: dict[str, str], key: str, best: bool = False) -> Cell:
+    """A figure with its interval, or a dash where there is none."""
+    if not shown:
+        return Cell("–")
+    return Cell(shown, f"[{text[key + '_low']}, {text[key + '_high']}]", best)
 
 
 def notes(table: pd.DataFrame) -> list[str]:
     """What a reader must know to read the table right."""
     benchmark, n = table["benchmark"][0], table["n"][0]
+    of = f"benchmark `{benchmark}`"
+    if benchmark in countbench.VARIANTS:
+        of = f"the benchmark's variant `{benchmark}`, {countbench.VARIANTS[benchmark]}"
     per_class = zip(WORDS.values(), table["n_per_class"][0].split(), strict=True)
     lines = [
-        f"n = {n} images, the same for every row: the benchmark's variant `{benchmark}`,"
-        f" {countbench.VARIANTS[benchmark]}. Of each class:"
-        f" {', '.join(f'{word} {count}' for word, count in per_class)}.",
-        "Brackets hold 95 % intervals (Wilson, on the mean over the seeds).",
+        f"n = {n} images, the same for every row: {of}."
+        f" Of each class: {', '.join(f'{word} {count}' for word, count in per_class)}.",
+        "Brackets hold 95 % intervals: Wilson's of accuracies (mean over the seeds, ± standard"
+        " deviation where there are several), and of differences, in percent points at the end of"
+        " training, the bootstrap's percentiles over images that both models answer.",
         "“Best on the benchmark” is the paper's protocol: the checkpoint was chosen on the very"
         " images that it is measured on, so its figure is too good.",
-        "Mean error, at most one off, ties and p are of the end of training. p: exact McNemar"
-        " test on the same images; with several seeds twice the median.",
-        "Ties: images with two or more captions equally similar; the lowest number was predicted."
-        " Seeds are added up.",
+        "p: exact McNemar test against the baseline at the end of training (several seeds: twice"
+        " the median), corrected after Holm over all McNemar tests of the CSV. That also holds the"
+        " differences to the reference, macro-F1, mean error and more.",
+        *_of_the_paper(table),
+        _of_the_controls(table),
+        _of_the_ties(table),
         "▲ marks the highest figure of a column.",
     ]
     return lines
 
 
-def render_markdown(table: pd.DataFrame) -> str:
-    headers, rows = rendered(table)
-    lines = [f"# {heading(table)}", "", "| " + " | ".join(headers) + " |"]
-    lines.append("|" + "|".join([" :-- "] + [" --: "] * (len(headers) - 1)) + "|")
-    for row in rows:
-        cells = [
-            f"**{cell}** ▲" if header in row["best"] else str(cell).replace("|", "\\|")
-            for header, cell in row["cells"].items()
-        ]
-        lines.append("| " + " | ".join(cells) + " |")
-    stamp = pages.stamp(table["scale"][0])
-    said = [stamp.text, *notes(table)] if stamp else notes(table)
-    return "\n".join([*lines, "", *(f"- {note}" for note in said)]) + "\n"
+def _of_the_paper(table: pd.DataFrame) -> list[str]:
+    if table["paper_end"].isna().all():
+        return []
+    return ["Inside or outside: where the paper's figure lies, seen from our interval."]
 
 
-def render_html(table: pd.DataFrame, template: str) -> str:
-    headers, rows = rendered(table)
-    return pages.render(
-        template,
-        styles=["page.css", "table1.css"],
-        heading=heading(table),
-        stamp=pages.stamp(table["scale"][0]),
-        headers=headers,
-        rows=rows,
-        notes=notes(table),
+def _of_the_controls(table: pd.DataFrame) -> str:
+    chance = 100 * statistics.CHANCE
+    controls = table[table["variant"].isin(CONTROLS)]
+    at = controls["accuracy_end_low"].le(chance) & controls["accuracy_end_high"].ge(chance)
+    found = [
+        f"“{label}” is {'at chance' if same else 'NOT at chance'}"
+        for label, same in zip(controls["label"], at, strict=True)
+    ]
+    return (
+        f"Controls: each is the mean over all models above. Chance is {chance:.2f} %;"
+        f" by their intervals {' and '.join(found)}."
+    )
+
+
+def _of_the_ties(table: pd.DataFrame) -> str:
+    tied = table[~table["variant"].isin(CONTROLS) & table["ties"].gt(0)]
+    rows = ", ".join(f"{row.label} {row.ties}" for row in tied.itertuples())
+    return (
+        "Ties, images with two or more captions equally similar, for which the lowest number counts"
+        f" as predicted (seeds added up): {rows or 'none'}."
     )

@@ -1,0 +1,50 @@
+"""Ablations out of a Table 1 of known figures."""
+
+import pandas as pd
+import pytest
+
+from countclip import ablations, tables
+
+SETTINGS = {
+    "plain": {"loss": "count", "epochs": 4, "count_logit_scale": 20.0},
+    "other": {"loss": "count_plus", "epochs": 4, "count_logit_scale": None},
+    "same": {"loss": "count", "epochs": 4, "count_logit_scale": 20.0},
+}
+
+
+@pytest.fixture
+def table1(tmp_path) -> str:
+    names = ["baseline", "plain", "other", "same", *tables.CONTROLS]
+    table = pd.DataFrame({"variant": names, "label": [f"<b>{name}" for name in names]})
+    table = table.reindex(columns=tables.COLUMNS).astype(object)
+    table[["accuracy_end", "accuracy_end_low", "accuracy_end_high"]] = [30.0, 25.0, 35.0]
+    table.loc[[2, 3], "difference_reference"] = [5.5, -1.0]
+    table.loc[[2, 3], "difference_reference_low"] = [1.5, -3.0]
+    table.loc[[2, 3], "difference_reference_high"] = [9.5, 1.0]
+    table.loc[[2, 3], "p_end_vs_reference_holm"] = [0.012, 1.0]
+    table = table.assign(seeds="1 2", n=506, benchmark="repaired", scale="miniature")
+    table.to_csv(tmp_path / "table1.csv", index=False)
+    return str(tmp_path / "table1.csv")
+
+
+def test_each_variant_says_what_it_changes(table1, tmp_path) -> None:
+    made = [str(tmp_path / f"ablations.{kind}") for kind in ("csv", "md")]
+    ablations.make_ablations(table1, *made, settings=SETTINGS, reference="plain")
+    table = pd.read_csv(made[0], keep_default_na=False, dtype=str)
+    assert table["variant"].tolist() == ["plain", "other", "same"]
+    assert table["changes"].tolist() == ["0", "2", "0"]
+    assert table["changed"][1] == "loss: count_plus; count_logit_scale: none"
+    assert table["difference_reference"].tolist() == ["", "5.50", "-1.00"]
+    assert table["p_end_vs_reference_holm"].tolist() == ["", "0.012", "1"]
+    assert table["seeds"].tolist() == ["1 2"] * 3
+    text = open(made[1], encoding="utf-8").read()
+    assert "Miniature" in text
+    assert "+5.50 [1.50, 9.50] | 0.012 |" in text
+    assert "they are count_logit_scale: 20.0; loss: count." in text
+
+
+def test_a_reference_that_nobody_trained_is_named(table1, tmp_path) -> None:
+    with pytest.raises(ValueError, match="gone"):
+        ablations.make_ablations(
+            table1, str(tmp_path / "a"), str(tmp_path / "b"), settings=SETTINGS, reference="gone"
+        )

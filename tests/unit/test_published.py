@@ -1,0 +1,90 @@
+"""Our statistics, on the confusion matrices of the paper's figures, give the paper's Table 1."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from countclip import published, statistics
+from countclip.files import resource
+
+MATRICES = resource("resources/paper_confusion_matrices.json")
+
+
+@pytest.fixture(scope="module")
+def matrices() -> dict[str, dict]:
+    with open(MATRICES, encoding="utf-8") as file:
+        variants = json.load(file)["variants"]
+    return {
+        name: {key: np.array(own[key]) for key in published.CHECKPOINTS if key in own}
+        for name, own in variants.items()
+    }
+
+
+@pytest.fixture(scope="module")
+def table() -> pd.DataFrame:
+    return published.table(MATRICES).set_index(["variant", "checkpoint"])
+
+
+def test_table1_to_the_last_digit(table) -> None:
+    paper = pd.read_csv(resource("resources/paper_table1.csv"), dtype=str).set_index("variant")
+    assert set(table.index.get_level_values("variant")) == set(paper.index)
+    assert len(table) == 23
+    for (variant, checkpoint), row in table.iterrows():
+        assert f"{row['accuracy']:.2f}" == paper[checkpoint][variant], (variant, checkpoint)
+
+
+def test_the_paper_measured_509_images(matrices) -> None:
+    supports = [56, 57, 57, 49, 58, 58, 57, 60, 57]
+    for figures in matrices.values():
+        for counts in figures.values():
+            assert counts.sum(axis=1).tolist() == supports
+
+
+def test_the_papers_gain_is_seven_images_and_carries_no_weight(table, matrices) -> None:
+    best = table.loc[("modal_sched_plus", "best")]
+    assert best["images_baseline"] == 7
+    assert best["weight_baseline"] == "no"
+    before = table.loc[("baseline", "best")]
+    assert before["accuracy_low"] < best["accuracy"] < before["accuracy_high"]
+    # Even if all that the baseline had right were right still, in every class:
+    least, most = statistics.mcnemar_bounds(
+        matrices["modal_sched_plus"]["best"], matrices["baseline"]["best"]
+    )
+    assert best["p_mcnemar_min_baseline"] == least
+    assert best["p_mcnemar_max_baseline"] == most > 0.6
+
+
+def test_bounds_hold_the_unpaired_test_and_survive_the_correction(table) -> None:
+    for other in published.OTHERS:
+        least, most = (table[f"p_mcnemar_{bound}_{other}"] for bound in ("min", "max"))
+        assert (least.dropna() <= most.dropna()).all()
+        corrected = table[[f"p_mcnemar_{bound}_{other}_holm" for bound in ("min", "max")]].dropna()
+        assert (corrected.iloc[:, 0] <= corrected.iloc[:, 1]).all()
+    assert table["p_unpaired_baseline"].count() == 22
+    assert table["p_unpaired_base"].count() == 20
+
+
+def test_a_difference_that_any_pairing_shows_carries_weight(tmp_path) -> None:
+    """One model has everything right, the other nothing: no pairing makes that chance."""
+    right, wrong = (10 * np.eye(9, dtype=int)).tolist(), np.roll(10 * np.eye(9, dtype=int), 1, 1)
+    variants = {
+        "baseline": {"label": "b", "best": wrong.tolist()},
+        "lambda1_sched": {"label": "l", "best": right, "end": wrong.tolist()},
+    }
+    path = tmp_path / "matrices.json"
+    path.write_text(json.dumps({"variants": variants}))
+    table = published.table(str(path)).set_index(["variant", "checkpoint"])
+    assert table.loc[("lambda1_sched", "best"), "weight_baseline"] == "yes"
+    assert table.loc[("lambda1_sched", "end"), "weight_baseline"] == "no"
+    assert table.loc[("baseline", "best"), "weight_baseline"] == ""
+
+
+def test_the_files_say_what_the_table_says(tmp_path) -> None:
+    published.make_paper(MATRICES, str(tmp_path / "paper.csv"), str(tmp_path / "paper.md"))
+    csv = pd.read_csv(tmp_path / "paper.csv", dtype=str, keep_default_na=False)
+    assert csv["accuracy"][0] == "27.50"
+    text = (tmp_path / "paper.md").read_text(encoding="utf-8")
+    assert "| 28.88 [25.11, 32.96] |" in text
+    assert "+7 |" in text

@@ -1,0 +1,76 @@
+"""Tables as Markdown, as a page and for LaTeX: whatever a label holds, it stays text."""
+
+import pandas as pd
+import pytest
+from pylatexenc.latexwalker import LatexEnvironmentNode, LatexWalker
+
+from countclip import sheets
+from countclip.files import resource
+from countclip.sheets import Cell, Sheet
+
+HOSTILE = r"</td><script>x()</script> | & % $ # _ { } ~ ^ \input{/etc/passwd} λ ” 🐶"
+
+
+@pytest.fixture
+def sheet() -> Sheet:
+    return Sheet(
+        f"Title {HOSTILE}",
+        ["Configuration", "Accuracy, end (%)"],
+        [[Cell(HOSTILE), Cell("30.43", "[26.59, 34.58]", best=True)], [Cell("[b]"), Cell("–")]],
+        [f"A note {HOSTILE}"],
+    )
+
+
+def test_a_page_escapes(sheet) -> None:
+    page = sheets.page([sheet, sheet], resource("resources/table.html.jinja"))
+    assert "<script" not in page
+    assert page.count("&lt;script&gt;") == 2 * 3 + 1  # titles, cells and notes; the page's title
+    assert page.count("<h1>") == page.count("<h2>") == 1
+
+
+def test_markdown_keeps_its_columns(sheet) -> None:
+    rows = [line for line in sheets.markdown(sheet).splitlines() if line.startswith("|")]
+    assert len(rows) == 2 + 2
+    assert {row.replace("\\|", "").count("|") for row in rows} == {3}
+
+
+def nodes(text: str) -> list:
+    return LatexWalker(text, tolerant_parsing=False).get_latex_nodes()[0]
+
+
+def test_latex_is_one_table_whose_rows_have_all_cells(sheet) -> None:
+    text = sheets.latex(sheet, "tab:x")
+    (table,) = (n for n in nodes(text) if isinstance(n, LatexEnvironmentNode))
+    assert table.environmentname == "table*"
+    (tabular,) = (n for n in table.nodelist if isinstance(n, LatexEnvironmentNode))
+    body = tabular.latex_verbatim()
+    lines = [line for line in body.splitlines() if line.endswith(r" \\")]
+    assert len(lines) == 1 + len(sheet.rows)
+    assert {line.count(" & ") for line in (line.replace(r"\&", "") for line in lines)} == {1}
+    for rule in (r"\toprule", r"\midrule", r"\bottomrule"):
+        assert body.count(rule) == 1
+    assert r"\textbf{30.43} {[26.59, 34.58]}" in body
+    outside = text[: text.index(r"\begin{table*}")].splitlines()
+    assert all(line.startswith("%") for line in outside)
+
+
+def test_latex_escapes_what_it_would_read_as_its_own(sheet) -> None:
+    text = sheets.latex(sheet, "tab:x")
+    table = text[text.index(r"\begin") :]
+    assert r"\& \% \$ \# \_ \{ \}" in table
+    assert r"\input" not in table
+    assert r"\ensuremath{\lambda}" in table
+    table.encode("ascii")  # nothing is left that a LaTeX without the letter would stop at
+
+
+def test_a_row_of_another_length_is_refused() -> None:
+    with pytest.raises(ValueError, match="row 'a' has 1 cells"):
+        Sheet("t", ["x", "y"], [[Cell("a")]], [])
+
+
+def test_the_text_of_numbers() -> None:
+    table = pd.DataFrame({"a": [1.0, None], "p_x": [0.01234, None], "n": [3, 4], "t": ["x", ""]})
+    table["i"] = pd.array([None, 7], "Int64")
+    assert sheets.texts(table).to_dict("list") == {
+        "a": ["1.00", ""], "p_x": ["0.012", ""], "n": ["3", "4"], "t": ["x", ""], "i": ["", "7"],
+    }  # fmt: skip

@@ -1,0 +1,122 @@
+"""How does a table of results look in Markdown, on a page, and in a paper?"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import pandas as pd
+from pylatexenc.latexencode import unicode_to_latex
+
+from countclip import pages
+from countclip.files import publish
+
+
+class Cell(NamedTuple):
+    """What one cell says: `range` is an interval beside the figure, `best` the column's highest."""
+
+    text: str
+    range: str = ""
+    best: bool = False
+
+
+@dataclass
+class Sheet:
+    """A table as people read it; nothing in it is markup.
+
+    headers: of the columns, the first of which names the rows; rows: a cell for each header.
+    notes: what a reader must know to read the table right.
+    stamp: what the numbers must not be taken for, if anything; the title has its short form.
+    """
+
+    title: str
+    headers: list[str]
+    rows: list[list[Cell]]
+    notes: list[str]
+    stamp: pages.Stamp | None = None
+
+    def __post_init__(self) -> None:
+        for row in self.rows:
+            if len(row) != len(self.headers):
+                raise ValueError(f"{self.title}: row {row[0].text!r} has {len(row)} cells")
+
+
+def texts(table: pd.DataFrame) -> pd.DataFrame:
+    """The table's cells as text: p values (columns `p_...`) with two digits, other fractions with
+    two decimals, nothing for nan."""
+    shown = table.copy()
+    for column in shown.columns[[pd.api.types.is_float_dtype(kind) for kind in table.dtypes]]:
+        how = ".2g" if column.startswith("p_") else ".2f"
+        shown[column] = ["" if pd.isna(value) else format(value, how) for value in shown[column]]
+    return shown.astype("string").fillna("").astype(object)
+
+
+def write_csv(table: pd.DataFrame, path: str) -> None:
+    """Publish a table as CSV, its cells as `texts` has them."""
+    with publish(path) as temporary:
+        texts(table).to_csv(temporary, index=False, lineterminator="\n")
+
+
+def markdown(sheet: Sheet) -> str:
+    lines = [f"# {sheet.title}", ""]
+    lines += [f"**{sheet.stamp.text}**", ""] if sheet.stamp else []
+    lines += [
+        _line(sheet.headers),
+        "|" + "|".join([":--", *["--:"] * (len(sheet.headers) - 1)]) + "|",
+    ]
+    for row in sheet.rows:
+        texts = [f"{cell.text} {cell.range}".rstrip() for cell in row]
+        lines.append(
+            _line([f"**{t}** ▲" if cell.best else t for t, cell in zip(texts, row, strict=True)])
+        )
+    return "\n".join([*lines, "", *(f"- {note}" for note in sheet.notes)]) + "\n"
+
+
+def _line(cells: list[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def page(sheets: list[Sheet], template: str) -> str:
+    """A page of one table or more, escaped (pages.render); the first gives it its title."""
+    return pages.render(template, styles=["page.css", "table.css"], sheets=sheets)
+
+
+def latex(sheet: Sheet, label: str) -> str:
+    """A table environment for a paper that uses booktabs; the highest figures are bold.
+
+    The notes stand above it as comments, for whoever writes the caption on.
+    """
+    headers = [_shortstack(header) for header in sheet.headers]
+    lines = [
+        f"% {' '.join(note.split())}" for note in (r"Needs \usepackage{booktabs}.", *sheet.notes)
+    ]
+    lines += [
+        r"\begin{table*}",
+        r"\centering\scriptsize\setlength{\tabcolsep}{4pt}",
+        rf"\caption{{{_escaped(sheet.title)}.}}",
+        rf"\label{{{label}}}",
+        rf"\begin{{tabular}}{{l{'r' * (len(headers) - 1)}}}",
+        r"\toprule",
+        rf"{' & '.join(headers)} \\",
+        r"\midrule",
+        *(rf"{' & '.join(map(_figure, row))} \\" for row in sheet.rows),
+        r"\bottomrule",
+        r"\end{tabular}",
+        r"\end{table*}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _figure(cell: Cell) -> str:
+    text = _escaped(cell.text)
+    # The braces keep a bracket at the head of a cell from being read as the option of `\\`.
+    return (rf"\textbf{{{text}}}" if cell.best else text) + (
+        f" {{{_escaped(cell.range)}}}" if cell.range else ""
+    )
+
+
+def _shortstack(header: str) -> str:
+    return r"\shortstack[r]{" + _escaped(header).replace(", ", r",\\") + "}"
+
+
+def _escaped(text: str) -> str:
+    """Text as LaTeX that shows it: one line, and whatever it holds, no command of its own."""
+    return unicode_to_latex(" ".join(text.split()), unknown_char_policy="replace")

@@ -1,0 +1,8 @@
+"""Every variant beside the reference: what it changes, and what that changes."""
+
+from countclip import ablations
+from countclip.job import start
+
+spec = start(snakemake)  # noqa: F821
+made = snakemake.output  # noqa: F821
+ablations.make_ablations(snakemake.input.table1, made.csv, made.markdown, **spec)  # noqa: F821
