@@ -1,5 +1,7 @@
 """Ablations out of a Table 1 of known figures."""
 
+from pathlib import Path
+
 import pandas as pd
 import pytest
 
@@ -37,7 +39,7 @@ def test_each_variant_says_what_it_changes(table1, tmp_path) -> None:
     assert table["difference_reference"].tolist() == ["", "5.50", "-1.00"]
     assert table["p_end_vs_reference_holm"].tolist() == ["", "0.012", "1"]
     assert table["seeds"].tolist() == ["1 2"] * 3
-    text = open(made[1], encoding="utf-8").read()
+    text = Path(made[1]).read_text(encoding="utf-8")
     assert "Miniature" in text
     assert "+5.50 [1.50, 9.50] | 0.012 |" in text
     assert "they are count_logit_scale: 20.0; loss: count." in text

@@ -72,6 +72,7 @@ def test_a_difference_that_any_pairing_shows_carries_weight(tmp_path) -> None:
     variants = {
         "baseline": {"label": "b", "best": wrong.tolist()},
         "lambda1_sched": {"label": "l", "best": right, "end": wrong.tolist()},
+        "other": {"label": "o", "best": right, "end": right},
     }
     path = tmp_path / "matrices.json"
     path.write_text(json.dumps({"variants": variants}))
@@ -79,6 +80,8 @@ def test_a_difference_that_any_pairing_shows_carries_weight(tmp_path) -> None:
     assert table.loc[("lambda1_sched", "best"), "weight_baseline"] == "yes"
     assert table.loc[("lambda1_sched", "end"), "weight_baseline"] == "no"
     assert table.loc[("baseline", "best"), "weight_baseline"] == ""
+    assert table.loc[("other", "best"), "weight_base"] == "no"
+    assert table.loc[("other", "end"), "weight_base"] == "yes"
 
 
 def test_the_files_say_what_the_table_says(tmp_path) -> None:

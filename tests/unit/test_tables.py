@@ -1,10 +1,11 @@
 """Table 1 from predictions made up so that every figure is known."""
 
-import html
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from markupsafe import escape
 
 from countclip import evaluation, pages, tables
 from countclip.files import resource
@@ -35,15 +36,32 @@ def predictions(right: int, variant: str, seed: int, folder, checkpoints=("end",
     return path
 
 
+def answered(folder) -> list[str]:
+    return [
+        predictions(30, "baseline", 0, folder),
+        predictions(60, "norm_sched", 0, folder, tables.CHECKPOINTS),
+        predictions(50, "norm_sched", 1, folder, tables.CHECKPOINTS),
+        predictions(30, "extra", 0, folder, tables.CHECKPOINTS),
+        predictions(30, "extra", 1, folder, tables.CHECKPOINTS),
+    ]
+
+
 @pytest.fixture
 def paths(tmp_path) -> list[str]:
-    return [
-        predictions(30, "baseline", 0, tmp_path),
-        predictions(60, "norm_sched", 0, tmp_path, tables.CHECKPOINTS),
-        predictions(50, "norm_sched", 1, tmp_path, tables.CHECKPOINTS),
-        predictions(30, "extra", 0, tmp_path, tables.CHECKPOINTS),
-        predictions(30, "extra", 1, tmp_path, tables.CHECKPOINTS),
-    ]
+    return answered(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory) -> Path:
+    """The folder of all files of Table 1 of the miniature, for tests that only read them."""
+    folder = tmp_path_factory.mktemp("table1")
+    make(answered(folder), folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def rows(made) -> pd.DataFrame:
+    return read(made).set_index("variant")
 
 
 FILES = ("table1.csv", "table1_per_class.csv", "table1.md", "table1.html", "table1.tex")
@@ -63,11 +81,15 @@ def make(paths, folder, scale="miniature", rows=ALL, reference="extra") -> pd.Da
         reference=reference,
         scale=scale,
     )
+    return read(folder)
+
+
+def read(folder) -> pd.DataFrame:
     return pd.read_csv(folder / "table1.csv", keep_default_na=False, dtype=str)
 
 
-def test_table1(paths, tmp_path) -> None:
-    table = make(paths, tmp_path)
+def test_table1(made) -> None:
+    table = read(made)
     assert table.columns.tolist() == tables.COLUMNS
     assert table["variant"].tolist() == ["baseline", "norm_sched", "extra", *tables.CONTROLS]
     assert table["n"].tolist() == ["90"] * 5
@@ -109,55 +131,54 @@ def test_the_same_predictions_give_the_same_bytes(paths, tmp_path) -> None:
     assert contents() == contents()
 
 
-def test_a_miniature_says_so_and_nothing_is_markup(paths, tmp_path) -> None:
-    make(paths, tmp_path)
-    stamp = pages.stamp("miniature")
+@pytest.mark.parametrize("scale", pages.STAMPS)
+def test_a_miniature_and_a_part_say_so_in_the_title_and_at_length(scale, paths, tmp_path) -> None:
+    make(paths, tmp_path, scale=scale)
     page, text, latex = (
         (tmp_path / f"table1.{kind}").read_text() for kind in ("html", "md", "tex")
     )
-    for shown in (html.unescape(page), text, latex):
-        assert stamp.short in shown
-    for shown in (html.unescape(page), text):
-        assert stamp.text in shown
+    for name, stamp in pages.STAMPS.items():
+        for part in stamp or ():
+            assert (part in text) == (name == scale)
+            assert page.count(str(escape(part))) == (name == scale) * (1 + (part == stamp.short))
+        if stamp:
+            assert (stamp.short in latex) == (name == scale)
+
+
+def test_nothing_is_markup(made) -> None:
+    page, text = ((made / f"table1.{kind}").read_text() for kind in ("html", "md"))
     assert "<i>norm" not in page
     assert "&lt;i&gt;norm" in page
     assert "▲" in page
     assert text.count("▲") == 3 + 1  # three columns, one note
     assert "://" not in page
-    make(paths, tmp_path, scale="paper")
-    for name in FILES:
-        assert "iniature" not in (tmp_path / name).read_text(), name
 
 
-def test_differences_are_paired_and_p_values_corrected(paths, tmp_path) -> None:
-    table = make(paths, tmp_path).set_index("variant")
+def test_differences_are_paired_and_p_values_corrected(rows) -> None:
     # Of 90 images 60 and 50 are right, and 30 both of the baseline and of the reference.
-    assert table.loc["norm_sched", "difference_baseline"] == "27.78"
-    assert table.loc["norm_sched", "difference_reference"] == "27.78"
-    low, high = (
-        float(table.loc["norm_sched", f"difference_baseline_{b}"]) for b in ("low", "high")
-    )
+    assert rows.loc["norm_sched", "difference_baseline"] == "27.78"
+    assert rows.loc["norm_sched", "difference_reference"] == "27.78"
+    low, high = (float(rows.loc["norm_sched", f"difference_baseline_{b}"]) for b in ("low", "high"))
     assert 18 < low < 27.78 < high < 38
-    assert table.loc["extra", "difference_baseline"] == "0.00"
-    assert table.loc["extra", "difference_baseline_low"] == "0.00"
-    assert table.loc["extra", "p_bootstrap_vs_baseline"] == "1"
-    assert table.loc["extra", "p_end_vs_reference"] == ""
+    assert rows.loc["extra", "difference_baseline"] == "0.00"
+    assert rows.loc["extra", "difference_baseline_low"] == "0.00"
+    assert rows.loc["extra", "p_bootstrap_vs_baseline"] == "1"
+    assert rows.loc["extra", "p_end_vs_reference"] == ""
     each = [2 * 0.5**right for right in (30, 20)]  # all images that differ do so one way
     median = sum(each) / 2
-    assert float(table.loc["norm_sched", "p_end_vs_baseline"]) == pytest.approx(
-        2 * median, rel=0.05
+    p, corrected = (
+        float(rows.loc["norm_sched", f"p_end_vs_{other}"])
+        for other in ("baseline", "reference_holm")
     )
-    assert float(table.loc["norm_sched", "p_end_vs_reference_holm"]) == pytest.approx(
-        3 * 2 * median, rel=0.05
-    )  # of three tests
-    assert set(table["reference"]) == {"extra"}
+    assert p == pytest.approx(2 * median, rel=0.05)
+    assert corrected == pytest.approx(3 * 2 * median, rel=0.05)  # of three tests
+    assert set(rows["reference"]) == {"extra"}
 
 
-def test_seeds_have_a_standard_deviation(paths, tmp_path) -> None:
-    table = make(paths, tmp_path).set_index("variant")
-    assert table.loc["norm_sched", "accuracy_end_sd"] == f"{100 / 9 / 2**0.5:.2f}"  # 60, 50 of 90
-    assert table.loc["baseline", "accuracy_end_sd"] == ""
-    assert "61.11 ± 7.86 [" in (tmp_path / "table1.md").read_text()
+def test_seeds_have_a_standard_deviation(rows, made) -> None:
+    assert rows.loc["norm_sched", "accuracy_end_sd"] == f"{100 / 9 / 2**0.5:.2f}"  # 60, 50 of 90
+    assert rows.loc["baseline", "accuracy_end_sd"] == ""
+    assert "61.11 ± 7.86 [" in (made / "table1.md").read_text()
 
 
 def test_without_a_reference_there_is_no_such_comparison(paths, tmp_path) -> None:
@@ -166,13 +187,12 @@ def test_without_a_reference_there_is_no_such_comparison(paths, tmp_path) -> Non
     assert set(table["p_end_vs_reference"]) == {""}
 
 
-def test_the_papers_figures_lie_inside_or_outside_our_interval(paths, tmp_path) -> None:
-    table = make(paths, tmp_path).set_index("variant")
-    assert table.loc["baseline", "paper_end_inside"] == "yes"  # 27.50 in [24.5, 43.6]
-    assert table.loc["baseline", "paper_end_difference"] == "5.83"
-    assert table.loc["norm_sched", "paper_best_inside"] == "no"
-    assert table.loc["extra", "paper_end_inside"] == ""
-    text = (tmp_path / "table1.md").read_text()
+def test_the_papers_figures_lie_inside_or_outside_our_interval(rows, made) -> None:
+    assert rows.loc["baseline", "paper_end_inside"] == "yes"  # 27.50 in [24.5, 43.6]
+    assert rows.loc["baseline", "paper_end_difference"] == "5.83"
+    assert rows.loc["norm_sched", "paper_best_inside"] == "no"
+    assert rows.loc["extra", "paper_end_inside"] == ""
+    text = (made / "table1.md").read_text()
     assert "27.50 inside" in text
     assert "25.54 outside" in text
 
@@ -185,9 +205,8 @@ def test_another_benchmark_has_no_figures_of_the_paper(paths) -> None:
     assert "benchmark `folder`" in shown.notes[0]
 
 
-def test_each_class_of_each_model(paths, tmp_path) -> None:
-    make(paths, tmp_path)
-    table = pd.read_csv(tmp_path / "table1_per_class.csv")
+def test_each_class_of_each_model(made) -> None:
+    table = pd.read_csv(made / "table1_per_class.csv")
     assert len(table) == 9 * (3 + 3 + 3 + 1 + 1)  # the controls have the end of training alone
     row = table.query("variant == 'norm_sched' and checkpoint == 'end' and number == 2").iloc[0]
     assert row["answers"] == 20  # two seeds

@@ -1,4 +1,4 @@
-"""What does each setting change? Every variant beside the reference, from which it differs in few."""
+"""What does each setting change? Every variant beside the reference, which differs in few."""
 
 import logging
 from typing import Any
@@ -15,6 +15,10 @@ log = logging.getLogger(__name__)
 
 def changes(settings: dict[str, dict[str, Any]], reference: str) -> dict[str, dict[str, Any]]:
     """For each variant the settings that are not the reference's, with its own values."""
+    if reference not in settings:
+        raise ValueError(
+            f"reference: {reference!r} is none of the trained variants: {', '.join(settings)}"
+        )
     usual = settings[reference]
     return {
         name: {key: value for key, value in own.items() if value != usual.get(key)}

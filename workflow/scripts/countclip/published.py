@@ -32,7 +32,8 @@ def table(matrices: str) -> pd.DataFrame:
         (9, 9), rows the true number. The baseline's one state is compared with both checkpoints.
 
     `weight_<other>` says whether a difference carries weight: `yes` if McNemar's test would say so
-    (corrected p below LEVEL) whichever images the models share, `no` if it never would, else `open`.
+    (corrected p below LEVEL) whichever images the models share, `no` if it never would, and `open`
+    if that depends on them.
     """
     with open(matrices, encoding="utf-8") as file:
         variants = json.load(file)["variants"]
@@ -120,17 +121,16 @@ def sheet(table: pd.DataFrame) -> Sheet:
         headers,
         rows,
         [
-            "Computed from the confusion matrices of the paper's Figs. 3 to 5, with which its Table 1"
-            " agrees to the last digit. Brackets hold 95 % intervals (Wilson).",
-            "Images: how many more of the"
-            f" {n} are right than with the untouched CLIP, or with the paper's base model (scheduler"
-            " and λ = 1) at the same checkpoint.",
+            "Computed from the confusion matrices of the paper's Figs. 3 to 5; its Table 1 follows from"
+            " them. Brackets hold 95 % intervals (Wilson).",
+            f"Images: how many more of the {n} are right than with the untouched CLIP, or with the"
+            " paper's base model (scheduler and λ = 1) at the same checkpoint.",
             "p: the matrices do not say which images two models have right, so McNemar's exact test"
             " has bounds: the smallest and the largest p that the two matrices allow, corrected"
             " after Holm over all comparisons of this table.",
-            "Weight: yes where the test says so (corrected p below 0.05) whichever images the models"
-            " share, no where it never does, open where that depends on them. An unpaired exact test"
-            " (Fisher) is in the CSV.",
+            f"Weight: yes where the test says so (corrected p below {LEVEL}) whichever images the"
+            " models share, no where it never does, open where that depends on them. An unpaired"
+            " exact test (Fisher) is in the CSV.",
             "“Best on the benchmark” was chosen on the very images that it is measured on, so its"
             " figure is too good, and no p value here mends that.",
         ],
