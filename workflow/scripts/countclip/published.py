@@ -121,8 +121,8 @@ def sheet(table: pd.DataFrame) -> Sheet:
         headers,
         rows,
         [
-            "Computed from the confusion matrices of the paper's Figs. 3 to 5; its Table 1 follows from"
-            " them. Brackets hold 95 % intervals (Wilson).",
+            "Computed from the confusion matrices of Figs. 3 to 5, from which its Table 1 follows."
+            " Brackets hold 95 % intervals (Wilson).",
             f"Images: how many more of the {n} are right than with the untouched CLIP, or with the"
             " paper's base model (scheduler and λ = 1) at the same checkpoint.",
             "p: the matrices do not say which images two models have right, so McNemar's exact test"
