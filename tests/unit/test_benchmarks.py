@@ -101,6 +101,8 @@ def test_the_template_says_how_a_noun_becomes_a_caption(tmp_path):
     path = csv(tmp_path, "image,number,noun\na.png,3,{evil} two-seaters\n")
     rows = read(path, "folder", template="a photo of {number} {noun}.")
     assert rows[0]["caption"] == "a photo of three {evil} two-seaters."
+    with pytest.raises(ValueError, match="must name no other number before {number}"):
+        read(path, "folder", template="one of three photos: {number} {noun}")
 
 
 def test_every_wrong_line_of_a_csv_is_named(tmp_path):

@@ -289,10 +289,14 @@ def files_named(table, column, folder):
     if not table.is_file():
         return []
     # What cannot be read here is for the rule to say, with its line.
-    with open(table, encoding="utf-8-sig", errors="replace", newline="") as lines:
-        files = {
-            folder / (line.get(column) or "").strip() for line in csv.DictReader(lines)
-        }
+    try:
+        with open(table, encoding="utf-8-sig", errors="replace", newline="") as lines:
+            files = {
+                folder / (line.get(column) or "").strip()
+                for line in csv.DictReader(lines)
+            }
+    except csv.Error:
+        return []
     # Files elsewhere are refused by the rule, which names their line.
     inside = folder.resolve()
     return sorted(

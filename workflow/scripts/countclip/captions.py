@@ -140,8 +140,12 @@ def _in_case_of(text: str, number: int) -> str:
 
 
 def from_noun(template: str, noun: str, number: int) -> str:
-    """A caption of `number` things, as `{number} {noun}` has it: "three dogs". The noun stays as it
-    is, and stands behind the number, so that the number word is the caption's first of its kind."""
+    """A caption of `number` things, as the template `{number} {noun}` has it: "three dogs".
+
+    ValueError for a template that names a number before its own, which would be taken for it.
+    """
+    if find(template.partition("{number}")[0]):
+        raise ValueError(f"caption: {template!r} must name no other number before {{number}}")
     return template.format(number=WORDS[number], noun=noun)
 
 
