@@ -45,7 +45,7 @@ from countclip.batches import Batches, Pairs
 from countclip.captions import NUMBERS, WORDS
 from countclip.models import Clip
 from countclip.objective import Objective
-from countclip.training import make_optimizer
+from countclip.training import make_optimizer, prepare_process
 
 MODEL = "ViT-B-32-quickgelu"
 ADAM = (5e-6, (0.9, 0.98), 5e-6, 0.2)
@@ -119,6 +119,7 @@ def ours(clip: Clip, precision: str, n: int = 1, micro_batch: int | None = None)
         lambdas=dict.fromkeys(NUMBERS, 1.0), seed=0,
     )  # fmt: skip
     fabric = Fabric(accelerator="cpu", devices=1, precision=precision)
+    prepare_process(fabric.device)
     objective = Objective(clip, fabric, count_logit_scale=None, micro_batch=micro_batch)
     adam = make_optimizer(clip.model, "adam", *ADAM)
     steps = iter(range(10**9))

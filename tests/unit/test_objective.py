@@ -1,5 +1,6 @@
 """Gradients of a whole step, against a reference that is slow and plain."""
 
+import dataclasses
 import itertools
 import json
 import subprocess
@@ -138,6 +139,26 @@ def test_bfloat16_rounds_the_towers_and_not_the_losses(config):
     found = gradients(objective)
     assert all(gradient.dtype == torch.float32 for gradient in found.values())
     assert 1e-6 < distance(found, expected) < 5e-2
+
+
+@pytest.mark.parametrize("micro_batch", [None, 3])
+def test_the_token_gradient_forgets_the_rows_of_the_last_batch(config, micro_batch):
+    objective, first = make(config, "count", "constant", micro_batch=micro_batch)
+    table = objective.clip.model.token_embedding
+    second = dataclasses.replace(first, tokens=first.tokens.clamp(min=table.num_embeddings - 40))
+    objective.backward(first, seed=0)
+    objective.clip.model.zero_grad()
+    objective.backward(second, seed=1)
+    found = table.weight.grad.clone()
+    assert set(found.any(dim=1).nonzero().flatten().tolist()) == set(
+        second.tokens.unique().tolist()
+    )
+    table.sparse, objective.token_gradient = False, None
+    objective.clip.model.zero_grad()
+    objective.backward(second, seed=1)
+    if micro_batch is None:
+        assert torch.equal(found, table.weight.grad)
+    torch.testing.assert_close(found, table.weight.grad, rtol=1e-12, atol=1e-15)
 
 
 @pytest.mark.parametrize("micro_batch", [1, 4, 5, 64])

@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager, nullcontext
 import numpy as np
 import torch
 from lightning_fabric import Fabric
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from countclip import models
@@ -47,6 +47,7 @@ class Objective:
             self.bfloat16_on_cpu = fabric.device.type == "cpu" and torch.is_autocast_enabled("cpu")
         if self.bfloat16_on_cpu:
             models.patches_by_product(clip.model)
+        self.token_gradient = _TokenGradient(clip.model) if fabric.device.type == "cpu" else None
 
     def losses(self, image: Tensor, text: Tensor, weights: Tensor) -> dict[str, Tensor]:
         """The parts of the loss and their sum, `loss`, of the embeddings of a whole batch.
@@ -70,6 +71,8 @@ class Objective:
         seed: of what chance there is inside a tower (dropout, where a model has it). A piece that
             is computed twice must draw the same twice.
         """
+        if self.token_gradient:
+            self.token_gradient.prepare(batch.tokens)
         whole = self.micro_batch is None
         own = [list(self._pieces(len(part))) for part in (batch.images, batch.tokens)]
         kept, joint = [], []
@@ -133,3 +136,25 @@ class Objective:
         for parameter in self.clip.model.parameters():
             if parameter.grad is not None and parameter is not scale:
                 parameter.grad = self.fabric.all_reduce(parameter.grad, reduce_op="sum")
+
+
+class _TokenGradient:
+    """The gradient of the token table, in one place for the whole training.
+
+    The table is a sixth of CLIP ViT-B/32, and a batch has a few dozen of its rows. To write 100 MB
+    of zeros for the others at each step takes a CPU as long as several layers; here the rows of
+    the last batch alone are made zero again.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        model.token_embedding.sparse = True  # adds the rows that it has to what is there
+        self.weight = model.token_embedding.weight
+        self.gradient = torch.zeros_like(self.weight)
+        self.dirty = torch.zeros(0, dtype=torch.int64)
+
+    def prepare(self, tokens: Tensor) -> None:
+        """Before the gradients of a batch with these tokens."""
+        if self.weight.grad is None and self.weight.requires_grad:
+            self.gradient[self.dirty] = 0
+            self.weight.grad = self.gradient
+            self.dirty = tokens.unique()
