@@ -11,12 +11,17 @@ rule evaluate:
         cost("evaluate/{benchmark}/{variant}_seed{seed}")
     conda:
         "../../environment.yml"
-    threads: 1
+    threads: config["evaluation"]["threads"]
     resources:
         mem_mb=growing(6000),
         runtime=growing(60),
+        gpu=int(config["evaluation"]["accelerator"] != "cpu"),
+        accelerator=config["evaluation"]["accelerator"],
+        batch=config["evaluation"]["batch"],
     params:
-        spec=spec("model", "countbench.replace"),
+        spec=spec(
+            "model", "countbench.replace", "evaluation.precision", "evaluation.threads"
+        ),
         code=code("evaluate", *model_files()),
     message:
         "evaluate {wildcards.variant}, seed {wildcards.seed}, on {wildcards.benchmark}"

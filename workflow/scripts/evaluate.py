@@ -6,7 +6,7 @@ from countclip import evaluation, pictures
 from countclip.job import start
 
 spec = start(snakemake)  # noqa: F821
-wildcards, given = snakemake.wildcards, snakemake.input  # noqa: F821
+wildcards, given, how = snakemake.wildcards, snakemake.input, snakemake.resources  # noqa: F821
 evaluation.evaluate(
     {Path(file).stem: file for file in given.checkpoints} or {"end": None},
     spec["model"],
@@ -15,4 +15,7 @@ evaluation.evaluate(
     seed=int(wildcards.seed),
     path=snakemake.output.predictions,  # noqa: F821
     replace=spec["countbench"]["replace"],
+    accelerator=how.accelerator,
+    batch=how.batch,
+    **spec["evaluation"],
 )

@@ -18,7 +18,6 @@ import pandas as pd
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.loggers import Logger
-from lightning_fabric.plugins.environments import LightningEnvironment
 from PIL import Image
 from torch import Tensor, nn
 
@@ -152,7 +151,6 @@ def fit(
         strategy="auto" if devices == 1 else "ddp",
         precision=precision,
         loggers=list(loggers),
-        plugins=LightningEnvironment(),  # in a SLURM job of one task it would take one device alone
     )
     fabric.launch()
     torch.manual_seed(seed)
@@ -183,10 +181,8 @@ def fit(
     else:
         run.history.append({"step": 0, "epoch": 0.0, **measure()})
 
-    with (
-        asked_to_stop() as asked,
-        progress(total=steps, initial=run.step, unit="step", desc="train") as bar,
-    ):
+    bar = progress(total=steps, initial=run.step, unit="step", desc="train")
+    with bar, asked_to_stop() as asked:
         saved = time.monotonic()
         while run.step < steps and not _stalled(run.history, watched, patience):
             rate = learning_rate * rate_multiplier(schedule, run.step, steps)
