@@ -56,6 +56,13 @@ def test_the_papers_gain_is_seven_images_and_carries_no_weight(table, matrices) 
     assert best["p_mcnemar_max_baseline"] == most > 0.6
 
 
+def test_no_difference_of_the_paper_is_certain(table) -> None:
+    told = table[["weight_baseline", "weight_base"]].to_numpy().ravel()
+    assert {weight: int((told == weight).sum()) for weight in ("yes", "open", "no")} == {
+        "yes": 0, "open": 5, "no": 37,
+    }  # fmt: skip
+
+
 def test_bounds_hold_the_unpaired_test_and_survive_the_correction(table) -> None:
     for other in published.OTHERS:
         least, most = (table[f"p_mcnemar_{bound}_{other}"] for bound in ("min", "max"))

@@ -110,7 +110,7 @@ def sheet(table: pd.DataFrame) -> Sheet:
                 if np.isnan(least)
                 else [
                     Cell(f"{int(row[f'images_{called}']):+d}"),
-                    Cell(f"{least:.2g} to {most:.2g}"),
+                    Cell("1" if least == 1 else f"{least:.2g} to {most:.2g}"),
                     Cell(row[f"weight_{called}"]),
                 ]
             )

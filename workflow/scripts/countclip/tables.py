@@ -132,15 +132,10 @@ def table1(
     """
     paper = paper.set_index("variant")
     known = with_controls(predictions)
-    images = _of(known, "baseline", "end").sort_values("index")
-    per_class = countbench.per_class(images["number"])
     models = [BASELINE, *variants, *({"id": i, "label": text} for i, text in CONTROLS.items())]
-    states = [(m["id"], c) for m in models for c in CHECKPOINTS if _has(m["id"], c)]
-    scores = pd.DataFrame(
-        {state: _of(known, *state).groupby("index")["right"].mean() for state in states}
-    )
+    scores = _scores(known, [model["id"] for model in models])
     means = pd.DataFrame(statistics.bootstrap(scores.T.to_numpy()), columns=scores.columns)
-    others = {"baseline": "baseline", "reference": reference}
+    per_class = countbench.per_class(_of(known, "baseline", "end")["number"])
     rows = []
     for model in models:
         name = model["id"]
@@ -152,24 +147,23 @@ def table1(
             "lambda_scheme": model.get("lambda_scheme", ""),
             "loss": model.get("loss", ""),
             "benchmark": benchmark,
-            "n": len(images),
+            "n": len(scores),
             "n_per_class": " ".join(map(str, per_class.values())),
             "mae": statistics.mae(_matrix(end)),
             "off_by_one": 100 * statistics.off_by_one(_matrix(end)),
             "macro_f1": 100 * np.mean([statistics.macro_f1(m) for m in _each_seed(end)]),
-            "ties": int(end["tie"].sum()),
+            "ties": pd.NA if name in CONTROLS else int(end["tie"].sum()),
             "seeds": "",
             "reference": reference or "",
             "scale": scale,
         }
-        for checkpoint in CHECKPOINTS:
-            if _has(name, checkpoint):
-                row |= _accuracy(known, means[name, checkpoint], name, checkpoint)
+        for checkpoint in _checkpoints(name):
+            row |= _accuracy(known, means[name, checkpoint], name, checkpoint)
         if model in variants:
             row["seeds"] = " ".join(map(str, sorted(end["seed"].unique())))
-            for called, other in others.items():
+            for called, other in zip(OTHERS, ("baseline", reference), strict=True):
                 if other not in (None, name):
-                    row |= _compared(known, scores, means, name, other, called)
+                    row |= _compared(known, means, name, other, called)
         if name in paper.index:
             row |= _beside_paper(row, paper.loc[name])
         rows.append(row)
@@ -177,12 +171,19 @@ def table1(
     p_columns = [f"p_end_vs_{other}" for other in OTHERS]
     corrected = statistics.holm(table[p_columns].to_numpy(float).ravel()).reshape(-1, len(OTHERS))
     table[[f"{column}_holm" for column in p_columns]] = corrected
-    table.loc[table["variant"].isin(CONTROLS), "ties"] = pd.NA  # no model's answers
     return table
 
 
-def _has(variant: str, checkpoint: str) -> bool:
-    return checkpoint == "end" or variant not in CONTROLS
+def _checkpoints(variant: str) -> list[str]:
+    return ["end"] if variant in CONTROLS else list(CHECKPOINTS)
+
+
+def _scores(known: pd.DataFrame, variants: list[str]) -> pd.DataFrame:
+    """One row an image, one column a (variant, checkpoint): the share of seeds that are right."""
+    states = [(name, checkpoint) for name in variants for checkpoint in _checkpoints(name)]
+    return pd.DataFrame(
+        {state: _of(known, *state).groupby("index")["right"].mean() for state in states}
+    )
 
 
 def _each_seed(rows: pd.DataFrame) -> list[np.ndarray]:
@@ -203,27 +204,21 @@ def _accuracy(
 
 
 def _compared(
-    known: pd.DataFrame,
-    scores: pd.DataFrame,
-    means: pd.DataFrame,
-    variant: str,
-    other: str,
-    called: str,
+    known: pd.DataFrame, means: pd.DataFrame, variant: str, other: str, called: str
 ) -> dict[str, float]:
     """The difference of a variant to another model at the end of training, paired."""
-    low, high = statistics.percentile_interval(means[variant, "end"] - means[other, "end"])
-    against = _of(known, other, "end")
+    own, against = _of(known, variant, "end"), _of(known, other, "end")
+    resampled = means[variant, "end"] - means[other, "end"]
+    low, high = statistics.percentile_interval(resampled)
     p_values = []
-    for seed, run in _of(known, variant, "end").groupby("seed"):
+    for seed, run in own.groupby("seed"):
         same = against if other == "baseline" else against[against["seed"] == seed]
         p_values.append(statistics.mcnemar(run["right"].to_numpy(), same["right"].to_numpy()))
     return {
-        f"difference_{called}": 100 * (scores[variant, "end"] - scores[other, "end"]).mean(),
+        f"difference_{called}": 100 * (own["right"].mean() - against["right"].mean()),
         f"difference_{called}_low": 100 * low,
         f"difference_{called}_high": 100 * high,
-        f"p_bootstrap_vs_{called}": statistics.bootstrap_p(
-            means[variant, "end"] - means[other, "end"]
-        ),
+        f"p_bootstrap_vs_{called}": statistics.bootstrap_p(resampled),
         f"p_end_vs_{called}": statistics.combined(p_values),
     }
 
@@ -245,13 +240,12 @@ def per_class(predictions: pd.DataFrame, variants: list[str]) -> pd.DataFrame:
     known = with_controls(predictions)
     frames = []
     for variant in ["baseline", *variants, *CONTROLS]:
-        for checkpoint in CHECKPOINTS:
-            if _has(variant, checkpoint):
-                counts = matrix(known, variant, checkpoint)
-                figures = {k: 100 * v for k, v in statistics.per_class(counts).items()}
-                frame = pd.DataFrame({"number": NUMBERS, "answers": counts.sum(axis=1), **figures})
-                frame[[f"predicted_{number}" for number in NUMBERS]] = counts
-                frames.append(frame.assign(variant=variant, checkpoint=checkpoint))
+        for checkpoint in _checkpoints(variant):
+            counts = matrix(known, variant, checkpoint)
+            figures = {key: 100 * value for key, value in statistics.per_class(counts).items()}
+            frame = pd.DataFrame({"number": NUMBERS, "answers": counts.sum(axis=1), **figures})
+            frame[[f"predicted_{number}" for number in NUMBERS]] = counts
+            frames.append(frame.assign(variant=variant, checkpoint=checkpoint))
     table = pd.concat(frames, ignore_index=True)
     return table[["variant", "checkpoint", *table.columns.drop(["variant", "checkpoint"])]]
 
@@ -309,10 +303,11 @@ def sheet(table: pd.DataFrame) -> Sheet:
             shown = f"{text[key]} ± {text[key + '_sd']}" if " " in text["seeds"] else text[key]
             best = figures[key] == highest[name]
             row[f"Accuracy, {title} (%)"] = _cell(shown, text, key, best)
-        difference = figures["difference_baseline"]
-        shown = "" if np.isnan(difference) else f"{difference:+.2f}"
-        row["Difference to baseline"] = _cell(shown, text, "difference_baseline")
-        row["p, corrected"] = Cell(text["p_end_vs_baseline_holm"] or "–")
+            if name == "end":
+                difference = figures["difference_baseline"]
+                shown = "" if np.isnan(difference) else f"{difference:+.2f}"
+                row["Difference to baseline"] = _cell(shown, text, "difference_baseline")
+                row["p, corrected"] = Cell(text["p_end_vs_baseline_holm"] or "–")
         if table["paper_end"].notna().any():
             for name in PAPER:
                 figure, inside = text[f"paper_{name}"], text[f"paper_{name}_inside"]
