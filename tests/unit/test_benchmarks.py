@@ -4,12 +4,14 @@ import io
 import json
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from countclip import asking, benchmarks
+from countclip import asking, benchmarks, evaluation, tables
 from countclip.connection import connection
 from countclip.files import sha256
 from countclip.miniature import own_benchmark, scenes, server
@@ -337,3 +339,32 @@ def test_another_file_is_not_taken_for_a_publishers(tmp_path, source):
 )
 def test_a_plain_question_says_what_is_counted(question, noun):
     assert benchmarks.noun_of(question) == noun
+
+
+def test_the_table_of_a_small_benchmark_with_two_numbers(tmp_path):
+    """Three pictures, of three and of four: classes without a picture are no zeros by zeros."""
+    numbers, guesses = np.array([3, 4, 3]), np.array([3, 3, 3])
+    frame = evaluation.predictions(np.eye(9)[guesses - 2], np.arange(3), numbers, guesses)
+    paths = [str(tmp_path / name) for name in ("baseline.parquet", "mine.parquet")]
+    evaluation.write_predictions({"end": frame}, "baseline", 0, paths[0])
+    evaluation.write_predictions(dict.fromkeys(tables.CHECKPOINTS, frame), "mine", 1, paths[1])
+    tables.make_benchmark_table(
+        paths,
+        str(tmp_path / "table.csv"),
+        str(tmp_path / "table.md"),
+        rows=dict(enumerate(numbers.tolist())),
+        benchmark="shelves",
+        variants=[
+            {"id": "mine", "label": "a | b", "schedule": "", "lambda_scheme": "", "loss": ""}
+        ],
+        reference=None,
+        scale="paper",
+    )
+    rows = pd.read_csv(tmp_path / "table.csv").set_index("variant")
+    assert rows["accuracy_end"]["mine"] == pytest.approx(200 / 3, abs=0.01)
+    assert rows["n_per_class"]["mine"] == "0 2 1 0 0 0 0 0 0"
+    text = (tmp_path / "table.md").read_text()
+    assert "n = 3 (shelves)" in text
+    assert "a \\| b" in text
+    assert "checkpoint that did best on CountBench" in text
+    assert "Paper" not in text

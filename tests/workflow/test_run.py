@@ -34,6 +34,19 @@ def test_the_table_has_a_row_a_variant_and_the_baseline(finished):
         assert float(rows[control]["accuracy_end_high"]) > 100 / 9
 
 
+def test_a_further_benchmark_has_a_table_of_the_same_models(finished):
+    results = finished.folder / "results"
+    with open(results / "benchmarks/own/table.csv", encoding="utf-8", newline="") as file:
+        rows = {row["variant"]: row for row in csv.DictReader(file)}
+    assert set(rows) == {"baseline", *KEPT, *tables.CONTROLS}
+    summary = json.loads((results / "benchmarks/own/summary.json").read_text())
+    for row in rows.values():
+        assert (row["benchmark"], row["n"], row["paper_end"]) == ("own", "90", "")
+        assert int(row["n"]) == summary["included"] == summary["rows"]
+    assert 15 < float(rows["baseline"]["accuracy_end"]) < 55
+    assert "Miniature" in (results / "benchmarks/own/table.md").read_text()
+
+
 def test_the_funnel_adds_up_from_the_first_row_to_the_last_pair(finished):
     results = finished.folder / "results"
     summary = json.loads((results / "counting_set/main/summary.json").read_text())

@@ -72,3 +72,34 @@ rule read_benchmark:
         "read the benchmark {wildcards.benchmark}"
     script:
         "../scripts/read_benchmark.py"
+
+
+rule make_benchmark_table:
+    input:
+        predictions=lambda wildcards: predictions(wildcards.benchmark),
+        benchmark="results/benchmarks/{benchmark}/benchmark.parquet",
+    output:
+        csv=report(
+            "results/benchmarks/{benchmark}/table.csv",
+            category="Further benchmarks",
+            labels={"benchmark": "{benchmark}"},
+            caption="../report/benchmark_table.rst",
+        ),
+        markdown="results/benchmarks/{benchmark}/table.md",
+    log:
+        "logs/make_benchmark_table/{benchmark}.log",
+    localrule: True
+    conda:
+        "../../environment.yml"
+    threads: 1
+    params:
+        spec=canonical(
+            {
+                "variants": about("schedule", "lambda_scheme", "loss"),
+                "reference": reference(),
+                "scale": config["scale"],
+            }
+        ),
+        code=code("make_benchmark_table"),
+    script:
+        "../scripts/make_benchmark_table.py"

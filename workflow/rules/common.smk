@@ -344,6 +344,15 @@ def answers_of(name):
     return "results/benchmarks/{benchmark}/answers.parquet"
 
 
+def benchmark_tables():
+    """The table of each further benchmark."""
+    return expand(
+        "results/benchmarks/{benchmark}/table.{kind}",
+        benchmark=further_benchmarks(),
+        kind=["csv", "md"],
+    )
+
+
 def figures():
     """Every figure, as vector and as picture."""
     names = expand(
