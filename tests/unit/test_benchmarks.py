@@ -49,7 +49,7 @@ def read(path: Path, source: str, pictures: Path | None = None, **settings) -> l
     benchmarks.read(str(path), *outputs, source=source, pictures=pictures, **settings)
     rows = pq.read_table(outputs[0]).to_pylist()
     summary = json.loads(Path(outputs[2]).read_text())
-    assert summary["rows"] == len(rows) == summary["included"] + sum(summary["left out"].values())
+    assert summary["rows"] == len(rows) == summary["included"] + sum(summary["left_out"].values())
     assert summary["included"] == sum(summary["n_per_class"].values())
     assert [row["index"] for row in rows] == list(range(len(rows)))
     assert all(row["status"] in benchmarks.STATUSES for row in rows)

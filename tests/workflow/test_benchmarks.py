@@ -34,7 +34,7 @@ def test_files_of_ones_own_become_benchmarks(tmp_path):
     workflow(*targets, benchmarks=own)
     for target in targets:
         summary = json.loads((workflow.folder / target).read_text())
-        assert summary["left out"] == {"missing": 1}
+        assert summary["left_out"] == {"missing": 1}
         assert summary["rows"] == 2
     assert workflow.plan(*targets, benchmarks=own) == {}
     (tmp_path / "shelf.png").write_bytes(server.picture("own_benchmark", 1, 3, "PNG"))
