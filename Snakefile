@@ -28,6 +28,7 @@ include: "workflow/rules/counting_set.smk"
 include: "workflow/rules/training.smk"
 include: "workflow/rules/evaluation.smk"
 include: "workflow/rules/benchmarks.smk"
+include: "workflow/rules/retention.smk"
 include: "workflow/rules/report.smk"
 
 
@@ -39,6 +40,7 @@ rule all:
         ablations(),
         "results/countbench/audit.html",
         benchmark_tables(),
+        retention(),
         figures(),
     localrule: True
 

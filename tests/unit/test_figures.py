@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from countclip import evaluation, figures, pages
+from countclip import evaluation, figures, forgetting, pages
 
 VARIANTS = [{"id": "a", "label": "a $strange_label"}, {"id": "b", "label": "b"}]
 NUMBERS = np.tile(np.arange(2, 11), 4)
@@ -42,8 +42,19 @@ def predictions(tmp_path) -> list[str]:
     return [str(tmp_path / f"{name}.parquet") for name in ("baseline", "a", "b")]
 
 
-@pytest.fixture(params=["class_frequency", "lambdas", "confusion", "training_curves"])
-def draw(request, tmp_path, frequency, histories, predictions):
+@pytest.fixture
+def wise_ft(tmp_path) -> str:
+    run = pd.DataFrame({"alpha": [0, 0.5, 1], "benchmark_accuracy": [0.3, 0.4, 0.45]})
+    run = run.assign(heldout_accuracy=[0.3, 0.5, 0.4], things=[0.9, 0.85, 0.7])
+    path = tmp_path / "wise_ft.csv"
+    about = {"tasks": ["things"], "checkpoint": "end", "benchmark": "repaired", "scale": "paper"}
+    table = forgetting.wise_ft({"a": [run], "b": [run]}, 100, variants=VARIANTS, **about)
+    table.to_csv(path, index=False)
+    return str(path)
+
+
+@pytest.fixture(params=["class_frequency", "lambdas", "confusion", "training_curves", "wise_ft"])
+def draw(request, tmp_path, frequency, histories, predictions, wise_ft):
     def draw(scale: str) -> tuple[bytes, bytes]:
         out = [str(tmp_path / f"{request.param}.{kind}") for kind in ("svg", "png")]
         if request.param == "confusion":
@@ -58,6 +69,8 @@ def draw(request, tmp_path, frequency, histories, predictions):
             )
         elif request.param == "training_curves":
             figures.training_curves(histories, *out, variants=VARIANTS, scale=scale)
+        elif request.param == "wise_ft":
+            figures.wise_ft(wise_ft, *out, scale=scale)
         else:
             getattr(figures, request.param)(frequency, *out, name="main", scale=scale)
         return tuple(open(path, "rb").read() for path in out)

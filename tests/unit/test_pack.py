@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from countclip import batches
+from countclip import batches, pictures
 
 SIZE = 24
 
@@ -30,21 +30,23 @@ def files(n: int) -> list[bytes]:
 
 def test_one_row_a_file_in_order(tmp_path: Path) -> None:
     bodies = files(3)
-    batches.pack_images(iter(bodies), 3, SIZE, str(tmp_path / "images.npy"))
+    batches.pack_images(map(pictures.decode, bodies), 3, SIZE, str(tmp_path / "images.npy"))
     packed = np.load(tmp_path / "images.npy")
     expected = [batches.resize(Image.open(io.BytesIO(body)), SIZE) for body in bodies]
     assert np.array_equal(packed, np.stack(expected))
     with pytest.raises(ValueError, match="4 pairs need an image each, 3 images were read"):
-        batches.pack_images(iter(bodies), 4, SIZE, str(tmp_path / "more.npy"))
+        batches.pack_images(map(pictures.decode, bodies), 4, SIZE, str(tmp_path / "more.npy"))
     assert [path.name for path in tmp_path.iterdir()] == ["images.npy"]
 
 
 def test_kill_9_at_any_moment_changes_no_byte_and_leaves_nothing_behind(tmp_path: Path) -> None:
     bodies = files(1500)
-    batches.pack_images(iter(bodies), len(bodies), SIZE, str(tmp_path / "whole.npy"))
+    batches.pack_images(
+        map(pictures.decode, bodies), len(bodies), SIZE, str(tmp_path / "whole.npy")
+    )
     folder = tmp_path / "killed"
     folder.mkdir()
-    arguments = iter(bodies), len(bodies), SIZE, str(folder / "images.npy")
+    arguments = map(pictures.decode, bodies), len(bodies), SIZE, str(folder / "images.npy")
     chance = random.Random(0)
     for _ in range(10):  # forked rather than started: to import torch would take longest of all
         process = multiprocessing.get_context("fork").Process(

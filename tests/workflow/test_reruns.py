@@ -23,6 +23,7 @@ FOR_EXAMPLE = {
     "counting_sets": ("main", "counting_set"),
     "benchmarks": ("own", None),
     "figures.confusion": ("figure3", None),
+    "retention.tasks": ("things", None),
 }
 
 

@@ -4,6 +4,7 @@ import csv
 import json
 import shutil
 
+import pandas as pd
 import pyarrow.parquet as pq
 
 from countclip import tables
@@ -45,6 +46,21 @@ def test_a_further_benchmark_has_a_table_of_the_same_models(finished):
         assert int(row["n"]) == summary["included"] == summary["rows"]
     assert 15 < float(rows["baseline"]["accuracy_end"]) < 55
     assert "Miniature" in (results / "benchmarks/own/table.md").read_text()
+
+
+def test_retention_has_every_run_and_the_sweep_ends_where_the_table_does(finished):
+    results = finished.folder / "results"
+    table = pd.read_csv(results / "retention.csv")
+    asked = {(task, variant, checkpoint) for task in ("things", "pairs")
+             for variant in KEPT for checkpoint in ("end", "selected")}  # fmt: skip
+    assert set(zip(table["task"], table["variant"], table["checkpoint"], strict=True)) == asked
+    first = table[table["measure"].str.endswith("1")]
+    assert (first["before"] > 5 * first["chance"]).all()
+    sweep = pd.read_csv(results / "wise_ft.csv").set_index(["variant", "alpha"])
+    accuracy = pd.read_csv(results / "table1.csv").set_index("variant")["accuracy_selected"]
+    for variant in KEPT:
+        assert sweep.loc[(variant, 0), "benchmark_accuracy"] == accuracy["baseline"]
+        assert sweep.loc[(variant, 1), "benchmark_accuracy"] == accuracy[variant]
 
 
 def test_the_funnel_adds_up_from_the_first_row_to_the_last_pair(finished):
@@ -98,7 +114,7 @@ def test_a_list_of_rows_redraws_tables_and_figures_alone(finished):
     indices = finished.folder / "indices.txt"
     indices.write_text("".join(f"{index}\n" for index in range(300)))
     chosen = {"variant": "intersection", "intersection": str(indices)}
-    redrawn = rules(["tables"]) | {"plot_confusion", "render_audit"}
+    redrawn = rules(["tables", "mixed"]) | {"plot_confusion", "render_audit"}
     assert set(finished.plan("all", countbench=chosen)) == redrawn
 
 
@@ -124,7 +140,8 @@ def test_the_same_table_byte_for_byte_on_one_core(finished, tmp_path):
     other("all", cores=1)
     names = [TABLE, "results/table1.html", "results/counting_set/main/counting.parquet"]
     names += [f"results/training/{name}/seed1/end.safetensors" for name in KEPT]
-    names += ["results/figures/confusion_figure4.svg"]
+    names += ["results/figures/confusion_figure4.svg", "results/retention.csv"]
+    names += ["results/wise_ft.csv"]
     for name in names:
         assert (other.folder / name).read_bytes() == (finished.folder / name).read_bytes(), name
 

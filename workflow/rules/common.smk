@@ -15,6 +15,7 @@ wildcard_constraints:
     variant=r"[A-Za-z0-9_]+",
     seed=r"\d+",
     set=r"[A-Za-z0-9_]+",
+    task=r"[A-Za-z0-9_]+",
     name=r"[A-Za-z0-9._-]+",
     form=r"onnx|engine",
 
@@ -189,14 +190,16 @@ def benchmark_of(wildcards):
     }
 
 
-def checkpoints_of(wildcards):
-    """The weights of a run, each named as its checkpoint is; none for the untouched model."""
-    if wildcards.variant == "baseline":
-        return []
-    return expand(
-        "results/training/{variant}/seed{seed}/{name}.safetensors",
-        name=["end", "best_on_benchmark", "selected"],
-        allow_missing=True,
+def checkpoints(*names):
+    """The weights of a run, each file named as its checkpoint is; none for the untouched model."""
+    return lambda wildcards: (
+        []
+        if wildcards.variant == "baseline"
+        else expand(
+            "results/training/{variant}/seed{seed}/{name}.safetensors",
+            name=names,
+            allow_missing=True,
+        )
     )
 
 
@@ -353,22 +356,66 @@ def benchmark_tables():
     )
 
 
+def retention_tasks():
+    """The ids of the retention tasks; one that an overlay sets to null is left out."""
+    tasks = config["retention"]["tasks"]
+    return [name for name, own in tasks.items() if own is not None]
+
+
+def retention_task(name):
+    """How one task is read: everything but its templates."""
+    own = config["retention"]["tasks"][name]
+    return {key: own[key] for key in own if key != "templates"}
+
+
+def templates_of(*names):
+    """The files of templates of some tasks; captions need none."""
+    own = (config["retention"]["tasks"][name]["templates"] for name in names)
+    return [path for path in own if path is not None]
+
+
+def retention_answers():
+    """What the untouched model and every run answers in each task."""
+    folders = [f"results/retention/{name}" for name in retention_tasks()]
+    return [
+        file
+        for folder in folders
+        for file in (
+            f"{folder}/baseline/seed0.parquet",
+            *runs(folder + "/{variant}/seed{seed}.parquet"),
+        )
+    ]
+
+
+def retention():
+    """The tables of what counting cost elsewhere, where there is a task to see it by."""
+    if not retention_tasks():
+        return []
+    return ["results/retention.csv"] + ["results/wise_ft.csv"] * wise_ft()
+
+
+def wise_ft():
+    """Whether there are weights in between to measure, and something to measure them by."""
+    return bool(retention_tasks() and config["wise_ft"]["variants"])
+
+
 def figures():
     """Every figure, as vector and as picture."""
     names = expand(
         "{figure}_{set}", figure=["class_frequency", "lambdas"], set=counting_sets()
     )
-    names += ["training_curves"]
+    names += ["training_curves"] + ["wise_ft"] * wise_ft()
     names += [f"confusion_{figure}" for figure in config["figures"]["confusion"]]
     return expand("results/figures/{name}.{kind}", name=names, kind=["svg", "png"])
 
 
-def about(*keys, only=()):
-    """What a table or figure says of the variants: a list, so that the config's order stays."""
+def about(*keys, only=(), by="figures.confusion"):
+    """What a table or figure says of the variants: a list, so that the config's order stays.
+
+    only: those that the config's key `by` names; none means all.
+    """
     if unknown := sorted(set(only) - set(variants())):
-        raise WorkflowError(
-            f"figures.confusion: no such variants: {', '.join(unknown)}"
-        )
+        raise WorkflowError(f"{by}: no such variants: {', '.join(unknown)}")
     return [
         {"id": name, "label": config["variants"][name]["label"]}
         | {key: settings(name)[key] for key in keys}

@@ -2,7 +2,7 @@ rule evaluate:
     input:
         unpack(benchmark_of),
         model=given(*model_files()),
-        checkpoints=checkpoints_of,
+        checkpoints=checkpoints("end", "best_on_benchmark", "selected"),
     output:
         predictions="results/evaluation/{benchmark}/{variant}/seed{seed}/predictions.parquet",
     log:

@@ -47,6 +47,25 @@ rule make_own_benchmark:
         "../scripts/make_own_benchmark.py"
 
 
+# What else one would ask a model, kept as such data is kept.
+rule draw_retention:
+    output:
+        things=directory("results/miniature/retention/things"),
+        pairs=directory("results/miniature/retention/pairs"),
+        captions="results/miniature/retention/captions.tsv",
+    log:
+        "logs/draw_retention.log",
+    localrule: True
+    conda:
+        "../../environment.yml"
+    threads: 1
+    params:
+        spec=spec(),
+        code=code("draw_retention"),
+    script:
+        "../scripts/draw_retention.py"
+
+
 # No part of the main job: `make miniature-models` runs it and copies what it makes to resources/.
 rule train_miniature_detector:
     output:

@@ -10,7 +10,7 @@ spec = start(snakemake)  # noqa: F821
 given = snakemake.input  # noqa: F821
 tables = (given.counting, given.non_counting)
 batches.pack_images(
-    pictures.read_pairs(given.images, *tables),
+    map(pictures.decode, pictures.read_pairs(given.images, *tables)),
     n=sum(pq.read_metadata(table).num_rows for table in tables),
     size=image_size(**spec["model"]),
     path=snakemake.output.images,  # noqa: F821

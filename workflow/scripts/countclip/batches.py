@@ -1,6 +1,6 @@
 """What does a step see? Pairs as arrays, and batches that are a pure function of seed and step."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +9,7 @@ from PIL import Image
 from torch import Tensor
 from torchvision import transforms
 
-from countclip import captions, pictures
+from countclip import captions
 from countclip.files import progress, publish
 from countclip.models import Clip, cut_padding
 
@@ -25,8 +25,8 @@ def resize(image: Image.Image, size: int) -> np.ndarray:
     return np.asarray(cut(image.convert("RGB")))
 
 
-def pack_images(files: Iterator[bytes], n: int, size: int, path: str) -> None:
-    """Publish `n` image files as one uint8 array (n, size, size, 3) that training maps into memory.
+def pack_images(images: Iterable[Image.Image], n: int, size: int, path: str) -> None:
+    """Publish `n` pictures as one uint8 array (n, size, size, 3) that is mapped into memory later.
 
     Decoding and resizing happen once here instead of once an epoch and variant.
     """
@@ -34,8 +34,8 @@ def pack_images(files: Iterator[bytes], n: int, size: int, path: str) -> None:
         shape = (n, size, size, 3)
         array = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.uint8, shape=shape)
         done = 0
-        for done, data in enumerate(progress(files, total=n, unit="image", desc="pack"), 1):
-            array[done - 1] = resize(pictures.decode(data), size)
+        for done, image in enumerate(progress(images, total=n, unit="image", desc="pack"), 1):
+            array[done - 1] = resize(image, size)
         if done != n:
             raise ValueError(f"{path}: {n} pairs need an image each, {done} images were read")
         array.flush()

@@ -10,6 +10,7 @@ import pandas as pd
 import pyarrow as pa
 import torch
 from lightning_fabric import Fabric
+from PIL import Image
 from torch import Tensor
 
 from countclip import models
@@ -30,6 +31,20 @@ class Questions:
     tokens: np.ndarray
     numbers: np.ndarray
     indices: np.ndarray
+
+    @classmethod
+    def heldout(cls, clip: Clip, counting: str, images: str) -> "Questions":
+        """The pairs of a counting set that nothing is trained on. counting: its table; images: the
+        array of its pictures (`batches.pack_images`)."""
+        table, pixels = pd.read_parquet(counting), np.load(images, mmap_mode="r")
+        held = table[table["split"] == "heldout"]
+        return cls.of(
+            clip,
+            (
+                {"index": i, "image": Image.fromarray(pixels[i]), **row}
+                for i, row in zip(held.index, held.to_dict("records"), strict=True)
+            ),
+        )
 
     @classmethod
     def of(
@@ -138,6 +153,13 @@ def accuracy(similarity: np.ndarray, numbers: np.ndarray) -> float:
     return float((np.asarray(NUMBERS)[similarity.argmax(axis=1)] == numbers).mean())
 
 
+def device(accelerator: str, precision: str, threads: int) -> Fabric:
+    """Where models are asked for their answers, and how exactly, as lightning-fabric has it."""
+    torch.set_num_threads(threads)
+    torch.backends.cudnn.allow_tf32 = False  # or a GPU rounds pictures as no CPU does
+    return Fabric(accelerator=accelerator, devices=1, precision=precision)
+
+
 def write_predictions(tables: dict[str, pd.DataFrame], variant: str, seed: int, path: str) -> None:
     """Publish the predictions of each checkpoint of one training run as one table."""
     frame = pd.concat(
@@ -184,9 +206,7 @@ def evaluate(
     accelerator, precision: as lightning-fabric has them. batch: see `embed`; both it and where the
         model runs change rounding alone. threads: of a CPU.
     """
-    torch.set_num_threads(threads)
-    torch.backends.cudnn.allow_tf32 = False  # or a GPU rounds pictures as no CPU does
-    fabric = Fabric(accelerator=accelerator, devices=1, precision=precision)
+    fabric = device(accelerator, precision, threads)
     tables, questions = {}, None
     for name, weights in checkpoints.items():
         clip = Clip(model["name"], weights or model["pretrained"], model["config"])

@@ -252,3 +252,52 @@ def _curves(
             linewidth=1.4 if thick else 0.7,
             label=label if thick else None,
         )
+
+
+CHOICES = {
+    "best_on_benchmark": ("best mean of the two, chosen on the test images", "o", 130),
+    "selected": ("best mean of held-out pairs and retention", "s", 210),
+}
+
+
+def wise_ft(table: str, svg: str, png: str, *, scale: str) -> None:
+    """Counting against retention: a line a variant, a mark an alpha, the ends and choices named.
+
+    table: the CSV of `forgetting.make_wise_ft`.
+    """
+    swept = pd.read_csv(table)
+    checkpoint, benchmark, n = swept.loc[0, ["checkpoint", "benchmark", "n"]]
+    title = (
+        f"Weights between untouched (α = 0) and fine-tuned (α = 1)\n"
+        f"{tables.CHECKPOINTS[checkpoint]}; {benchmark}, n = {n}"
+    )
+    with drawing(svg, png, scale, 7.5, 5.6, title) as figure:
+        axes = figure.subplots()
+        for index, (_, part) in enumerate(swept.groupby("variant", sort=False)):
+            ink = INK[index % len(INK)]
+            axes.plot(
+                part["retention"],
+                part["benchmark_accuracy"],
+                color=ink,
+                linestyle=LINES[index % len(LINES)],
+                marker=MARKERS[index % len(MARKERS)],
+                markersize=4,
+                label="\n".join(textwrap.wrap(part["label"].iloc[0], 42)),
+            )
+            for column, (_, marker, size) in CHOICES.items():
+                best = part[part[column]]
+                place = best["retention"], best["benchmark_accuracy"]
+                axes.scatter(*place, size, facecolors="none", edgecolors=ink, marker=marker)
+            for row in part[part["alpha"].isin([0.5, 1] if index else [0, 0.5, 1])].itertuples():
+                axes.annotate(
+                    f"α = {row.alpha:g}", (row.retention, row.benchmark_accuracy), (7, -12),
+                    textcoords="offset points", fontsize=7, color=ink,
+                )  # fmt: skip
+        for label, marker, size in CHOICES.values():  # without a place, for the legend alone
+            axes.scatter([], [], size / 2, facecolors="none", edgecolors=INK[0], marker=marker,
+                         label=label)  # fmt: skip
+        axes.set_xlabel("retention: right at the first answer, mean of the tasks (%)")
+        axes.set_ylabel("accuracy on the benchmark (%)")
+        axes.margins(0.08)
+        # Nobody wants to be there, so most lines leave it free.
+        axes.legend(loc="lower left", fontsize=8)

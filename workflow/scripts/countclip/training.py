@@ -18,7 +18,6 @@ import pandas as pd
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.loggers import Logger
-from PIL import Image
 from torch import Tensor, nn
 
 from countclip import balancing, models, tracking, tuning
@@ -365,7 +364,7 @@ def finetune(
     clip = Clip(**model)
     pixels = np.load(images, mmap_mode="r")
     table, others = pd.read_parquet(counting), pd.read_parquet(non_counting)
-    train, heldout = (table["split"].to_numpy() == split for split in ("train", "heldout"))
+    train = (table["split"] == "train").to_numpy()
     pairs = Pairs.counting(
         clip, pixels, np.flatnonzero(train), table["caption"][train], table["number"][train]
     )
@@ -383,15 +382,8 @@ def finetune(
         fixed=counterfactuals == "fixed",
         augment=augment,
     )
-    held = table[heldout]
     questions = {
-        "heldout_accuracy": Questions.of(
-            clip,
-            (
-                {"index": i, "image": Image.fromarray(pixels[i]), **row}
-                for i, row in zip(held.index, held.to_dict("records"), strict=True)
-            ),
-        ),
+        "heldout_accuracy": Questions.heldout(clip, counting, images),
         "benchmark_accuracy": Questions.of(clip, benchmark),
     }
 

@@ -22,6 +22,7 @@ STREAMS = {
     "detector": 4,
     "detector_test": 5,
     "own_benchmark": 6,
+    "retention": 7,
 }
 
 GLYPHS = {

@@ -1,0 +1,303 @@
+"""What the models can do beside counting: loaders on small folders, a real CLIP, plain sums."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from PIL import Image
+
+from countclip import forgetting, pages, retention, tables
+from countclip.files import HOME
+from countclip.miniature import tasks
+from countclip.models import Clip
+
+MODEL = HOME / "resources/miniature/clip"
+NAME = {
+    "name": "miniature-vit",
+    "pretrained": str(MODEL / "miniature-vit.safetensors"),
+    "config": str(MODEL / "miniature-vit.json"),
+}
+PROMPTS = str(HOME / "resources/miniature/prompts.txt")
+COLOURS = {"hot_dog": (200, 0, 0), "apple_pie": (0, 200, 0)}
+
+
+@pytest.fixture(scope="module")
+def packed(tmp_path_factory):
+    """The miniature's two tasks, drawn, read and packed as the rules do it."""
+    folder = tmp_path_factory.mktemp("tasks")
+    things, pairs, captions = folder / "things", folder / "pairs", folder / "captions.tsv"
+    tasks.write_tasks(things, pairs, captions)
+    made = {}
+    for name, prompts, *where in (
+        ("things", PROMPTS, "folder", things, None),
+        ("pairs", None, "flickr30k", pairs, captions),
+    ):
+        files = str(folder / f"{name}.npy"), str(folder / f"{name}.json")
+        retention.pack(retention.read(*where), 64, *files)
+        made[name] = retention.unpack(*files, prompts)
+    return made
+
+
+@pytest.fixture(scope="module")
+def clip():
+    return Clip(**NAME)
+
+
+def picture(path, colour):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (40, 30), colour).save(path)
+    return path
+
+
+# ---- loaders ----
+
+
+def shown(task):
+    """The pictures of a task by their colour, each with the texts that belong to it."""
+    texts = np.array(task.texts)
+    return [
+        (image.getpixel((5, 5)), texts[task.of_text == own].tolist())
+        for image, own in zip(task.images, task.of_image, strict=True)
+    ]
+
+
+CLASSES = [((0, 200, 0), ["apple pie"]), ((200, 0, 0), ["hot dog"])]
+
+
+def test_a_folder_for_each_class(tmp_path):
+    for name, colour in COLOURS.items():
+        picture(tmp_path / name / "0.png", colour)
+    assert shown(retention.read("folder", str(tmp_path), None)) == CLASSES
+
+
+def test_food101_takes_the_test_pictures_alone(tmp_path):
+    meta = tmp_path / "food-101/meta"
+    meta.mkdir(parents=True)
+    for name, colour in COLOURS.items():
+        picture(tmp_path / f"food-101/images/{name}/1.png", colour).rename(
+            tmp_path / f"food-101/images/{name}/1.jpg"
+        )
+    (meta / "test.json").write_text(json.dumps({name: [f"{name}/1"] for name in COLOURS}))
+    (meta / "train.json").write_text(json.dumps({name: [f"{name}/2"] for name in COLOURS}))
+    task = retention.read("food101", str(tmp_path), None)
+    assert sorted(shown(task)) == CLASSES
+
+
+def test_imagenets_folders_get_the_names_of_their_classes(tmp_path):
+    numbers = range(0, 2000, 2)  # any ascending ids: the names follow from their order
+    for number in numbers:
+        (tmp_path / f"n{number:08}").mkdir()
+        (tmp_path / f"n{number:08}/a.jpg").symlink_to(tmp_path / "one.png")
+    picture(tmp_path / "one.png", (1, 2, 3))
+    task = retention.read("imagenet", str(tmp_path), None)
+    assert task.texts[:2] == ["tench", "goldfish"]
+    assert task.of_image.tolist() == list(range(1000))
+    (tmp_path / "n00000000/a.jpg").unlink()
+    (tmp_path / "n00000000").rmdir()
+    with pytest.raises(ValueError, match="here are 999"):
+        retention.read("imagenet", str(tmp_path), None)
+
+
+def test_parquet_as_the_hub_has_cifar(tmp_path):
+    """Several files, the pictures as bytes, the names of the classes in the metadata."""
+    features = {
+        "img": {"_type": "Image"},
+        "fine_label": {"names": sorted(COLOURS), "_type": "ClassLabel"},
+        "coarse_label": {"names": ["food"], "_type": "ClassLabel"},
+    }
+    about = {"huggingface": json.dumps({"info": {"features": features}})}
+    for number, name in enumerate(sorted(COLOURS)):
+        body = picture(tmp_path / f"{name}.png", COLOURS[name]).read_bytes()
+        rows = {"img": [{"bytes": body, "path": None}], "fine_label": [number], "coarse_label": [0]}
+        table = pa.table(rows).replace_schema_metadata(about)
+        pq.write_table(table, tmp_path / f"test-{number}.parquet")
+    assert shown(retention.read("parquet", str(tmp_path), None)) == CLASSES
+    pq.write_table(pa.table(rows), tmp_path / "test-0.parquet")
+    with pytest.raises(ValueError, match=r"test-0.parquet.*source: folder"):
+        retention.read("parquet", str(tmp_path), None)
+
+
+def captioned(tmp_path):
+    for number, colour in enumerate(COLOURS.values()):
+        picture(tmp_path / f"{number}.png", colour)
+    picture(tmp_path / "of-no-caption.png", (9, 9, 9))
+    return [((200, 0, 0), ["a hot dog", "red"]), ((0, 200, 0), ["a pie", "green"])]
+
+
+def test_flickr30k_has_the_pictures_that_its_captions_name(tmp_path):
+    expected = captioned(tmp_path)
+    lines = [
+        f"{number}.png#{n}\t{text}\n"
+        for number, (_, texts) in enumerate(expected)
+        for n, text in enumerate(texts)
+    ]
+    (tmp_path / "test.token").write_text("".join(lines))
+    read = retention.read("flickr30k", str(tmp_path), str(tmp_path / "test.token"))
+    assert shown(read) == expected
+
+
+def test_coco_has_the_pictures_that_have_captions(tmp_path):
+    expected = captioned(tmp_path)
+    stored = {
+        "images": [{"id": 7 + i, "file_name": f"{i}.png"} for i in range(2)]
+        + [{"id": 1, "file_name": "of-no-caption.png"}],
+        "annotations": [
+            {"id": 10 * i + j, "image_id": 7 + i, "caption": text}
+            for j in range(2)
+            for i, text in enumerate(row[1][j] for row in expected)
+        ],
+    }
+    (tmp_path / "captions.json").write_text(json.dumps(stored))
+    read = retention.read("coco", str(tmp_path), str(tmp_path / "captions.json"))
+    assert shown(read) == expected
+
+
+def test_a_broken_picture_is_named(tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a/broken.png").write_bytes(b"\x89PNG broken")
+    task = retention.read("folder", str(tmp_path), None)
+    with pytest.raises(ValueError, match=r"a/broken.png: undecodable"):
+        retention.pack(task, 8, str(tmp_path / "i.npy"), str(tmp_path / "t.json"))
+
+
+def test_templates_without_a_place_are_refused(tmp_path):
+    file = tmp_path / "templates.txt"
+    file.write_text("# a comment\na photo of a {}.\n\n")
+    assert retention.read_templates(str(file)) == ["a photo of a {}."]
+    file.write_text("a photo\n")
+    with pytest.raises(ValueError, match=r"'a photo' must hold \{\} once"):
+        retention.read_templates(str(file))
+    for shipped in (HOME / "resources/prompts").iterdir():
+        assert retention.read_templates(str(shipped))
+
+
+# ---- what a model answers ----
+
+
+def test_the_rank_of_the_right_answer_by_hand():
+    """Two pictures; captions 0 and 1 are the first's, caption 2 the second's."""
+    similarity = torch.tensor([[0.1, 0.9, 0.9], [0.8, 0.3, 0.2]])
+    of_image, of_text = np.array([0, 1]), np.array([0, 0, 1])
+    # Caption 2 is as similar as the best right one, so that it goes before it; then two are better.
+    assert retention.ranks(torch.eye(2), similarity.T, of_image, of_text).tolist() == [1, 2]
+    # Caption 0 finds picture 1 first, caption 1 the right picture, caption 2 picture 0 first.
+    ranked = retention.ranks(similarity.T, torch.eye(2), of_text, of_image, batch=2)
+    assert ranked.tolist() == [1, 0, 1]
+
+
+def test_recall_of_a_hand_made_matrix():
+    rng = np.random.default_rng(0)
+    similarity, of_text = rng.normal(size=(30, 60)), rng.permutation(np.repeat(np.arange(30), 2))
+    ranked = retention.ranks(
+        torch.eye(30), torch.from_numpy(similarity.T).float(), np.arange(30), of_text, batch=7
+    )
+    for k in (1, 5, 10):
+        plain = [i in of_text[np.argsort(-row)[:k]] for i, row in enumerate(similarity)]
+        assert (ranked < k).tolist() == plain
+
+
+@torch.inference_mode()
+def test_zero_shot_accuracy_as_open_clip_gives_it(clip, packed):
+    """Each prompt by itself, at full length, through open_clip's own calls."""
+    task = packed["things"]
+    classes = []
+    for name in task.texts:
+        each = [
+            clip.model.encode_text(clip.tokenizer([t.format(name)]), normalize=True)[0]
+            for t in task.templates
+        ]
+        classes.append(torch.nn.functional.normalize(torch.stack(each).mean(dim=0), dim=0))
+    pixels = clip.normalise(torch.from_numpy(np.array(task.images)))
+    similarity = clip.model.encode_image(pixels, normalize=True) @ torch.stack(classes).T
+    right = similarity.argmax(dim=1).numpy() == task.of_image
+    answered = retention.answers(clip, task)
+    assert ((answered["rank"] == 0).to_numpy() == right).all()
+    assert retention.headline(answered) == right.mean()
+    assert right.mean() > 0.9, (
+        "the miniature's CLIP knows these things, or nothing can be forgotten"
+    )
+
+
+@torch.inference_mode()
+def test_retrieval_as_open_clip_gives_it(clip, packed):
+    task = packed["pairs"]
+    assert len(set(task.texts)) == len(task.texts) == 100
+    image = clip.model.encode_image(
+        clip.normalise(torch.from_numpy(np.array(task.images))), normalize=True
+    )
+    similarity = image @ clip.model.encode_text(clip.tokenizer(task.texts), normalize=True).T
+    answered = retention.answers(clip, task).set_index("direction")["rank"]
+    for direction, matrix in (("image_to_text", similarity), ("text_to_image", similarity.T)):
+        plain = (matrix.argmax(dim=1) == torch.arange(100)).float().mean().item()
+        assert (answered[direction] == 0).mean() == pytest.approx(plain)
+        assert plain > 0.5
+
+
+def test_every_checkpoint_answers_and_the_untouched_model_does(clip, packed, tmp_path):
+    path = str(tmp_path / "answers.parquet")
+    about = {"task": "pairs", "variant": "baseline", "seed": 0}
+    retention.measure({"end": None}, NAME, packed["pairs"], path, **about)
+    stored = pd.read_parquet(path)
+    assert set(stored["checkpoint"]) == {"end"}
+    assert (stored["rank"] == retention.answers(clip, packed["pairs"])["rank"]).all()
+
+
+# ---- the table ----
+
+
+def answered(variant, checkpoint, seed, ranks):
+    return pd.DataFrame(
+        {
+            "task": "t", "variant": variant, "seed": seed, "checkpoint": checkpoint,
+            "direction": "label", "index": range(len(ranks)), "right": 1, "among": 4,
+            "rank": ranks,
+        }
+    )  # fmt: skip
+
+
+def test_before_after_and_the_difference_over_two_seeds():
+    table = forgetting.retention(
+        pd.concat(
+            [
+                answered("baseline", "end", 0, [0] * 6 + [1] * 2),
+                *(answered("a", "end", seed, [0] * 4 + [seed] * 4) for seed in (0, 1)),
+                *(answered("a", "selected", seed, [0] * 6 + [3] * 2) for seed in (0, 1)),
+            ]
+        ),
+        [{"id": "a", "label": "A | a"}],
+        "miniature",
+    )
+    assert table["measure"].tolist() == ["top-1", "top-1"], "there are but four classes"
+    end, selected = table.to_dict("records")
+    assert (end["n"], end["chance"], end["seeds"]) == (8, 25, "0 1")
+    assert (end["before"], end["after"], end["difference"]) == (75, 75, 0)
+    assert end["difference_low"] < 0 < end["difference_high"]
+    assert selected["difference_low"] == selected["difference_high"] == 0
+    (sheet,) = forgetting.sheets(table)
+    assert sheet.stamp == pages.stamp("miniature")
+    assert [row[0].text for row in sheet.rows] == [tables.BASELINE["label"], "A | a"]
+    assert [cell.text for cell in sheet.rows[1][1:]] == ["75.00", "75.00"]
+    assert sheet.rows[1][2].range == "[+0.00: +0.00, +0.00]"
+
+
+def test_a_loss_beyond_doubt_is_marked():
+    known = [answered("baseline", "end", 0, [0] * 50)]
+    known += [answered("a", name, 0, [1] * 25 + [0] * 25) for name in forgetting.CHECKPOINTS]
+    table = forgetting.retention(pd.concat(known), [{"id": "a", "label": "a"}], "paper")
+    (sheet,) = forgetting.sheets(table)
+    assert sheet.rows[1][1].range.endswith("▼")
+    assert sheet.stamp is None
+
+
+def test_chance_is_that_of_answers_in_a_random_order():
+    five = answered("baseline", "end", 0, [0] * 4).assign(right=2, among=6)
+    known = pd.concat([five, *(answered("a", c, 0, [0] * 4).assign(right=2, among=6)
+                               for c in forgetting.CHECKPOINTS)])  # fmt: skip
+    table = forgetting.retention(known, [{"id": "a", "label": "a"}], "paper")
+    chance = table.set_index("measure")["chance"]
+    assert chance["top-1"].iloc[0] == pytest.approx(100 * 2 / 6)
+    assert chance["top-5"].iloc[0] == pytest.approx(100)

@@ -1,0 +1,302 @@
+"""What could the model do before it was taught to count, and can it still?
+
+Zero-shot classification and image-text retrieval, as CLIP's authors measured them (Radford et al.,
+2021, section 3.1): the same pictures for the untouched model and for each run. A task is read from
+a folder that a person names; nothing is downloaded. Of each picture and caption only one thing is
+kept: how many wrong answers a model found at least as good as the right one. Every accuracy and
+every recall follows from that.
+"""
+
+import json
+import logging
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import open_clip
+import pandas as pd
+import pyarrow.parquet as pq
+import torch
+from PIL import Image
+from torch import Tensor
+from torchvision import datasets
+
+from countclip import batches, evaluation, pictures
+from countclip.files import write_json, write_table
+from countclip.models import Clip
+
+log = logging.getLogger(__name__)
+
+MEASURES = {
+    "top-1": ("label", 1),
+    "top-5": ("label", 5),
+    "image to text, recall@1": ("image_to_text", 1),
+    "image to text, recall@5": ("image_to_text", 5),
+    "image to text, recall@10": ("image_to_text", 10),
+    "text to image, recall@1": ("text_to_image", 1),
+    "text to image, recall@5": ("text_to_image", 5),
+    "text to image, recall@10": ("text_to_image", 10),
+}
+"""Of which question, and how many answers a model may give. A task has those of its questions with
+more than so many answers to choose from."""
+
+
+@dataclass
+class Task:
+    """Pictures and texts, and which belong together: those that share an id.
+
+    texts: the names of the classes, or the captions. of_image, of_text: int (n,), (m,), the ids.
+    templates: sentences to say a class's name in; captions have none and are taken as they are.
+    """
+
+    images: Iterable[Image.Image]
+    texts: Sequence[str]
+    of_image: np.ndarray
+    of_text: np.ndarray
+    templates: Sequence[str] = ()
+
+
+# ---- reading what people have ----
+
+
+def read(source: str, folder: str, annotations: str | None) -> Task:
+    """The task that lies in `folder`: as SOURCES has it, `annotations` where that has captions.
+    ValueError where its files are not what `source` promises."""
+    task = SOURCES[source](folder, *([] if annotations is None else [annotations]))
+    if not len(task.of_image):
+        raise ValueError(f"{folder}: there is no picture for this task in it")
+    return task
+
+
+def _classes(folder: str) -> Task:
+    """A folder of pictures for each class, named as the class is, `_` for a space."""
+    data = datasets.ImageFolder(folder, loader=str)
+    return _labelled(data, data.classes)
+
+
+def _imagenet(folder: str) -> Task:
+    """ImageNet's validation pictures, a folder for each of the 1,000 WordNet ids. The names of the
+    classes are those that CLIP's authors made of them, which open_clip has in the ids' order."""
+    data = datasets.ImageFolder(folder, loader=str)
+    if len(data.classes) != len(open_clip.IMAGENET_CLASSNAMES):
+        raise ValueError(
+            f"{folder}: ImageNet has a folder for each of 1,000 WordNet ids (n01440764, ...), here"
+            f" are {len(data.classes)}. Move the validation pictures into theirs"
+        )
+    return _labelled(data, open_clip.IMAGENET_CLASSNAMES)
+
+
+def _food101(folder: str) -> Task:
+    """Food101's test pictures; `folder` holds its `food-101`."""
+    data = datasets.Food101(folder, split="test", loader=str)
+    return _labelled(data, data.classes)
+
+
+def _labelled(data: Sequence[tuple[str, int]], classes: Sequence[str]) -> Task:
+    files, labels = zip(*(data[i] for i in range(len(data))), strict=True)
+    return Task(map(_picture, files), _readable(classes), np.array(labels), np.arange(len(classes)))
+
+
+def _readable(classes: Sequence[str]) -> list[str]:
+    return [name.replace("_", " ") for name in classes]
+
+
+def _parquet(folder: str) -> Task:
+    """Parquet files as the Hugging Face hub has them for uoft-cs/cifar10, cifar100 and others: a
+    column of pictures and one of labels, whose names the file's metadata holds."""
+    files = sorted(Path(folder).glob("*.parquet"))
+    if not files:
+        raise ValueError(f"{folder}: there is no Parquet file in it")
+    about = json.loads((pq.read_schema(files[0]).metadata or {}).get(b"huggingface", b"{}"))
+    columns = about.get("info", {}).get("features", {})
+    picture = next((name for name, is_ in columns.items() if is_.get("_type") == "Image"), None)
+    label = next((name for name, is_ in columns.items() if is_.get("_type") == "ClassLabel"), None)
+    if picture is None or label is None:
+        raise ValueError(
+            f"{files[0]}: its metadata names no column of pictures with labels, as the hub's have;"
+            " make it a folder of pictures for each class, source: folder"
+        )
+    classes = columns[label]["names"]
+    labels = [pq.read_table(file, columns=[label])[label].to_numpy() for file in files]
+
+    def stored() -> Iterator[Image.Image]:
+        for file in files:
+            for batch in pq.ParquetFile(file).iter_batches(batch_size=64, columns=[picture]):
+                yield from (pictures.decode(row[picture]["bytes"]) for row in batch.to_pylist())
+
+    return Task(stored(), _readable(classes), np.concatenate(labels), np.arange(len(classes)))
+
+
+def _flickr30k(folder: str, annotations: str) -> Task:
+    """Lines of `picture.jpg#0`, a tab and a caption; only the pictures that they name count, so a
+    file of the 1,000 test pictures gives the published protocol."""
+    data = datasets.Flickr30k(folder, annotations, loader=str)
+    return _captioned([data[i] for i in range(len(data))])
+
+
+def _coco(folder: str, annotations: str) -> Task:
+    """COCO's JSON of captions. torchvision's loader would need one more package to read it."""
+    stored = json.loads(Path(annotations).read_text(encoding="utf-8"))
+    texts: dict[int, list[str]] = {image["id"]: [] for image in stored["images"]}
+    for row in stored["annotations"]:
+        texts[row["image_id"]].append(row["caption"])
+    names = {image["id"]: image["file_name"] for image in stored["images"]}
+    return _captioned([(f"{folder}/{names[i]}", texts[i]) for i in sorted(texts) if texts[i]])
+
+
+def _captioned(rows: list[tuple[str, list[str]]]) -> Task:
+    files, captions = zip(*rows, strict=True) if rows else ((), ())
+    return Task(
+        map(_picture, files),
+        [text for texts in captions for text in texts],
+        np.arange(len(files)),
+        np.repeat(np.arange(len(files)), [len(texts) for texts in captions]),
+    )
+
+
+def _picture(file: str) -> Image.Image:
+    try:
+        return pictures.decode(Path(file).read_bytes())
+    except pictures.Unusable as error:
+        raise ValueError(f"{file}: {error}; mend it or take it away") from error
+
+
+SOURCES: dict[str, Callable[..., Task]] = {
+    "folder": _classes,
+    "parquet": _parquet,
+    "food101": _food101,
+    "imagenet": _imagenet,
+    "flickr30k": _flickr30k,
+    "coco": _coco,
+}
+"""Where a task may come from. None of these reads a pickle: CIFAR's own files are
+pickles, so it comes as Parquet, and ImageNet without the file of labels that torchvision keeps."""
+
+
+def pack(task: Task, size: int, images: str, texts: str) -> None:
+    """Publish the pictures at the model's size, uint8 (n, size, size, 3), and the rest as JSON."""
+    batches.pack_images(task.images, len(task.of_image), size, images)
+    ids = {"of_image": task.of_image.tolist(), "of_text": task.of_text.tolist()}
+    write_json({"texts": list(task.texts), **ids}, texts)
+
+
+def unpack(images: str, texts: str, templates: str | None = None) -> Task:
+    """What `pack` published, its pictures as the array itself, mapped from its file; with the
+    templates of a file where the task has classes."""
+    stored = json.loads(Path(texts).read_text(encoding="utf-8"))
+    ids = np.array(stored["of_image"]), np.array(stored["of_text"])
+    said = read_templates(templates) if templates else ()
+    return Task(np.load(images, mmap_mode="c"), stored["texts"], *ids, said)
+
+
+def read_templates(path: str) -> list[str]:
+    """One sentence a line with {} for the class's name; # begins a comment."""
+    lines = [line.strip() for line in Path(path).read_text(encoding="utf-8").splitlines()]
+    templates = [line for line in lines if line and not line.startswith("#")]
+    if wrong := [line for line in templates if line.count("{}") != 1]:
+        raise ValueError(f"{path}: {wrong[0]!r} must hold {{}} once, where the class's name goes")
+    if not templates:
+        raise ValueError(f"{path}: there is no template in it")
+    return templates
+
+
+# ---- asking a model ----
+
+
+def answers(clip: Clip, task: Task, batch: int = 64) -> pd.DataFrame:
+    """One row a question: its `direction` (`label`, or `image_to_text` and `text_to_image`), the
+    `index` of the picture or caption that is asked about, how many answers are `right` `among` how
+    many, and the best right one's `rank` from 0.
+
+    A class is the mean of its normalised prompts, normalised, as CLIP's authors have it. `task` is
+    of `unpack`.
+    """
+    image = evaluation.embed_images(clip, task.images, batch, show=True)
+    if task.templates:
+        device = next(clip.model.parameters()).device
+        text = (
+            open_clip.build_zero_shot_classifier(
+                clip.model, clip.tokenizer, task.texts, task.templates, device=device
+            )
+            .T.float()
+            .cpu()
+        )
+        return _asked("label", image, text, task.of_image, task.of_text)
+    text = evaluation.embed_texts(clip, clip.tokenize(task.texts), show=True)
+    ways = (
+        _asked("image_to_text", image, text, task.of_image, task.of_text),
+        _asked("text_to_image", text, image, task.of_text, task.of_image),
+    )
+    return pd.concat(ways, ignore_index=True)
+
+
+def _asked(
+    direction: str, queries: Tensor, keys: Tensor, of_query: np.ndarray, of_key: np.ndarray
+) -> pd.DataFrame:
+    right = np.bincount(of_key, minlength=of_query.max() + 1)[of_query]
+    if not right.all():
+        raise ValueError(f"{direction}: question {right.argmin()} has no right answer in its task")
+    return pd.DataFrame(
+        {
+            "direction": direction,
+            "index": np.arange(len(queries)),
+            "right": right,
+            "among": len(keys),
+            "rank": ranks(queries, keys, of_query, of_key),
+        }
+    )
+
+
+def ranks(
+    queries: Tensor, keys: Tensor, of_query: np.ndarray, of_key: np.ndarray, batch: int = 512
+) -> np.ndarray:
+    """Rank (q,) of the most similar right key of each query, 0 for the best of all.
+
+    queries (q, d) and keys (k, d) are normalised; a key is right where the ids (q,) and (k,) agree.
+    A wrong key that is equally similar goes before it: who answers everything alike knows nothing.
+    """
+    parts = []
+    of_key = torch.from_numpy(of_key)
+    for start in range(0, len(queries), batch):
+        similarity = queries[start : start + batch] @ keys.T
+        right = torch.from_numpy(of_query[start : start + batch])[:, None] == of_key
+        best = similarity.masked_fill(~right, -torch.inf).amax(dim=1, keepdim=True)
+        parts.append(((similarity >= best) & ~right).sum(dim=1))
+    return torch.cat(parts).numpy()
+
+
+def headline(answered: pd.DataFrame) -> float:
+    """One figure of a task, in [0, 1]: top-1 accuracy, or recall@1, the mean of both ways."""
+    return float((answered["rank"] == 0).groupby(answered["direction"]).mean().mean())
+
+
+def measure(
+    checkpoints: dict[str, str | None],
+    model: dict[str, Any],
+    packed: Task,
+    path: str,
+    *,
+    accelerator: str = "cpu",
+    precision: str = "32-true",
+    batch: int = 64,
+    threads: int = 1,
+    **about: Any,
+) -> None:
+    """Publish the `answers` of every checkpoint of a run.
+
+    checkpoints: name -> weights; None stands for the pretrained model. packed: of `unpack`. about:
+    columns that say what the answers are of (task, variant, seed), beside `checkpoint`. The other
+    arguments are those of `evaluation.evaluate`.
+    """
+    fabric = evaluation.device(accelerator, precision, threads)
+    parts = []
+    for name, weights in checkpoints.items():
+        clip = Clip(model["name"], weights or model["pretrained"], model["config"])
+        clip.model.to(fabric.device)
+        with fabric.autocast():
+            answered = answers(clip, packed, batch)
+        log.info("%s: %.2f %% right at first", name, 100 * headline(answered))
+        parts.append(answered.assign(**about, checkpoint=name))
+    write_table(pd.concat(parts, ignore_index=True), path)

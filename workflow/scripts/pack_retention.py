@@ -1,0 +1,9 @@
+"""One retention task: its pictures at the size that the model wants, its texts, what belongs."""
+
+from countclip import retention
+from countclip.job import start
+from countclip.models import image_size
+
+spec = start(snakemake)  # noqa: F821
+made = snakemake.output  # noqa: F821
+retention.pack(retention.read(**spec["task"]), image_size(**spec["model"]), made.images, made.texts)
