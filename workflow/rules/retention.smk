@@ -128,6 +128,8 @@ rule sweep_wise_ft:
                     "model",
                     "countbench.variant",
                     "countbench.replace",
+                    "evaluation.precision",
+                    "evaluation.threads",
                     "wise_ft.alphas",
                 ],
             )
