@@ -37,30 +37,12 @@ def table(matrices: str) -> pd.DataFrame:
     """
     with open(matrices, encoding="utf-8") as file:
         variants = json.load(file)["variants"]
-    rows = []
-    for name, own in variants.items():
-        for checkpoint in (key for key in CHECKPOINTS if key in own):
-            counts = np.array(own[checkpoint])
-            n, share = int(counts.sum()), statistics.accuracy(counts)
-            low, high = statistics.wilson(share, n)
-            row = {
-                "variant": name,
-                "label": own["label"],
-                "checkpoint": checkpoint,
-                "n": n,
-                "right": int(np.trace(counts)),
-                "accuracy": 100 * share,
-                "accuracy_low": 100 * low,
-                "accuracy_high": 100 * high,
-                "macro_f1": 100 * statistics.macro_f1(counts),
-                "mae": statistics.mae(counts),
-                "off_by_one": 100 * statistics.off_by_one(counts),
-            }
-            for called, other in OTHERS.items():
-                if name not in ("baseline", other):
-                    known = variants[other]
-                    row |= _compared(counts, np.array(known.get(checkpoint, known["best"])), called)
-            rows.append(row)
+    rows = [
+        _row(variants, name, checkpoint)
+        for name, own in variants.items()
+        for checkpoint in CHECKPOINTS
+        if checkpoint in own
+    ]
     found = pd.DataFrame(rows).astype({f"images_{called}": "Int64" for called in OTHERS})
     for kind in ("p_unpaired", "p_mcnemar_min", "p_mcnemar_max"):
         columns = [f"{kind}_{called}" for called in OTHERS]
@@ -72,6 +54,31 @@ def table(matrices: str) -> pd.DataFrame:
             [most < LEVEL, least >= LEVEL, least < LEVEL], ["yes", "no", "open"], ""
         )
     return found
+
+
+def _row(variants: dict[str, dict], name: str, checkpoint: str) -> dict[str, float | str]:
+    """What one matrix says by itself, and beside the others'."""
+    counts = np.array(variants[name][checkpoint])
+    n, share = int(counts.sum()), statistics.accuracy(counts)
+    low, high = statistics.wilson(share, n)
+    row = {
+        "variant": name,
+        "label": variants[name]["label"],
+        "checkpoint": checkpoint,
+        "n": n,
+        "right": int(np.trace(counts)),
+        "accuracy": 100 * share,
+        "accuracy_low": 100 * low,
+        "accuracy_high": 100 * high,
+        "macro_f1": 100 * statistics.macro_f1(counts),
+        "mae": statistics.mae(counts),
+        "off_by_one": 100 * statistics.off_by_one(counts),
+    }
+    for called, other in OTHERS.items():
+        if name not in ("baseline", other):
+            known = variants[other]
+            row |= _compared(counts, np.array(known.get(checkpoint, known["best"])), called)
+    return row
 
 
 def _compared(counts: np.ndarray, other: np.ndarray, called: str) -> dict[str, float]:
