@@ -21,10 +21,11 @@ step their own code does none on a CPU.
 Ours: `objective.Objective`, the optimizer of `training.make_optimizer` and the memory of
 `training.prepare_process`, in float32 and with bf16-mixed.
 
-Found, on two cores with AMX that other work shared: published 3.7 s, ours 0.91 s (4.0 times) and
-with bf16 0.59 s (6.2 times), at 64 % and 26 % of the peak of a large product. What holds the rest:
-products with 126 to 250 rows, whose weights come from memory each time; Adam's 4 GB of traffic
-(0.09 s); with bf16 the casts of all weights and their gradients (0.15 s).
+Found twice, on two cores with AMX that other work shared: published 3.0 and 3.7 s, ours 0.88 and
+0.91 s (3.4 and 4.0 times), with bf16 0.56 and 0.59 s (5.4 and 6.2 times); that is 64 to 84 % and 23
+to 26 % of the peak of a large product, which suffered from the other work too. What holds the
+rest: products with 126 to 250 rows, whose weights come from memory each time; Adam's 4 GB of
+traffic (0.09 s); with bf16 the casts of all weights and their gradients (0.15 s).
 `--memory`: 3.4 GB with a batch of 5, 5.1 GB with 40, and 3.4 GB with 40 or 80 in pieces of 5.
 """
 
