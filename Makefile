@@ -10,7 +10,7 @@ DONE := $(VENV)/installed
 # Each job has its own fixed number of threads (see the rules), whatever the machine has.
 RUN  := PATH="$(BIN):$$PATH" OMP_NUM_THREADS=1 snakemake --cores $(CORES)
 
-.PHONY: demo run test bench lint format docs lock miniature-models clean
+.PHONY: demo run predict test bench lint format docs lock miniature-models clean
 
 demo: $(DONE)  ## install, then run the main job on the embedded miniature
 	$(RUN) results/table1.csv
@@ -18,6 +18,9 @@ demo: $(DONE)  ## install, then run the main job on the embedded miniature
 
 run: $(DONE)  ## build any target: make run TARGET=results/figures/class_frequency_main.svg
 	$(RUN) $(TARGET)
+
+predict: $(DONE)  ## count in pictures of your own: make predict ARGS="--help"
+	@PYTHONPATH=workflow/scripts $(BIN)/python -m countclip.predict $(ARGS)
 
 test: $(DONE)  ## all tests
 	PATH="$(BIN):$$PATH" python -m pytest

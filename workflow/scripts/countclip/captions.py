@@ -149,6 +149,25 @@ def from_noun(template: str, noun: str, number: int) -> str:
     return template.format(number=WORDS[number], noun=noun)
 
 
+def fill(caption: str) -> tuple[str, int]:
+    """A caption of a person's own with a number word where `{}` stands, or as it is if it has one
+    number word and no `{}`; and that number, which the caption names nowhere else.
+
+    ValueError where it is not clear which word counts.
+    """
+    others = [word.number for word in find(caption)]
+    if caption.count("{}") == 1 and (free := [n for n in NUMBERS if n not in others]):
+        filled = caption.replace("{}", WORDS[free[0]])
+        word_for(filled, free[0])  # not "a{}b"
+        return filled, free[0]
+    if "{}" not in caption and len(others) == 1:
+        return caption, others[0]
+    raise ValueError(
+        f"caption {caption[:200]!r}: write {{}} once, in place of the number, as in"
+        ' "a photo of {} dogs"'
+    )
+
+
 def candidates(caption: str, number: int, everywhere: bool = False) -> list[str]:
     """Nine captions that differ in the first word equal to `number` alone, or `everywhere` in all
     such words; index i names i + 2. Other number words stay: "two boxes of ten pens"."""

@@ -127,25 +127,25 @@ def text_only(image: Tensor, text: Tensor) -> np.ndarray:
     return np.asarray(NUMBERS)[(text.double() @ mean).argmax(dim=1)]
 
 
-def predictions(
-    similarity: np.ndarray, indices: np.ndarray, numbers: np.ndarray, alone: np.ndarray
-) -> pd.DataFrame:
-    """One row an image. The prediction is the most similar caption's number; where two captions are
-    equally similar the lower number is taken and `tie` says so.
-
-    alone: of `text_only`.
+def answers(similarity: np.ndarray) -> pd.DataFrame:
+    """`similarity`, `prediction` and `tie` of each image, from (n, 9) cosines: the number of the
+    most similar caption; where two are equally similar the lower one is taken, and `tie` says so.
     """
     best = similarity.max(axis=1, keepdims=True)
     return pd.DataFrame(
         {
-            "index": indices,
-            "number": numbers,
             "similarity": list(similarity.astype(np.float32)),
             "prediction": np.asarray(NUMBERS)[similarity.argmax(axis=1)],
             "tie": (similarity == best).sum(axis=1) > 1,
-            "text_only": alone,
         }
     )
+
+
+def predictions(
+    similarity: np.ndarray, indices: np.ndarray, numbers: np.ndarray, alone: np.ndarray
+) -> pd.DataFrame:
+    """One row an image: its index, the right number, its `answers`, and `alone`, of `text_only`."""
+    return answers(similarity).assign(index=indices, number=numbers, text_only=alone)
 
 
 def accuracy(similarity: np.ndarray, numbers: np.ndarray) -> float:

@@ -1,0 +1,154 @@
+"""The command on pictures of one's own, with a random CLIP of the miniature's size."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+import tiny_training
+from countclip import models, predict
+from countclip.captions import NUMBERS, WORDS, fill
+from countclip.files import HOME, write_json
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """What a training leaves: weights and a model.json beside them."""
+    folder = tmp_path_factory.mktemp("trained")
+    config = tiny_training.make_config(folder)
+    clip = tiny_training.make_clip(config)
+    models.save(clip.model, folder / "selected.safetensors", {})
+    model = {"name": "tiny-test", "pretrained": None, "config": str(config)}
+    write_json({"model": model}, folder / "model.json")
+    return folder / "selected.safetensors"
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Five pictures, one of them deeper, and a file that is none."""
+    rng = np.random.default_rng(0)
+    (tmp_path / "below").mkdir()
+    for name in ("a.png", "b.png", "c.png", "d, <b>.png", "below/e.png"):
+        pixels = rng.integers(0, 256, (70, 90, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / name)
+    (tmp_path / "notes.txt").write_text("no picture", encoding="utf-8")
+    return tmp_path
+
+
+def test_a_folder_and_its_caption(trained, folder):
+    """Against open_clip's own encoders, one picture and one caption at a time."""
+    output = folder / "counts.csv"
+    caption = "A photo of {} dogs"
+    command = [
+        *(sys.executable, "-m", "countclip.predict", "--model", trained, "--accelerator", "cpu"),
+        *("--images", folder / "a.png", folder, "--caption", caption),
+    ]
+    done = subprocess.run(
+        list(map(str, command)), capture_output=True, text=True, check=True,
+        cwd=HOME / "workflow/scripts",
+    )  # fmt: skip
+    pairs = predict.from_files([folder / "a.png", folder], caption)
+    predict.predict(trained, pairs, output, "cpu", 8)
+    assert output.read_text(encoding="utf-8") == done.stdout
+    assert "no answer for 1 of 7 pictures: not_an_image" in done.stderr
+    table = pd.read_csv(output)
+    assert table.columns.tolist() == predict.COLUMNS
+    names = ["a.png", "a.png", "b.png", "below/e.png", "c.png", "d, <b>.png", "notes.txt"]
+    assert table["image"].tolist() == [str(folder / name) for name in names]
+    problem = table.iloc[-1]
+    assert problem["problem"].startswith("not_an_image")
+    assert np.isnan(problem["count"])
+    clip = predict.load(trained)
+    for _, row in table[:-1].iterrows():
+        pixels = predict.resize(Image.open(row["image"]), clip.image_size)
+        pixels = clip.normalise(models.torch.from_numpy(pixels[None].copy()))
+        image = clip.model.encode_image(pixels, normalize=True)
+        texts = clip.tokenizer([caption.format(word) for word in WORDS.values()])
+        cosines = (image @ clip.model.encode_text(texts, normalize=True).T)[0]
+        shares = (clip.model.logit_scale.exp() * cosines).softmax(dim=0).detach()
+        np.testing.assert_allclose(
+            row[predict.SIMILARITIES].astype(float), cosines.detach(), atol=1e-5
+        )
+        assert row["count"] == NUMBERS[int(shares.argmax())]
+        assert row["probability"] == pytest.approx(shares.max().item(), rel=1e-3)
+        assert not row["tie"]
+
+
+def test_a_table_of_pictures_and_captions(trained, folder):
+    captions = ["two dogs", "{} cats", "ten boxes of {} dogs"]
+    names = ["a.png", "below/e.png", "gone.png"]
+    table = folder / "pairs.csv"
+    pd.DataFrame({"image": names, "caption": captions}).to_csv(table, index=False)
+    pairs = predict.from_table(table)
+    output = folder / "counts.csv"
+    problems = predict.predict(trained, pairs, output, "cpu", 8)
+    answers = pd.read_csv(output)
+    assert answers["caption"].tolist() == captions
+    assert answers["image"].tolist() == [str(folder / name) for name in names]
+    assert dict(problems) == {"unreadable (No such file or directory)": 1}
+    once = output.read_bytes()
+    predict.predict(trained, pairs, output, "cpu", 1)
+    pd.testing.assert_frame_equal(pd.read_csv(output), answers, atol=1e-5)
+    predict.predict(trained, pairs, output, "cpu", 8)
+    assert output.read_bytes() == once
+
+
+def test_no_picture_at_all_ends_with_an_error(trained, folder, monkeypatch, capsys):
+    arguments = ("--model", trained, "--images", folder / "notes.txt", "--caption", "{} dogs")
+    monkeypatch.setattr(sys, "argv", ["predict", *map(str, arguments)])
+    with pytest.raises(SystemExit, match="1"):
+        predict.main()
+    told = capsys.readouterr()
+    assert told.out.count("\n") == 2
+    assert "no answer for 1 of 1 pictures" in told.err
+
+
+def test_a_hostile_picture_is_not_decoded(trained, folder, monkeypatch):
+    """A bomb: 15,000 pixels square, in few bytes. And a file that is too large to be read."""
+    bomb = folder / "bomb.png"
+    Image.new("1", (15000, 15000)).save(bomb)
+    monkeypatch.setattr(predict, "MAX_BYTES", bomb.stat().st_size)
+    large = folder / "large.png"
+    large.write_bytes(bomb.read_bytes() + b"0")
+    pairs = predict.from_files([bomb, large], "{} dogs")
+    problems = predict.predict(trained, pairs, folder / "counts.csv", "cpu", 8)
+    assert sorted(problem.split()[0] for problem in problems) == ["too_large", "undecodable"]
+
+
+def test_what_is_wrong_is_named(trained, folder, tmp_path):
+    alone = tmp_path / "alone.safetensors"
+    alone.write_bytes(trained.read_bytes())
+    with pytest.raises(ValueError, match=r"model.json: it must say which model alone.safetensors"):
+        predict.load(alone)
+    with pytest.raises(ValueError, match=r"last.pt: weights are read from a .safetensors file"):
+        predict.load(tmp_path / "last.pt")
+    with pytest.raises(ValueError, match="nowhere: there is no such picture or folder"):
+        predict.from_files([folder / "nowhere"], "{} dogs")
+    table = folder / "pairs.csv"
+    table.write_text("image,text\na.png,{} dogs\n", encoding="utf-8")
+    with pytest.raises(ValueError, match=r"pairs.csv: its first line must name the column caption"):
+        predict.from_table(table)
+    table.write_text("image,caption\na.png,{} dogs\na.png,dogs\n", encoding="utf-8")
+    with pytest.raises(ValueError, match=r"pairs.csv, row 2: caption 'dogs': write {} once"):
+        predict.from_table(table)
+    table.write_bytes(b"image,caption\n\xff\xfe,{} dogs\n")
+    with pytest.raises(ValueError, match=r"pairs.csv: it cannot be read as a CSV in UTF-8"):
+        predict.from_table(table)
+
+
+def test_the_word_that_counts_is_clear():
+    assert fill("a photo of {} dogs") == ("a photo of two dogs", 2)
+    assert fill("two boxes of {} pens") == ("two boxes of three pens", 3)
+    assert fill("Seven dogs, often {braces}") == ("Seven dogs, often {braces}", 7)
+    for caption in (
+        "dogs",
+        "{} dogs and {} cats",
+        "two dogs and three cats",
+        "a{}b",
+        " ".join(WORDS.values()) + " {}",
+    ):
+        with pytest.raises(ValueError, match="write {} once|as a whole word"):
+            fill(caption)

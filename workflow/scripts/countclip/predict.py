@@ -1,0 +1,182 @@
+"""What does a trained model count in pictures of one's own? A command, with a CSV for its answer.
+
+    python -m countclip.predict --model results/training/log_sched/seed1/selected.safetensors \
+        --images folder photo.jpg --caption "a photo of {} dogs"
+
+One line for every picture: `count`, the number of the most similar of nine captions; `probability`,
+CLIP's own for it among the nine; `tie`, whether another caption is as similar (`count` is then the
+lowest); the nine cosines; and, where a picture could not be read, `problem` in place of these.
+"""
+
+import argparse
+import json
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from lightning_fabric import Fabric
+from scipy.special import softmax
+
+from countclip import captions, evaluation, pictures
+from countclip.batches import candidates, resize, tokens_of
+from countclip.captions import WORDS
+from countclip.files import progress, write_text
+from countclip.models import Clip
+
+MAX_BYTES = 100_000_000
+"""Of a picture's file; what it holds is bounded by `pictures.MAX_PIXELS`."""
+AT_ONCE = 512  # pictures in memory, at the model's size
+SIMILARITIES = [f"similarity_{word}" for word in WORDS.values()]
+COLUMNS = ["image", "caption", "count", "probability", "tie", *SIMILARITIES, "problem"]
+
+
+class Pair(NamedTuple):
+    """A picture's file with a caption, as they were given; `filled` names `number` once."""
+
+    image: Path
+    caption: str
+    filled: str
+    number: int
+
+
+def load(weights: Path) -> Clip:
+    """The model that the weights of a training run are of, as model.json beside them says."""
+    if weights.suffix != ".safetensors":
+        raise ValueError(f"{weights}: weights are read from a .safetensors file alone")
+    if not weights.is_file():
+        raise ValueError(f"{weights}: there is no such file; name the weights of a training run")
+    about = weights.with_name("model.json")
+    try:
+        model = json.loads(about.read_text(encoding="utf-8"))["model"]
+        name, config = model["name"], model["config"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"{about}: it must say which model {weights.name} is of, as a training writes it beside"
+            f" its weights ({type(error).__name__}: {error}); copy it from there"
+        ) from error
+    return Clip(name, str(weights.resolve()), config)
+
+
+def from_files(given: list[Path], caption: str) -> list[Pair]:
+    """Each file, and each file in a folder and below it, with the same caption."""
+    filled = captions.fill(caption)
+    found: list[Path] = []
+    for path in given:
+        if not path.exists():
+            raise ValueError(f"{path}: there is no such picture or folder")
+        inside = path.rglob("*") if path.is_dir() else [path]
+        found += sorted(file for file in inside if file.is_file())
+    if not found:
+        raise ValueError(f"{', '.join(map(str, given))}: no file is in there")
+    return [Pair(file, caption, *filled) for file in found]
+
+
+def from_table(path: Path) -> list[Pair]:
+    """The rows of a CSV with the columns image, seen from its folder, and caption."""
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    except ValueError as error:
+        raise ValueError(f"{path}: it cannot be read as a CSV in UTF-8: {error}") from error
+    if lacking := [name for name in ("image", "caption") if name not in table]:
+        raise ValueError(f"{path}: its first line must name the column {' and '.join(lacking)}")
+    pairs = []
+    for i, (image, caption) in enumerate(zip(table["image"], table["caption"], strict=True), 1):
+        try:
+            pairs.append(Pair(path.parent / image, caption, *captions.fill(caption)))
+        except ValueError as error:
+            raise ValueError(f"{path}, row {i}: {error}") from error
+    return pairs
+
+
+def read(path: Path) -> bytes:
+    """The bytes of a picture's file; pictures.Unusable where it is too large or cannot be read."""
+    try:
+        with open(path, "rb") as file:
+            body = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise pictures.Unusable("unreadable", error.strerror or str(error)) from error
+    if len(body) > MAX_BYTES:
+        raise pictures.Unusable("too_large", f"more than {MAX_BYTES} bytes")
+    return body
+
+
+def count(clip: Clip, pairs: list[Pair], fabric: Fabric, batch: int) -> pd.DataFrame:
+    """A row with COLUMNS for each pair, in order."""
+    rows, asked = [], []
+    for pair in pairs:
+        row = {"image": str(pair.image), "caption": pair.caption}
+        try:
+            image = resize(pictures.decode(read(pair.image)), clip.image_size)
+            asked.append((row, image, pair))
+        except pictures.Unusable as error:
+            row["problem"] = str(error)
+        rows.append(row)
+    if asked:
+        tokens = tokens_of(clip, [candidates(clip, pair.filled, pair.number) for *_, pair in asked])
+        images = np.stack([image for _, image, _ in asked])
+        with fabric.autocast():
+            similarity = evaluation.similarities(clip, images, tokens, batch=batch)
+        shares = softmax(clip.model.logit_scale.exp().item() * similarity, axis=1).max(axis=1)
+        found = evaluation.answers(similarity)
+        for (row, _, _), answer, share in zip(asked, found.itertuples(), shares, strict=True):
+            row |= {"count": answer.prediction, "probability": share, "tie": answer.tie}
+            row |= dict(zip(SIMILARITIES, answer.similarity, strict=True))
+    table = pd.DataFrame(rows, columns=COLUMNS)
+    return table.astype({"count": "Int64", "tie": "boolean", "problem": "string"})
+
+
+def predict(
+    weights: Path, pairs: list[Pair], output: Path | None, accelerator: str, batch: int
+) -> Counter:
+    """Write the CSV, to standard output without `output`; how many pictures had which problem."""
+    fabric = Fabric(accelerator=accelerator, devices=1)
+    clip = load(weights)
+    clip.model.to(fabric.device)
+    tables = []
+    with progress(total=len(pairs), unit="image", desc="count") as bar:
+        for start in range(0, len(pairs), AT_ONCE):
+            tables.append(count(clip, pairs[start : start + AT_ONCE], fabric, batch))
+            bar.update(len(tables[-1]))
+    table = pd.concat(tables, ignore_index=True)
+    text = table.to_csv(index=False, float_format="%.6g", lineterminator="\n")
+    if output is None:
+        sys.stdout.write(text)
+    else:
+        write_text(text, output)
+    return Counter(table["problem"].dropna())
+
+
+def main() -> None:
+    """Exits with 1 where no picture could be read, or with a message where nothing could begin."""
+    parser = argparse.ArgumentParser(
+        prog="predict", description="Count in pictures of your own with a trained model."
+    )
+    parser.add_argument("--model", type=Path, required=True, help="weights, .safetensors")
+    given = parser.add_mutually_exclusive_group(required=True)
+    given.add_argument("--images", type=Path, nargs="+", help="files or folders; with --caption")
+    given.add_argument("--table", type=Path, help="CSV with the columns image and caption")
+    parser.add_argument("--caption", help='"a photo of {} dogs", or with one number word for {}')
+    parser.add_argument("--output", type=Path, help="CSV to write; standard output without it")
+    parser.add_argument("--accelerator", default="auto", help="cpu, cuda, mps or auto")
+    parser.add_argument("--batch", type=int, default=8, help="pictures at a time; a GPU: hundreds")
+    chosen = parser.parse_args()
+    if (chosen.images is None) != (chosen.caption is None):
+        parser.error("--images and --caption go together; with --table its rows have captions")
+    try:
+        if chosen.table:
+            pairs = from_table(chosen.table)
+        else:
+            pairs = from_files(chosen.images, chosen.caption)
+        problems = predict(chosen.model, pairs, chosen.output, chosen.accelerator, chosen.batch)
+    except (ValueError, OSError) as error:
+        sys.exit(f"predict: {error}")
+    for problem, n in problems.most_common():
+        print(f"predict: no answer for {n} of {len(pairs)} pictures: {problem}", file=sys.stderr)
+    sys.exit(int(problems.total() == len(pairs)))
+
+
+if __name__ == "__main__":
+    main()
