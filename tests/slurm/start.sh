@@ -1,34 +1,54 @@
 #!/usr/bin/env bash
 # Start a SLURM of one node on this machine: two partitions, one with a GPU in name only. No accounting
-# database, so no sacct. Debian's packages, as root; does nothing where one of ours answers already.
-#   start.sh [stop]
+# database, so no sacct. Debian's packages, as root, without systemd.
+#   start.sh         begins anew, whatever a killed run has left
+#   start.sh stop    leaves neither process nor file; while /etc/slurm/slurm.conf names a controller
+#                    that is gone, every call of Snakemake waits ten seconds for it
 set -euo pipefail
 state=/var/tmp/countclip-slurm
+conf=/etc/slurm/slurm.conf
 mark="# a SLURM of one node for the tests of countclip"
 
-stop() {
-  for daemon in slurmd slurmctld munged; do
-    if [ -f $state/$daemon.pid ]; then kill "$(cat $state/$daemon.pid)" 2>/dev/null || true; fi
+# What runs of ours: the daemons by their files, jobs by their environment, and the jobs' watchers.
+ours() {
+  for daemon in slurmctld slurmd munged; do
+    pgrep --exact --runstates D,R,S,T --pidfile $state/$daemon.pid $daemon 2>/dev/null || true
   done
+  grep -lsz '^SLURM_CLUSTER_NAME=countclip$' /proc/[0-9]*/environ | cut -d/ -f3 || true
+  pgrep --exact --runstates D,R,S,T slurmstepd || true
 }
 
-if [ "${1:-}" = stop ]; then stop; exit; fi
+stop() {
+  if [ "$(head -1 $conf 2>/dev/null)" != "$mark" ]; then return; fi
+  timeout 10 scancel --user=root 2>/dev/null || true
+  for signal in TERM KILL; do
+    for _ in $(seq 20); do
+      pids=$(ours)
+      if [ -z "$pids" ]; then break 2; fi
+      kill -$signal $pids 2>/dev/null || true
+      sleep 0.5
+    done
+  done
+  rm -rf $state $conf /etc/slurm/gres.conf
+}
+
 if [ "$(id -u)" != 0 ]; then echo "only root can start a SLURM"; exit 3; fi
-if [ -f /etc/slurm/slurm.conf ] && [ "$(head -1 /etc/slurm/slurm.conf)" != "$mark" ]; then
-  echo "/etc/slurm/slurm.conf belongs to another SLURM"; exit 3
+if [ -f $conf ] && [ "$(head -1 $conf)" != "$mark" ]; then
+  echo "$conf belongs to another SLURM"; exit 3
 fi
+stop
+if [ "${1:-}" = stop ]; then exit; fi
 if ! type slurmctld slurmd munged squeue >/dev/null 2>&1; then
   echo "slurm-wlm and munge (Debian's packages) are not installed"; exit 3
 fi
-if [ -f $state/slurmd.pid ] && timeout 10 sinfo --noheader >/dev/null 2>&1; then exit; fi
-stop
 
 rm -rf $state
 mkdir -p /etc/slurm $state/controller $state/node
-cat > /etc/slurm/slurm.conf <<EOF
+node=$(hostname -s)
+cat > $conf <<EOF
 $mark
 ClusterName=countclip
-SlurmctldHost=$(hostname)(127.0.0.1)
+SlurmctldHost=$node(127.0.0.1)
 AuthType=auth/munge
 AuthInfo=socket=$state/munge/socket
 CredType=cred/munge
@@ -47,15 +67,17 @@ JobAcctGatherType=jobacct_gather/none
 AccountingStorageType=accounting_storage/none
 MpiDefault=none
 ReturnToService=2
+SlurmdParameters=config_overrides
 MinJobAge=600
-KillWait=10
+KillWait=30
+JobFileAppend=1
 SchedulerParameters=sched_interval=2,bf_interval=2
 GresTypes=gpu
-NodeName=$(hostname) NodeAddr=127.0.0.1 CPUs=$(nproc --all) RealMemory=8000 Gres=gpu:1
+NodeName=$node NodeAddr=127.0.0.1 CPUs=$(nproc --all) RealMemory=8000 Gres=gpu:1
 PartitionName=cpu Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 PartitionName=gpu Nodes=ALL MaxTime=INFINITE State=UP
 EOF
-echo "NodeName=$(hostname) Name=gpu File=/dev/null" > /etc/slurm/gres.conf  # a GPU in name only
+echo "NodeName=$node Name=gpu File=/dev/null" > /etc/slurm/gres.conf  # a GPU in name only
 
 install -d -o munge -g munge -m 0711 $state/munge
 dd if=/dev/urandom of=$state/munge/key bs=1024 count=1 status=none
