@@ -61,6 +61,9 @@ def test_retention_has_every_run_and_the_sweep_ends_where_the_table_does(finishe
     for variant in KEPT:
         assert sweep.loc[(variant, 0), "benchmark_accuracy"] == accuracy["baseline"]
         assert sweep.loc[(variant, 1), "benchmark_accuracy"] == accuracy[variant]
+        top = table.query("measure == 'top-1' and variant == @variant and checkpoint == 'selected'")
+        ends = sweep.loc[variant].loc[[0, 1], "retention_things"].tolist()
+        assert ends == [top["before"].item(), top["after"].item()]
 
 
 def test_the_funnel_adds_up_from_the_first_row_to_the_last_pair(finished):

@@ -133,7 +133,7 @@ rule sweep_wise_ft:
                     "wise_ft.alphas",
                 ],
             )
-            | {"tasks": {name: templates_of(name) for name in retention_tasks()}}
+            | {"tasks": [[name, templates_of(name)] for name in retention_tasks()]}
         ),
         code=code("sweep_wise_ft", *model_files(), *templates_of(*retention_tasks())),
     message:

@@ -7,7 +7,7 @@ from countclip.job import start
 
 spec = start(snakemake)  # noqa: F821
 given, how, benchmark = snakemake.input, snakemake.resources, spec["countbench"]  # noqa: F821
-tasks = zip(spec["tasks"].items(), given.images, given.texts, strict=True)
+tasks = zip(spec["tasks"], given.images, given.texts, strict=True)
 wise_ft.sweep(
     given.weights,
     spec["model"],
