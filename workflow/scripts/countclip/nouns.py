@@ -19,8 +19,8 @@ class Nouns:
     """
 
     def __init__(self, table: str | Path, classes: dict[int, str]) -> None:
-        """table: CSV with the columns class and nouns (separated by semicolons: singular, plural
-        and synonyms; the class's own name need not be repeated). classes: id -> name, the
+        """table: CSV with the columns class and nouns (separated by semicolons: the plural first,
+        then synonyms; the class's own name need not be repeated). classes: id -> name, the
         detector's; ValueError for one that the table lacks."""
         with open(table, encoding="utf-8", newline="") as file:
             nouns = {row["class"]: row["nouns"] or "" for row in csv.DictReader(file)}
@@ -44,6 +44,15 @@ class Nouns:
             number
             for noun in self._find.findall(caption.casefold())
             for number in self._classes[_key(noun)]
+        }
+
+
+def plurals(table: str | Path) -> dict[str, str]:
+    """Class -> its plural, as in "five dogs": the first of its nouns, or its name if it has none."""
+    with open(table, encoding="utf-8", newline="") as file:
+        return {
+            row["class"]: (row["nouns"] or "").split(";")[0].strip() or row["class"]
+            for row in csv.DictReader(file)
         }
 
 

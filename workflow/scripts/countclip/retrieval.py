@@ -1,0 +1,240 @@
+"""Does "five dogs" find pictures of five dogs? Retrieval by count, after Paiss et al. (2023).
+
+A query is a number word and a noun. It ranks the pictures whose captions name that noun, and those
+whose number is the query's are the right ones. Other pictures are no candidates: one that shows
+five dogs and does not say so would count as a mistake, and finding dogs among all else is no
+counting. Beside these a query as "five objects" ranks all pictures.
+
+Chance is the share of right ones among the candidates: what a random order has on average at every
+k. The ceiling is what the best order has, since fewer than k pictures may be right.
+"""
+
+import logging
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from countclip import evaluation, nouns, pages, sheets, statistics
+from countclip.batches import resize
+from countclip.captions import NUMBERS, WORDS
+from countclip.files import write_table, write_text
+from countclip.models import Clip
+from countclip.sheets import Cell, Sheet
+from countclip.tables import BASELINE
+
+log = logging.getLogger(__name__)
+
+COLUMNS = [
+    *("variant", "label", "candidates", "number", "k", "queries"),
+    *("precision", "precision_low", "precision_high", "chance", "ceiling"),
+    *("gain", "gain_low", "gain_high", "seeds", "scale"),
+]
+ALL, NAMED = "all pictures", "pictures of the noun"
+CANDIDATES = {
+    ALL: "every picture of the benchmark.",
+    NAMED: "the pictures whose caption names the query's noun.",
+}
+RUN, QUERY = ["variant", "seed"], ["candidates", "query", "number"]
+
+
+def pools(captions: dict[int, str], table: str, anything: str | None) -> pd.DataFrame:
+    """Which pictures each noun's queries rank: candidates, noun, index.
+
+    captions: of the benchmark, by index. table: of the nouns (nouns.Nouns). anything: the noun of
+    the queries that rank all pictures; None for no such queries.
+    """
+    plurals = nouns.plurals(table)
+    named = nouns.Nouns(table, dict(enumerate(plurals)))
+    words = list(plurals.values())
+    rows = [(NAMED, words[i], index) for index, text in captions.items() for i in named(text)]
+    rows += [(ALL, anything, index) for index in captions if anything]
+    if not rows:
+        raise ValueError(
+            f"{table}: no caption of the benchmark names any of its nouns, so there is nothing to "
+            "ask for: set retrieval.anything, or counting_set.nouns to another table"
+        )
+    return pd.DataFrame(rows, columns=["candidates", "noun", "index"]).sort_values(
+        ["candidates", "noun", "index"], ignore_index=True
+    )
+
+
+def retrieve(
+    runs: Iterable[tuple[str, int, str | None]],
+    model: dict[str, Any],
+    rows: Iterable[dict[str, Any]],
+    path: str,
+    *,
+    table: str,
+    anything: str | None,
+    prompt: str,
+) -> None:
+    """Publish how similar each query is to each of its candidates: variant, seed, candidates,
+    query, number, index, similarity.
+
+    runs: (variant, seed, weights); None stands for the pretrained weights.
+    rows: of `pictures.read_benchmark`. prompt: a text with `{query}` in it.
+    """
+    pictures, captions, tables = [], {}, []
+    clip = Clip(model["name"], model["pretrained"], model["config"])
+    for row in rows:  # resized one by one: full-size pictures of a benchmark fill the memory
+        pictures.append(resize(row["image"], clip.image_size))
+        captions[row["index"]] = row["caption"]
+    place = {index: i for i, index in enumerate(captions)}
+    pool = pools(captions, table, anything).merge(pd.Series(NUMBERS, name="number"), how="cross")
+    pool["query"] = [f"{WORDS[n]} {noun}" for n, noun in zip(pool["number"], pool["noun"], strict=True)]
+    queries = {query: i for i, query in enumerate(pool["query"].unique())}
+    tokens = clip.tokenize(prompt.format(query=query) for query in queries)
+    asked = pool["query"].map(queries).to_numpy()
+    candidate = pool["index"].map(place).to_numpy()
+    for variant, seed, weights in runs:
+        clip = Clip(model["name"], weights or model["pretrained"], model["config"])
+        image, text = evaluation.embed(clip, np.stack(pictures), tokens[None], show=True)
+        similarity = (image @ text[0].T).numpy()[candidate, asked]
+        tables.append(pool.assign(variant=variant, seed=seed, similarity=similarity))
+        log.info("%s, seed %s: %d queries, %d pictures", variant, seed, len(queries), len(place))
+    columns = [*RUN, *QUERY, "index", "similarity"]
+    write_table(pd.concat(tables, ignore_index=True)[columns], path)
+
+
+def ranked(scores: pd.DataFrame, rows: dict[int, int]) -> pd.DataFrame:
+    """The candidates of each query among `rows` (countbench.rows_of) in the order that each model
+    gives them: `rank` from 0, and `right`, whether the number is the query's.
+
+    Of equally similar pictures wrong ones come first, so that a tie helps nobody.
+    """
+    table = scores[scores["index"].isin(rows)]
+    table = table.assign(right=table["index"].map(rows) == table["number"])
+    by = [*RUN, *QUERY]
+    order = table.sort_values(
+        [*by, "similarity", "right", "index"], ascending=[True] * len(by) + [False, True, True]
+    )
+    return order.assign(rank=order.groupby(by, sort=False).cumcount())
+
+
+def precision_at(order: pd.DataFrame, k: int) -> pd.DataFrame:
+    """Precision at k of each query, its seeds averaged: one row a query, columns the variants and
+    `chance` and `ceiling`; shares in [0, 1].
+
+    order: of `ranked`. A query counts that has more than k candidates and among them right and
+    wrong ones: others have one precision whatever the order.
+    """
+    hits = order.assign(hit=order["right"] & (order["rank"] < k)).groupby([*RUN, *QUERY])
+    runs = hits.agg(
+        precision=("hit", "sum"), chance=("right", "mean"), right=("right", "sum"), n=("hit", "size")
+    )
+    runs["precision"] /= k
+    runs["ceiling"] = runs["right"].clip(upper=k) / k
+    runs = runs[(runs["n"] > k) & runs["chance"].between(0, 1, inclusive="neither")]
+    precision = runs.groupby(["variant", *QUERY])["precision"].mean().unstack("variant")
+    return precision.join(runs.groupby(QUERY)[["chance", "ceiling"]].first())
+
+
+def summarise(
+    scores: pd.DataFrame,
+    rows: dict[int, int],
+    variants: list[dict[str, str]],
+    ks: list[int],
+    scale: str,
+) -> pd.DataFrame:
+    """The table with COLUMNS: of each model, kind of candidates, k and number (and `all`) the mean
+    over the queries, shares in percent, and the gain over the first of `variants`.
+
+    Intervals are the bootstrap's over queries (statistics.bootstrap), paired for the gain; there
+    is none of a single query.
+    """
+    order = ranked(scores, rows)
+    seeds = {
+        name: " ".join(map(str, runs.unique())) for name, runs in scores.groupby("variant")["seed"]
+    }
+    table = []
+    for k in ks:
+        precision = 100 * precision_at(order, k)
+        for kind, of_kind in precision.groupby("candidates"):
+            groups = [("all", of_kind), *of_kind.groupby("number")]
+            for number, queries in groups:
+                about = {"candidates": kind, "number": number, "k": k, "queries": len(queries)}
+                about |= queries[["chance", "ceiling"]].mean().to_dict() | {"scale": scale}
+                known = queries[variants[0]["id"]]
+                for variant in variants:
+                    own = queries[variant["id"]]
+                    row = about | {"variant": variant["id"], "label": variant["label"]}
+                    row |= {"seeds": seeds[variant["id"]]} | _mean("precision", own)
+                    if variant is not variants[0]:
+                        row |= _mean("gain", own - known)
+                    table.append(row)
+    if not table:
+        raise ValueError(
+            f"no query has more than {min(ks)} pictures to choose from, right and wrong ones: set"
+            " retrieval.anything, smaller retrieval.k, or counting_set.nouns to another table"
+        )
+    return pd.DataFrame(table, columns=COLUMNS)
+
+
+def _mean(name: str, values: pd.Series) -> dict[str, float]:
+    """Mean of a figure over the queries, with its interval."""
+    found = {name: values.mean()}
+    if len(values) > 1:
+        means = statistics.bootstrap(values.to_numpy()[None])[:, 0]
+        found |= dict(
+            zip((f"{name}_low", f"{name}_high"), statistics.percentile_interval(means), strict=True)
+        )
+    return found
+
+
+def tabulate(
+    scores: str,
+    csv: str,
+    markdown: str,
+    *,
+    rows: dict[int, int],
+    variants: list[dict[str, str]],
+    k: list[int],
+    scale: str,
+) -> None:
+    """Publish the table of `summarise` as CSV, and as Markdown with the numbers side by side.
+
+    rows: of the benchmark's variant that is counted (countbench.rows_of).
+    variants: id and label of the models besides the baseline.
+    """
+    table = summarise(pd.read_parquet(scores), rows, [BASELINE, *variants], k, scale)
+    sheets.write_csv(table, csv)
+    text = "\n".join(
+        sheets.markdown(_sheet(kind, at, part))
+        for (kind, at), part in table.groupby(["candidates", "k"])
+    )
+    write_text(text, markdown)
+    log.info("%s", text)
+
+
+def _sheet(kind: str, k: int, table: pd.DataFrame) -> Sheet:
+    numbers = table["number"].unique()
+    first = table.drop_duplicates("number").set_index("number")
+    rows = [
+        [Cell(name), *(Cell(f"{first.loc[number, column]:.1f}") for number in numbers)]
+        for name, column in (("chance", "chance"), ("best possible", "ceiling"))
+    ]
+    for label, own in table.groupby("label", sort=False):
+        cells = [
+            Cell(
+                f"{row.precision:.1f}",
+                "" if np.isnan(row.precision_low)
+                else f"[{row.precision_low:.1f}, {row.precision_high:.1f}]",
+            )
+            for row in own.itertuples()
+        ]  # fmt: skip
+        rows.append([Cell(label), *cells])
+    queries = ", ".join(f"{number}: {first.loc[number, 'queries']}" for number in numbers)
+    return Sheet(
+        f"Retrieval by count: precision at {k} in %, {kind}",
+        ["Model", *map(str, numbers)],
+        rows,
+        [
+            "How many of the first pictures for a query such as `five dogs` show that number."
+            " Candidates: " + CANDIDATES[kind],
+            "Chance is what a random order has on average, best possible what a perfect one has.",
+            f"Mean over the queries, with its 95 % interval (bootstrap over queries): {queries}.",
+        ],
+        pages.stamp(table["scale"].iloc[0]),
+    )
