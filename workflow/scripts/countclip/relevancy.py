@@ -2,81 +2,83 @@
 
 Paiss et al. (2023) show it with the relevancy maps of Chefer et al. (2021), which need the
 attention inside a model. Here it is integrated gradients (Sundararajan et al., 2017, Eq. 1) over
-the embeddings of the caption's tokens, from nothing (zeros) to the caption: they need only that a
-model has an embedding layer, and the attributions of all tokens, with start and end, add up to the
-difference of the two similarities. Plain gradient x input agreed far less with what leaving single
-tokens out does.
+the embeddings of the caption's tokens, from nothing (zeros between the start and the end token) to
+the caption. They need only that a model has an embedding layer, and the tokens' attributions add up
+to what the caption's words do to the similarity. Gradient x input, which is simpler, agreed far less
+with what leaving out single tokens does to it.
 """
 
 import logging
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
+from matplotlib.axes import Axes
+from matplotlib.patches import Rectangle
 from torch import Tensor
 
 from countclip import captions, evaluation, models, sheets, statistics
 from countclip.batches import resize
 from countclip.captions import NUMBERS
-from countclip.figures import INK, drawing
+from countclip.figures import INK, MARKERS, drawing
 from countclip.files import progress, write_table
 from countclip.models import Clip
 from countclip.tables import BASELINE
 
 log = logging.getLogger(__name__)
 
+LONGEST = 12
+"""Tokens of a caption that is drawn."""
 COLUMNS = [
     *("variant", "label", "number", "captions", "share", "share_low", "share_high", "uniform"),
     *("gain", "gain_low", "gain_high", "seeds", "scale"),
 ]
 
 
-@contextmanager
-def _scaled(layer: torch.nn.Module, factor: float) -> Iterator[list[Tensor]]:
-    """Let a layer give `factor` times its output, and keep that for its gradient."""
-    kept = []
-
-    def hook(_: Any, __: Any, output: Tensor) -> Tensor:
-        kept.append((factor * output.detach()).requires_grad_())
-        return kept[-1]
-
-    handle = layer.register_forward_hook(hook)
-    try:
-        yield kept
-    finally:
-        handle.remove()
+STEPS = 32
+"""Where along the way the gradient is taken. What the attributions of a caption add up to is then
+off by 1 % of the whole on average, in the miniature."""
 
 
-def attributions(clip: Clip, image: Tensor, tokens: np.ndarray, steps: int) -> np.ndarray:
-    """What each token adds to the cosine similarity of captions with their pictures, (n, length).
+def attributions(clip: Clip, image: Tensor, tokens: np.ndarray, steps: int = STEPS) -> np.ndarray:
+    """What each token adds to the cosine similarity of captions with their pictures, (n, length):
+    integrated gradients, by Gauss-Legendre quadrature. The start and end tokens have none.
 
-    image: normalised embeddings (n, d). tokens: ids (n, length). steps: where along the way the
-    gradient is taken (Gauss-Legendre).
+    image: normalised embeddings (n, d). tokens: ids (n, length).
     """
     image = image.clone()  # out of inference mode, which knows no gradients
-    places, weights = np.polynomial.legendre.leggauss(steps)
     ids = torch.from_numpy(tokens.astype(np.int64)).to(image.device)
+    own = torch.from_numpy(_own(tokens)).to(image.device)[..., None]
     layer = clip.model.token_embedding
     clip.model.eval().requires_grad_(False)
-    mean = 0.0
+    whole, total = layer(ids), 0.0
+    places, weights = np.polynomial.legendre.leggauss(steps)
     for place, weight in zip((places + 1) / 2, weights / 2, strict=True):
-        with _scaled(layer, place) as kept:
+        part = torch.where(own, place * whole, whole).requires_grad_()
+        handle = layer.register_forward_hook(lambda *_, part=part: part)
+        try:
             similarity = (models.encode_text(clip.model, ids) * image).sum()
-        mean = mean + weight * torch.autograd.grad(similarity, kept)[0]
-    return (mean * layer(ids)).sum(dim=-1).cpu().numpy()
+        finally:
+            handle.remove()
+        total = total + weight * torch.autograd.grad(similarity, part)[0]
+    return (total * whole * own).sum(dim=-1).cpu().numpy()
+
+
+def _own(tokens: np.ndarray) -> np.ndarray:
+    """Which ids (n, length) are a caption's own: not the start, the end, or what follows."""
+    place = np.arange(tokens.shape[1])
+    return (place > 0) & (place < tokens.argmax(axis=1)[:, None])
 
 
 def shares(attribution: np.ndarray, tokens: np.ndarray) -> np.ndarray:
-    """Sizes of the attributions (n, length) over a caption's own tokens, which add up to 1; 0 at
-    the start token, from the end token on, and everywhere if nothing matters."""
-    place = np.arange(tokens.shape[1])
-    inside = (place > 0) & (place < tokens.argmax(axis=1)[:, None])
-    size = np.abs(attribution) * inside
-    total = size.sum(axis=1, keepdims=True)
-    return np.divide(size, total, out=np.zeros_like(size), where=total > 0)
+    """Sizes of the attributions (n, length) as shares of their sum over the caption's own tokens.
+    Where nothing matters all matter alike."""
+    own = _own(tokens)
+    size = np.abs(attribution) * own
+    size[size.sum(axis=1) == 0] = 1
+    return size * own / (size * own).sum(axis=1, keepdims=True)
 
 
 def word_span(clip: Clip, caption: str, number: int) -> tuple[int, int]:
@@ -90,8 +92,6 @@ def measure(
     model: dict[str, Any],
     rows: Iterable[dict[str, Any]],
     path: str,
-    *,
-    steps: int,
     batch: int = 64,
 ) -> None:
     """Publish each caption's tokens with their shares: variant, seed, index, tokens, shares, and
@@ -125,7 +125,7 @@ def measure(
         found = []
         for start in progress(range(0, len(ids), batch), unit="batch", desc=variant):
             some = models.cut_padding(ids[start : start + batch])
-            share = shares(attributions(clip, image[start : start + batch], some, steps), some)
+            share = shares(attributions(clip, image[start : start + batch], some), some)
             found += [line[1:end] for line, end in zip(share, ends[start:], strict=False)]
         tables.append(about.assign(variant=variant, seed=seed, shares=found))
     columns = ["variant", "seed", "index", "tokens", "shares", "first", "last"]
@@ -176,3 +176,116 @@ def summarise(table: pd.DataFrame, variants: list[dict[str, str]], scale: str) -
                 line |= statistics.mean_interval("gain", 100 * (own[variant["id"]] - known))
             lines.append(line)
     return pd.DataFrame(lines, columns=COLUMNS)
+
+
+def tabulate_and_draw(
+    measured: str,
+    csv: str,
+    svg: str,
+    png: str,
+    *,
+    rows: dict[int, int],
+    variants: list[dict[str, str]],
+    scale: str,
+) -> None:
+    """Publish the table of `summarise`, and a figure of some captions and of the mean shares.
+
+    rows: of the benchmark's variant that is counted (countbench.rows_of).
+    variants: id and label of the models besides the baseline.
+    """
+    table = load(measured, rows)
+    shown = [BASELINE, *variants]
+    summary = summarise(table, shown, scale)
+    sheets.write_csv(summary, csv)
+    examples = [_example(own) for own in _some_numbers(table)]
+    width = max(own["tokens"].iloc[0].size for own in examples)
+    title = "How much of a caption's similarity with its picture hangs on its number word?"
+    tall, low = len(examples) * (0.3 * len(shown) + 0.65), 0.3 * len(shown) + 0.9
+    with drawing(svg, png, scale, max(8.0, 0.75 * width + 3), tall + low + 0.8, title) as figure:
+        above, below = figure.subfigures(2, 1, height_ratios=[tall, low])
+        panels = above.subplots(len(examples), 1, squeeze=False)[:, 0]
+        for axes, own in zip(panels, examples, strict=True):
+            _caption(axes, own, shown)
+        panels[0].set_title("Share of each token (%), the number word framed", loc="left", pad=10)
+        _means(below.subplots(), summary[summary["number"] == "all"])
+
+
+def _some_numbers(table: pd.DataFrame) -> list[pd.DataFrame]:
+    """What was measured for the lowest, the middle and the highest number."""
+    numbers = sorted(table["number"].unique())
+    chosen = dict.fromkeys([numbers[0], numbers[len(numbers) // 2], numbers[-1]])
+    return [table[table["number"] == number] for number in chosen]
+
+
+def _example(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of one caption that fits a line: that whose number word has the median share before
+    fine-tuning, so that nobody chose it."""
+    length = table["tokens"].map(len)
+    before = table[(table["variant"] == BASELINE["id"]) & (length <= max(LONGEST, length.min()))]
+    order = before.sort_values(["share", "index"])["index"]
+    return table[table["index"] == order.iloc[len(order) // 2]]
+
+
+def _caption(axes: Axes, own: pd.DataFrame, shown: list[dict[str, str]]) -> None:
+    """Tokens of a caption, shaded by their share for each model."""
+    first = own.iloc[0]
+    shares = np.array(
+        [np.mean([*own.loc[own["variant"] == model["id"], "shares"]], axis=0) for model in shown]
+    )
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+    for (row, column), share in np.ndenumerate(shares):
+        color = "white" if share > 0.55 else "black"
+        axes.text(
+            column, row, f"{100 * share:.0f}", ha="center", va="center", color=color, fontsize=8
+        )
+    word = range(first["first"], first["last"])
+    axes.add_patch(
+        Rectangle(
+            (word[0] - 0.5, -0.5), len(word), len(shown),
+            fill=False, edgecolor=INK[2], linewidth=2.5, clip_on=False, zorder=3,
+        )
+    )  # fmt: skip
+    axes.set_xticks(range(len(first["tokens"])), [_text(token) for token in first["tokens"]])
+    for column, label in enumerate(axes.get_xticklabels()):
+        label.set_parse_math(False)
+        label.set_fontweight("bold" if column in word else "normal")
+    axes.set_yticks(range(len(shown)), [_text(model["label"], 34) for model in shown])
+    for label in axes.get_yticklabels():
+        label.set_parse_math(False)
+    axes.xaxis.tick_top()
+    axes.tick_params(length=0)
+    axes.grid(visible=False)
+    axes.spines[:].set_visible(False)
+
+
+def _text(text: str, longest: int = 12) -> str:
+    """What anybody may have written, in a figure: short, and without what does not print."""
+    text = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"
+
+
+def _means(axes: Axes, table: pd.DataFrame) -> None:
+    """Mean share of the number word of each model, with its interval and what chance is."""
+    places = np.arange(len(table))[::-1]
+    known = table.fillna({"share_low": table["share"], "share_high": table["share"]})
+    around = [known["share"] - known["share_low"], known["share_high"] - known["share"]]
+    axes.errorbar(
+        known["share"], places, xerr=around, fmt=MARKERS[0], color=INK[1], ecolor=INK[0], capsize=3
+    )
+    for place, row in zip(places, table.itertuples(), strict=True):
+        axes.annotate(
+            f"{row.share:.1f}", (row.share, place), (0, 5), textcoords="offset points",
+            ha="center", fontsize=8,
+        )  # fmt: skip
+    uniform = table["uniform"].iloc[0]
+    axes.axvline(uniform, color="#555555", linestyle=":", label="if all tokens mattered alike")
+    axes.set_yticks(places, [_text(label, 34) for label in table["label"]])
+    for label in axes.get_yticklabels():
+        label.set_parse_math(False)
+    axes.set_ylim(-0.6, len(table) - 0.3)
+    axes.set_xlim(left=0)
+    axes.margins(x=0.1)
+    axes.grid(axis="y", visible=False)
+    axes.set_xlabel("mean share of the number word (%), with 95 % interval")
+    axes.set_title(f"Mean over {table['captions'].iloc[0]} captions", loc="left")
+    axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=8)

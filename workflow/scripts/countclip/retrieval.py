@@ -10,15 +10,20 @@ k. The ceiling is what the best order has, since fewer than k pictures may be ri
 """
 
 import logging
+import textwrap
 from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.patches import Rectangle
+from PIL import Image, ImageOps
 
 from countclip import evaluation, nouns, pages, sheets, statistics
 from countclip.batches import resize
 from countclip.captions import NUMBERS, WORDS
+from countclip.figures import INK, drawing
 from countclip.files import write_table, write_text
 from countclip.models import Clip
 from countclip.sheets import Cell, Sheet
@@ -32,6 +37,9 @@ COLUMNS = [
     *("gain", "gain_low", "gain_high", "seeds", "scale"),
 ]
 ALL, NAMED = "all pictures", "pictures of the noun"
+ACROSS, SIDE = 8, 80
+"""Pictures that the figure shows of a query, and their side in pixels."""
+FAINT = {"edgecolor": INK[2], "linewidth": 1, "linestyle": (0, (2, 2))}
 CANDIDATES = {
     ALL: "every picture of the benchmark.",
     NAMED: "the pictures whose caption names the query's noun.",
@@ -160,9 +168,9 @@ def summarise(
                 for variant in variants:
                     own = queries[variant["id"]]
                     row = about | {"variant": variant["id"], "label": variant["label"]}
-                    row |= {"seeds": seeds[variant["id"]]} | _mean("precision", own)
+                    row |= {"seeds": seeds[variant["id"]]} | statistics.mean_interval("precision", own)
                     if variant is not variants[0]:
-                        row |= _mean("gain", own - known)
+                        row |= statistics.mean_interval("gain", own - known)
                     table.append(row)
     if not table:
         raise ValueError(
@@ -170,17 +178,6 @@ def summarise(
             " retrieval.anything, smaller retrieval.k, or counting_set.nouns to another table"
         )
     return pd.DataFrame(table, columns=COLUMNS)
-
-
-def _mean(name: str, values: pd.Series) -> dict[str, float]:
-    """Mean of a figure over the queries, with its interval."""
-    found = {name: values.mean()}
-    if len(values) > 1:
-        means = statistics.bootstrap(values.to_numpy()[None])[:, 0]
-        found |= dict(
-            zip((f"{name}_low", f"{name}_high"), statistics.percentile_interval(means), strict=True)
-        )
-    return found
 
 
 def tabulate(
@@ -238,3 +235,65 @@ def _sheet(kind: str, k: int, table: pd.DataFrame) -> Sheet:
         ],
         pages.stamp(table["scale"].iloc[0]),
     )
+
+
+def draw(
+    scores: str,
+    pictures: Iterable[dict[str, Any]],
+    svg: str,
+    png: str,
+    *,
+    rows: dict[int, int],
+    variants: list[dict[str, str]],
+    shown: list[str],
+    scale: str,
+) -> None:
+    """The first pictures that each model finds for the queries `shown`, right and wrong ones apart
+    by frame and sign.
+
+    pictures: of `pictures.read_benchmark`. Of several seeds the first is drawn.
+    """
+    table = pd.read_parquet(scores)
+    if unknown := sorted(set(shown) - set(table["query"])):
+        known = ", ".join(table["query"].drop_duplicates().head(20))
+        raise ValueError(f"retrieval.shown: no query is {', '.join(unknown)}; some are: {known}")
+    table = table[table["query"].isin(shown)]
+    seeds = table.groupby("variant")["seed"].transform("min")
+    order = ranked(table[table["seed"] == seeds], rows)
+    order = order[order["rank"] < ACROSS]
+    found = set(order["index"])
+    small = {row["index"]: _small(row["image"]) for row in pictures if row["index"] in found}
+    models = [BASELINE, *variants]
+    title = "What a query by count finds first: ✓ the number asked for, ✗ another one"
+    height = len(shown) * (1.2 * len(models) + 0.3) + 0.7
+    with drawing(svg, png, scale, ACROSS + 2, height, title) as figure:
+        parts = figure.subfigures(len(shown), 1, squeeze=False)[:, 0]
+        for part, query in zip(parts, shown, strict=True):
+            part.suptitle(f"“{query}”", x=0.01, ha="left", fontsize=10).set_parse_math(False)
+            grid = part.subplots(
+                len(models), 1 + ACROSS, squeeze=False, width_ratios=[2, *[1] * ACROSS]
+            )
+            for (left, *line), model in zip(grid, models, strict=True):
+                own = order[(order["query"] == query) & (order["variant"] == model["id"])]
+                label = textwrap.fill(model["label"], 24)
+                share = f"{own['right'].sum()} of {len(own)} right"
+                left.text(0, 0.5, f"{label}\n{share}", va="center", parse_math=False)
+                left.set_axis_off()
+                for axes in line:
+                    axes.set_axis_off()
+                for axes, picture in zip(line, own.to_dict("records"), strict=False):
+                    index = picture["index"]
+                    _picture(axes, small[index], rows[index], picture["right"])
+
+
+def _small(image: Image.Image) -> np.ndarray:
+    """The whole picture, (SIDE, SIDE, 3), on white where it is no square."""
+    return np.asarray(ImageOps.pad(image, (SIDE, SIDE), color="white"))
+
+
+def _picture(axes: Axes, image: np.ndarray, number: int, right: bool) -> None:
+    axes.imshow(image, aspect="equal", interpolation="none")  # vector files keep it small
+    frame = dict(edgecolor=INK[1], linewidth=3) if right else FAINT
+    axes.add_patch(Rectangle((-0.5, -0.5), SIDE, SIDE, fill=False, clip_on=False, **frame))
+    sign, weight = ("✓", "bold") if right else ("✗", "normal")
+    axes.set_title(f"{sign} {number}", pad=3, fontweight=weight)
