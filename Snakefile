@@ -29,6 +29,8 @@ include: "workflow/rules/training.smk"
 include: "workflow/rules/evaluation.smk"
 include: "workflow/rules/benchmarks.smk"
 include: "workflow/rules/retention.smk"
+include: "workflow/rules/retrieval.smk"
+include: "workflow/rules/relevancy.smk"
 include: "workflow/rules/report.smk"
 
 
@@ -38,6 +40,7 @@ rule all:
         "results/table1.csv",
         "results/paper.csv",
         ablations(),
+        "results/retrieval.csv",
         "results/countbench/audit.html",
         benchmark_tables(),
         retention(),

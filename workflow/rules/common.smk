@@ -404,7 +404,7 @@ def figures():
     names = expand(
         "{figure}_{set}", figure=["class_frequency", "lambdas"], set=counting_sets()
     )
-    names += ["training_curves"] + ["wise_ft"] * wise_ft()
+    names += ["training_curves", "retrieval", "relevancy"] + ["wise_ft"] * wise_ft()
     names += [f"confusion_{figure}" for figure in config["figures"]["confusion"]]
     return expand("results/figures/{name}.{kind}", name=names, kind=["svg", "png"])
 
@@ -461,4 +461,31 @@ def confusion_spec(wildcards):
             "variants": about(only=figure["variants"]),
             "scale": config["scale"],
         }
+    )
+
+
+def about_of(section):
+    """What the results of a section that names variants say of these; none means all."""
+    return about(only=config[section]["variants"], by=f"{section}.variants")
+
+
+def after(section):
+    """The weights at the end of training of the variants that a section names."""
+    chosen = [variant["id"] for variant in about_of(section)]
+    return expand(
+        "results/training/{variant}/seed{seed}/end.safetensors",
+        variant=chosen,
+        seed=config["seeds"],
+    )
+
+
+def look_spec(section, *keys):
+    """What a table or figure of such a section says of the variants that it names."""
+    return canonical(
+        {
+            "benchmark": config["countbench"]["variant"],
+            "variants": about_of(section),
+            "scale": config["scale"],
+        }
+        | {key: config[section][key] for key in keys}
     )

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -182,6 +183,13 @@ def write_predictions(tables: dict[str, pd.DataFrame], variant: str, seed: int, 
         ]
     )
     write_table(pa.Table.from_pandas(frame, schema=schema, preserve_index=False), path)
+
+
+def untouched_and(weights: Iterable[str]) -> list[tuple[str, int, str | None]]:
+    """(variant, seed, weights) of the untouched model, and of each <variant>/seed<seed>/<file>."""
+    runs = [(Path(file).parents[1].name, Path(file).parent.name, file) for file in weights]
+    known = [(variant, int(seed.removeprefix("seed")), file) for variant, seed, file in runs]
+    return [("baseline", 0, None), *known]
 
 
 def evaluate(

@@ -48,7 +48,7 @@ class Nouns:
 
 
 def plurals(table: str | Path) -> dict[str, str]:
-    """Class -> its plural, as in "five dogs": the first of its nouns, or its name if it has none."""
+    """Class -> its plural, as in "five dogs": its first noun, or its name if it has none."""
     with open(table, encoding="utf-8", newline="") as file:
         return {
             row["class"]: (row["nouns"] or "").split(";")[0].strip() or row["class"]

@@ -5,6 +5,7 @@ columns the predicted one.
 """
 
 import numpy as np
+import pandas as pd
 from scipy.stats import binomtest, fisher_exact
 from sklearn.metrics import precision_recall_fscore_support
 from statsmodels.stats.contingency_tables import mcnemar as _mcnemar
@@ -89,6 +90,22 @@ def percentile_interval(means: np.ndarray, confidence: float = 0.95) -> tuple[fl
     outside = (1 - confidence) / 2
     low, high = np.quantile(means, [outside, 1 - outside])
     return float(low), float(high)
+
+
+def means_and_gains(values: pd.DataFrame, name: str) -> pd.DataFrame:
+    """The mean of each column (a model) of `values` (n rows: queries, captions), and what it gains
+    on the first one's: columns name, gain, and each with _low and _high, the bootstrap's 95 %
+    interval over the rows, paired for the gain. There is none of a single row."""
+    scores = values.to_numpy(float).T
+    scores = np.concatenate([scores, scores - scores[0]])
+    means = scores.mean(axis=1)
+    bounds = np.full((len(scores), 2), np.nan)
+    if len(values) > 1:
+        bounds = np.array([percentile_interval(column) for column in bootstrap(scores).T])
+    figures = np.column_stack([means, bounds]).reshape(2, -1, 3)
+    figures[1, 0] = np.nan  # the first gains nothing on itself
+    columns = [f"{key}{end}" for key in (name, "gain") for end in ("", "_low", "_high")]
+    return pd.DataFrame(np.concatenate(figures, axis=1), index=values.columns, columns=columns)
 
 
 def bootstrap_p(differences: np.ndarray) -> float:
