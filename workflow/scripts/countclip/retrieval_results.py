@@ -225,7 +225,7 @@ def _small(image: Image.Image) -> np.ndarray:
 
 def _picture(axes: Axes, image: np.ndarray, number: int, right: bool) -> None:
     axes.imshow(image, aspect="equal", interpolation="none")  # vector files keep it small
-    frame = dict(edgecolor=INK[1], linewidth=3) if right else FAINT
+    frame = {"edgecolor": INK[1], "linewidth": 3} if right else FAINT
     axes.add_patch(Rectangle((-0.5, -0.5), SIDE, SIDE, fill=False, clip_on=False, **frame))
     sign, weight = ("✓", "bold") if right else ("✗", "normal")
     axes.set_title(f"{sign} {number}", pad=3, fontweight=weight)
