@@ -1,4 +1,5 @@
 import csv
+import json
 
 import yaml
 
@@ -82,3 +83,10 @@ def test_every_default_cost_is_one_of_a_rule_in_a_unit_that_is_expected():
         assert not line["unit"] or line["unit"] in amounts, line
         assert line["source"], line
     assert len({(line["scale"], line["rule"]) for line in lines}) == len(lines)
+
+
+def test_a_brace_in_a_text_is_no_wildcard_of_snakemake_and_reads_back() -> None:
+    value = {"prompt": 'a "{query}" \\', "empty": {}}
+    text = canonical(value)
+    assert "{query" not in text
+    assert json.loads(text) == value

@@ -9,6 +9,7 @@ import functools
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,10 @@ SCRIPTS = HOME / "workflow" / "scripts"
 
 
 def canonical(value: Any) -> str:
-    """JSON with sorted keys: the same config always gives the same string."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    """JSON with sorted keys: the same config always gives the same string. A brace in a text is
+    written as its code, since Snakemake would take what it encloses for a wildcard."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return re.sub(r'"(?:[^"\\]|\\.)*"', lambda found: found[0].replace("{", "\\u007b"), text)
 
 
 def sections(config: dict[str, Any], keys: Iterable[str]) -> dict[str, Any]:
