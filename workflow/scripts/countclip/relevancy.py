@@ -103,7 +103,7 @@ def measure(
     )
     for variant, seed, weights in runs:
         clip = Clip(model["name"], weights or model["pretrained"], model["config"])
-        image, _ = evaluation.embed(clip, np.stack(pictures), ids[:, None])
+        image = evaluation.embed_images(clip, np.stack(pictures))
         found = []
         for start in progress(range(0, len(ids), batch), unit="batch", desc=variant):
             some = models.cut_padding(ids[start : start + batch])

@@ -76,8 +76,9 @@ def retrieve(
     candidate = pool["index"].map(place).to_numpy()
     for variant, seed, weights in runs:
         clip = Clip(model["name"], weights or model["pretrained"], model["config"])
-        image, text = evaluation.embed(clip, np.stack(pictures), tokens[None], show=True)
-        similarity = (image @ text[0].T).numpy()[candidate, asked]
+        text = evaluation.embed_texts(clip, tokens)
+        image = evaluation.embed_images(clip, np.stack(pictures), show=True)
+        similarity = (image @ text.T).numpy()[candidate, asked]
         tables.append(pool.assign(variant=variant, seed=seed, similarity=similarity))
         log.info("%s, seed %s: %d queries, %d pictures", variant, seed, len(queries), len(place))
     columns = [*RUN, *QUERY, "index", "similarity"]
