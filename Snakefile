@@ -37,13 +37,10 @@ include: "workflow/rules/report.smk"
 rule all:
     default_target: True
     input:
+        "results/report.html",
         "results/table1.csv",
-        "results/paper.csv",
-        ablations(),
-        "results/retrieval.csv",
+        tables(),
         "results/countbench/audit.html",
-        benchmark_tables(),
-        retention(),
         figures(),
     localrule: True
 

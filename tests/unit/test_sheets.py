@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 from pylatexenc.latexwalker import LatexEnvironmentNode, LatexWalker
 
-from countclip import sheets
+from countclip import pages, sheets
 from countclip.files import resource
 from countclip.sheets import Cell, Sheet
 
@@ -74,3 +74,27 @@ def test_the_text_of_numbers() -> None:
     assert sheets.texts(table).to_dict("list") == {
         "a": ["1.00", ""], "p_x": ["0.012", ""], "n": ["3", "4"], "t": ["x", ""], "i": ["", "7"],
     }  # fmt: skip
+
+
+def test_markdown_is_read_again_one_table_below_the_other():
+    rows = [
+        [Cell("a | b\nc"), Cell("45.06", "[40.78, 49.42]", best=True), Cell("27.50 inside")],
+        [Cell("**not bold** at all"), Cell("–"), Cell("")],
+    ]
+    made = [
+        Sheet("One. A title", ["name", "accuracy, end (%)", "x|y"], rows, ["a note", "- another"]),
+        Sheet("Two", ["name"], [[Cell("only")]], [], pages.stamp("miniature")),
+    ]
+    first, second = sheets.read_markdown("\n".join(map(sheets.markdown, made)))
+    assert first.rows[0][0] == Cell("a | b c")  # in one line
+    assert first.rows[0][1:] + first.rows[1] == rows[0][1:] + rows[1]
+    assert (first.title, first.headers, first.notes) == (
+        made[0].title, made[0].headers, made[0].notes,
+    )  # fmt: skip
+    assert second == Sheet("Two", ["name"], [[Cell("only")]], [])
+
+
+@pytest.mark.parametrize("text", ["", "no heading\n", "# A title\n\nbut no table\n"])
+def test_markdown_without_a_table_is_refused(text):
+    with pytest.raises(ValueError, match="no "):
+        sheets.read_markdown(text)

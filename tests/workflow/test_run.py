@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import shutil
 
 import pandas as pd
@@ -79,6 +80,20 @@ def test_the_funnel_adds_up_from_the_first_row_to_the_last_pair(finished):
     assert rows == summary["train"] + summary["heldout"]
 
 
+def test_the_report_says_what_ran(finished):
+    page = (finished.folder / "results/report.html").read_text(encoding="utf-8")
+    assert page.count("Miniature: not CLIP&#39;s numbers") >= 2
+    assert f"the best of {len(KEPT)} variants, names the right number of" in page
+    sections = set(re.findall('<section id="(.*?)">', page))
+    made = {"table1", "paper", "ablations", "figures", "funnel", "audit", "config", "versions"}
+    assert made | {"seeds", "costs", "files"} <= sections
+    costs = page.partition('<section id="costs">')[2]
+    assert "<th scope=row>train_variant</th>" in costs
+    for address in re.findall('href="(.*?)"', page):
+        if not address.startswith("#"):
+            assert (finished.folder / "results" / address).is_file(), address
+
+
 def test_every_variant_was_trained_and_none_copied(finished):
     weights = [
         (finished.folder / f"results/training/{name}/seed1/end.safetensors").read_bytes()
@@ -147,6 +162,8 @@ def test_the_same_table_byte_for_byte_on_one_core(finished, tmp_path):
     names += ["results/wise_ft.csv"]
     for name in names:
         assert (other.folder / name).read_bytes() == (finished.folder / name).read_bytes(), name
+    pages = [(run.folder / "results/report.html").read_text() for run in (other, finished)]
+    assert len({page.partition('<section id="costs">')[0] for page in pages}) == 1
 
 
 def test_deleted_results_come_back_the_same(finished):

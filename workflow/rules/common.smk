@@ -391,7 +391,8 @@ def retention():
     """The tables of what counting cost elsewhere, where there is a task to see it by."""
     if not retention_tasks():
         return []
-    return ["results/retention.csv"] + ["results/wise_ft.csv"] * wise_ft()
+    own = ["results/retention.csv", "results/retention.md"]
+    return own + ["results/wise_ft.csv"] * wise_ft()
 
 
 def wise_ft():
@@ -433,11 +434,6 @@ def reference():
     return name if name in variants() else None
 
 
-def ablations():
-    """The table of ablations, where there is a variant to compare the others with."""
-    return ["results/ablations.csv"] if reference() else []
-
-
 def ablations_spec(wildcards):
     """All that the training of each variant follows from, and which of them the others change."""
     if reference() is None:
@@ -450,6 +446,34 @@ def ablations_spec(wildcards):
         for name in variants()
     }
     return canonical({"settings": own, "reference": reference()})
+
+
+def gpus_of(variant):
+    """How many GPUs a training of this variant holds."""
+    own = settings(variant)
+    return 0 if own["accelerator"] == "cpu" else own["devices"]
+
+
+def gpus():
+    """How many GPUs a job holds, by how the name of its cost() begins."""
+    trained = {f"train_variant/{name}_seed": gpus_of(name) for name in variants()}
+    detects = int(config["detector"]["device"] != "cpu")
+    evaluates = int(config["evaluation"]["accelerator"] != "cpu")
+    evaluated = ("evaluate/", "measure_retention/", "sweep_wise_ft/")
+    return {
+        "detect_objects/": detects,
+        **dict.fromkeys(evaluated, evaluates),
+        **trained,
+    }
+
+
+def tables():
+    """Every table beside Table 1 that this run has, in each of its forms."""
+    names = ["paper", "retrieval"]
+    if reference():  # there is a variant to compare the others with
+        names.append("ablations")
+    own = expand("results/{name}.{kind}", name=names, kind=["csv", "md"])
+    return [*own, *benchmark_tables(), *retention(), "results/relevancy.csv"]
 
 
 def confusion_spec(wildcards):

@@ -1,3 +1,35 @@
+rule render_report:
+    input:
+        table1="results/table1.csv",
+        table1_markdown="results/table1.md",
+        tables=tables(),
+        figures=figures(),
+        funnels=expand("results/counting_set/{set}/summary.json", set=counting_sets()),
+        benchmark="results/countbench/summary.json",
+        models=runs("results/training/{variant}/seed{seed}/model.json"),
+        pages=["results/table1.html", "results/countbench/audit.html"],
+        template=resource("resources/report.html.jinja"),
+        styles=expand(
+            resource("resources/{name}.css"), name=["page", "table", "report"]
+        ),
+    output:
+        page="results/report.html",
+    log:
+        "logs/render_report.log",
+    localrule: True
+    conda:
+        "../../environment.yml"
+    threads: 1
+    params:
+        spec=spec("scale"),
+        code=code("render_report"),
+        # Shown as they are found: what takes `resources` triggers nothing.
+        costs=lambda wildcards, resources: COSTS,
+        gpus=lambda wildcards, resources: gpus(),
+    script:
+        "../scripts/render_report.py"
+
+
 rule make_table1:
     input:
         predictions=predictions(),

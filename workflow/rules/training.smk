@@ -48,11 +48,7 @@ rule train_variant:
     resources:
         mem_mb=growing(16000),
         runtime=growing(720),
-        gpu=lambda wildcards: (
-            settings(wildcards.variant)["devices"]
-            if settings(wildcards.variant)["accelerator"] != "cpu"
-            else 0
-        ),
+        gpu=lambda wildcards: gpus_of(wildcards.variant),
         checkpoint_minutes=lambda wildcards: effort(
             wildcards.variant, "checkpoint_minutes"
         ),

@@ -1,5 +1,6 @@
 """How does a table of results look in Markdown, on a page, and in a paper?"""
 
+import re
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -71,7 +72,37 @@ def markdown(sheet: Sheet) -> str:
 
 
 def _line(cells: list[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+    """A row of a table, which is one line whatever its cells hold."""
+    return "| " + " | ".join(" ".join(cell.split()).replace("|", "\\|") for cell in cells) + " |"
+
+
+def read_markdown(text: str) -> list[Sheet]:
+    """The tables that `markdown` wrote, one below the other, to be shown again elsewhere; without
+    their stamps, which whatever shows them has itself. ValueError where there is none."""
+    sheets = []
+    for part in re.split(r"(?m)^#+ ", text)[1:]:
+        title, *lines = part.splitlines()
+        table = [_cells(line) for line in lines if line.startswith("|")]
+        if len(table) < 2:
+            raise ValueError(f"{title}: no table follows this heading")
+        headers, _, *rows = table
+        notes = [line.removeprefix("- ") for line in lines if line.startswith("- ")]
+        sheets.append(Sheet(title, headers, [list(map(_cell, row)) for row in rows], notes))
+    if not sheets:
+        raise ValueError("no heading, and so no table")
+    return sheets
+
+
+def _cells(line: str) -> list[str]:
+    inner = line.strip().removeprefix("|").removesuffix("|")
+    return [cell.strip().replace("\\|", "|") for cell in re.split(r"(?<!\\)\|", inner)]
+
+
+def _cell(text: str) -> Cell:
+    best = text.startswith("**") and text.endswith("** ▲")
+    text = text.removeprefix("**").removesuffix("** ▲") if best else text
+    figure, bracket, bounds = text.partition(" [")
+    return Cell(figure, bracket.strip() + bounds, best)
 
 
 def page(sheets: list[Sheet], template: str) -> str:

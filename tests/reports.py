@@ -1,0 +1,95 @@
+"""Runs made up without any training, for tests of the report over them."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from countclip import pages, report, sheets, tables
+from countclip.captions import WORDS
+from countclip.files import resource
+from countclip.sheets import Cell, Sheet
+from workflow.conftest import DEFAULT
+
+FUNNEL = [
+    {"step": "filter", "rows": 50, "kept": 30, "lost": {"no_number_word": 20, "nsfw": 0}},
+    {"step": "download", "rows": 30, "kept": 21, "lost": {"http_404": 7, "timeout": 2}},
+]
+LOOSE = [("baseline", 30.43, None), ("a", 45.06, 8e-7), ("b", 22.13, 0.003), ("c", 31.5, 0.7)]
+
+
+def table1(rows: list[tuple[str, float, float | None]], labels: dict[str, str]) -> pd.DataFrame:
+    """Table 1 with what the report reads of it: variant, accuracy and corrected p of each row."""
+    known = [
+        {
+            "variant": name,
+            "label": labels.get(name, f"label of {name}"),
+            "benchmark": "repaired",
+            "n": 506,
+            "accuracy_end": accuracy,
+            "difference_baseline": accuracy - rows[0][1],
+            "difference_baseline_low": accuracy - rows[0][1] - 4,
+            "difference_baseline_high": accuracy - rows[0][1] + 4,
+            "p_end_vs_baseline_holm": p,
+        }
+        for name, accuracy, p in rows
+    ]
+    table = pd.DataFrame(known, columns=tables.COLUMNS)
+    return table.astype({"p_end_vs_baseline_holm": float})
+
+
+class Run:
+    """The results of a run under the working directory, and the page over them.
+
+    rows: variant, accuracy and corrected p of each row of Table 1. labels: of some variants.
+    """
+
+    def __init__(self, rows: list = LOOSE, labels: dict[str, str] | None = None) -> None:
+        self.files: list[str] = []
+        labels = labels or {}
+        table = table1(rows, labels)
+        sheets.write_csv(table, "results/table1.csv")
+        cells = [[Cell(row.label), Cell(f"{row.accuracy_end}", "[1.00, 2.00]", row.variant == "a")]
+                 for row in table.itertuples()]  # fmt: skip
+        self.write("table1.md", sheets.markdown(Sheet("Table 1", ["what", "how"], cells, ["said"])))
+        self.funnel()
+        of_classes = {"n": 9, "n_per_class": {str(number): 1 for number in WORDS}, "missing": []}
+        audit = {"rows": 540, "by_status": {"alive": 9}, "original": of_classes}
+        self.write("countbench/summary.json", json.dumps(audit))
+        self.write("training/a/seed1/model.json", json.dumps({"versions": {"torch": "0.0.1"}}))
+
+    def write(self, name: str, text: str) -> str:
+        path = Path("results", name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+        return str(path)
+
+    def add(self, name: str, text: str) -> None:
+        """One more table or figure of the run."""
+        self.files.append(self.write(name, text))
+
+    def funnel(self, steps: list[dict[str, Any]] = FUNNEL) -> None:
+        numbers = {"candidates": 9, "downloaded": 8, "matched": 7, "train": 6, "heldout": 1}
+        summary = {"rows": 50, "train": 20, "counting": steps, "non_counting": steps}
+        summary["numbers"] = [{"number": number, **numbers} for number in WORDS]
+        self.write("counting_set/main/summary.json", json.dumps(summary))
+
+    def render(self, scale: str = "paper", **own: Any) -> Path:
+        page = Path("results/report.html").absolute()
+        report.render_report(
+            "results/table1.csv",
+            "results/table1.md",
+            self.files,
+            ["results/counting_set/main/summary.json"],
+            "results/countbench/summary.json",
+            ["results/training/a/seed1/model.json"],
+            ["results/table1.html"],
+            resource("resources/report.html.jinja"),
+            str(page),
+            **{"scale": scale, "gpus": {}, "costs": "results/costs", "config": DEFAULT, **own},
+        )
+        return page
+
+
+STAMPS = [part for stamp in pages.STAMPS.values() for part in stamp or ()]

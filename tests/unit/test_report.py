@@ -1,0 +1,165 @@
+"""The page over a run: what it says, and that it says what there is."""
+
+import copy
+import re
+
+import pytest
+from markupsafe import escape
+
+from countclip import pages, report
+from reports import DEFAULT, FUNNEL, STAMPS, Run, table1
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch) -> Run:
+    monkeypatch.chdir(tmp_path)
+    return Run()
+
+
+BASE = ("baseline", 30.43, None)
+CONTROL = ("control_text_only", 99.0, None)  # no variant, whatever its figures
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        (
+            [("a", 45.06, 8.2e-7), ("b", 31.0, 0.9)],
+            "“label of a”, the best of 2 variants, names the right number of 45.06 % of 506 images"
+            " at the end of training, the untouched model of 30.43 %: 14.63 points more"
+            " [10.63, 18.63], which is significant (exact McNemar test, p = 8.2e-07 after Holm's"
+            " correction).",
+        ),
+        ([("a", 32.0, 0.05)], "which is not significant (exact McNemar test, p = 0.05"),
+        ([("a", 32.0, 0.04)], "“label of a”, the only variant, "),
+        ([("a", 32.0, None)], "which is not significant (not tested)"),
+        ([("a", 30.43, 1.0), ("b", 20.0, 1e-5)], "No variant is better than the untouched model"),
+        ([("a", 29.0, 0.6)], "The only variant is not better than the untouched model: “label of"),
+        ([("a", 29.0, 0.6)], "30.43 %, 1.43 points less (exact McNemar test, p = 0.6"),
+        (
+            [],
+            "Nothing was trained in this run; the untouched model names the right number of",
+        ),
+    ],
+)
+def test_the_main_result_is_right_whatever_came_out(rows, said) -> None:
+    sentence = report.finding(table1([BASE, *rows, CONTROL], {}))
+    assert said in sentence
+    assert sentence.count(". ") == 0  # one sentence
+    assert "99" not in sentence
+
+
+def test_all_variants_are_judged_not_the_best_alone() -> None:
+    rows = [BASE, ("a", 45, 0.001), ("b", 46, 0.2), ("c", 20, 0.01), ("d", 40, None), CONTROL]
+    said = report.verdicts(table1(rows, {}))
+    assert "Of 4 variants, significantly better: 1, significantly worse: 1, neither: 2" in said
+    assert report.verdicts(table1([BASE], {})) == ""
+
+
+@pytest.mark.parametrize("scale", pages.STAMPS)
+def test_the_page_is_stamped(run, scale) -> None:
+    text = run.render(scale).read_text()
+    shown = [part for part in STAMPS if str(escape(part)) in text]
+    assert shown == list(pages.stamp(scale) or ())
+
+
+def test_a_table_is_shown_as_its_markdown_has_it_else_as_its_csv(run) -> None:
+    run.add("paper.csv", "secret_column\n1\n")
+    run.add(
+        "paper.md", "# The paper\n\n| name | p |\n|:--|--:|\n| **1 \\| 2** ▲ | 3 |\n\n- a note\n"
+    )
+    run.add("wise_ft.csv", "alpha,accuracy_low\n0.5,12\n")
+    text = run.render().read_text()
+    assert "secret" not in text
+    for shown in (">▲ 1 | 2</th>", "a note", "accuracy low", ">0.5</th>"):
+        assert shown in text, shown
+
+
+def test_a_markdown_without_a_table_is_named(run) -> None:
+    run.add("paper.md", "# The paper\n\nnothing\n")
+    with pytest.raises(ValueError, match=r"results/paper.md: The paper: no table"):
+        run.render()
+
+
+def test_what_this_run_does_not_have_is_named(run) -> None:
+    run.add("paper.md", "# The paper\n\n| name |\n|:--|\n| x |\n")
+    text = run.render().read_text()
+    absent = text[text.index("Not in this run") :]
+    assert "Further benchmarks (results/benchmarks/*/table.*)" in absent
+    assert "The paper&#39;s own figures" not in absent
+    assert 'id="paper"' in text
+    assert 'id="benchmarks"' not in text
+
+
+def test_a_file_that_no_section_shows_is_named(run) -> None:
+    run.add("surprise.csv", "a\n1\n")
+    with pytest.raises(ValueError, match=r"no section shows results/surprise.csv"):
+        run.render()
+
+
+def test_the_page_keeps_to_a_size_whatever_the_figures_are(run, monkeypatch) -> None:
+    monkeypatch.setattr(report, "LARGEST", 100)
+    monkeypatch.setattr(report, "LONGEST", 2)
+    run.add("figures/both.svg", "<svg>" + " " * 200)
+    run.add("figures/both.png", "small")
+    run.add("figures/large.svg", "<svg>" + " " * 200)
+    run.add("figures/large.png", "." * 200)
+    run.add("wise_ft.csv", "alpha\n" + "row\n" * 5)
+    text = run.render().read_text()
+    assert text.count("data:image/png") == 1
+    assert text.count("data:image/svg") == 0
+    assert "Too large to be shown here" in text
+    assert text.count(">row</th>") == 2
+    assert "3 more rows" in text
+
+
+def test_the_funnel_shows_every_reason_and_adds_up(run) -> None:
+    text = run.render().read_text()
+    assert "no number word 20" in text
+    assert "http 404 7, timeout 2" in text
+    assert "50 rows less 29 lost are 21 pairs" in text
+    assert "nsfw" not in text.split("<details>")[0]  # nothing was lost by it
+    leaking = copy.deepcopy(FUNNEL)
+    leaking[1]["lost"]["timeout"] = 1
+    run.funnel(leaking)
+    with pytest.raises(ValueError, match=r"main/summary.json: .*do not add up at .*download"):
+        run.render()
+
+
+def test_the_config_says_what_differs_from_the_default(run) -> None:
+    config = copy.deepcopy(DEFAULT)
+    assert "It is the default" in run.render(config=config).read_text()
+    config["training"]["epochs"] = 77
+    config["variants"]["log_sched"] = None
+    text = run.render(config=config).read_text()
+    differs, whole = text[text.index('id="config"') :].split("<details>", 1)
+    assert re.findall(r'<th scope=row>(.*?)</th>', differs) == [
+        "training.epochs", "variants.log_sched",
+    ]  # fmt: skip
+    assert re.search("<td.*?>77</td><td.*?>4</td>", differs)
+    assert "training.batch_size" in whole
+    assert whole.count('best">▲ ') == 2
+
+
+def test_costs_are_added_up_by_rule(run) -> None:
+    header = "s\th:m:s\tmax_rss\n"
+    run.write("costs/train_variant/a_seed1.tsv", header + "3600\t1:00:00\t2000\n")
+    run.write("costs/train_variant/b_seed1.tsv", header + "1800\t0:30:00\t3000\n")
+    run.write("costs/make_world.tsv", header + "36\t0:00:36\t-\n")
+    text = run.render(gpus={"train_variant/a_seed": 2}).read_text()
+    costs = text[text.index('id="costs"') :]
+    rows = re.findall(r"<tr><th scope=row>(.*?)</th>(.*?)</tr>", costs.split("</table>")[0])
+    cells = {name: re.findall("<td>(.*?)</td>", row) for name, row in rows}
+    assert cells == {
+        "make_world": ["1", "0:00:36", "0:00:36", "–", "–"],
+        "train_variant": ["2", "1:30:00", "1:00:00", "3.00", "2.00"],
+        "all": ["3", "1:30:36", "1:00:00", "3.00", "2.00"],
+    }
+
+
+def test_a_run_whose_costs_nobody_measured_has_a_page(run) -> None:
+    assert 'id="costs"' in run.render().read_text()
+
+
+def test_the_same_run_gives_the_same_bytes(run) -> None:
+    assert run.render().read_bytes() == run.render().read_bytes()
