@@ -21,7 +21,7 @@ rule retrieve:
         spec=spec(
             "model", "counting_set.nouns", "retrieval.prompt", "retrieval.anything"
         ),
-        code=code("retrieve", *model_files()),
+        code=code("retrieve", config["counting_set"]["nouns"], *model_files()),
     script:
         "../scripts/retrieve.py"
 

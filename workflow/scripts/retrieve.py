@@ -10,6 +10,6 @@ retrieval.retrieve(
     spec["model"],
     pictures.read_benchmark(given.benchmark, given.benchmark_images),
     snakemake.output.scores,  # noqa: F821
-    table=spec["counting_set"]["nouns"],
+    table=given.nouns[0],
     **spec["retrieval"],
 )
