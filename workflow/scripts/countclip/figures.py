@@ -31,9 +31,10 @@ LOSSES = {
     "loss_count": ("L_count", "#d55e00", "-.", "^"),
 }
 ACCURACIES = {
-    "heldout_accuracy": ("held-out pairs", "#009e73", "-", "D"),
-    "benchmark_accuracy": ("benchmark", "#aa4499", "--", "v"),
+    "heldout_accuracy": ("accuracy, held-out pairs", "#009e73", "-", "D"),
+    "benchmark_accuracy": ("accuracy, benchmark", "#aa4499", "--", "v"),
 }
+CHANCE = {"color": "#555555", "linewidth": 1.0, "linestyle": (0, (1, 2)), "label": "chance"}
 STYLE = {
     "font.family": "DejaVu Sans",
     "font.size": 9,
@@ -84,6 +85,13 @@ def _number_axis(axes: Axes) -> None:
     axes.grid(axis="x", visible=False)
 
 
+def _log_scale(axes: Axes) -> None:
+    axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_minor_formatter(NullFormatter())
+
+
 def class_frequency(class_frequency: str, svg: str, png: str, *, name: str, scale: str) -> None:
     """Fig. 2: training pairs per class of the counting set `name`, their log2, and sigma of Eq. 6,
     which lambda_log scales."""
@@ -128,8 +136,7 @@ def lambdas(class_frequency: str, svg: str, png: str, *, name: str, scale: str) 
                 marker=MARKERS[index],
                 label=name,
             )
-        axes.set_yscale("log")
-        axes.yaxis.set_major_formatter("{x:g}")
+        _log_scale(axes)
         axes.set_ylabel("λ, log scale")
         axes.legend(loc="upper left")
         _number_axis(axes)
@@ -169,10 +176,9 @@ def _matrix(axes: Axes, counts: np.ndarray) -> None:
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="equal")
     for (row, column), n in np.ndenumerate(counts):
-        dark = shares[row, column] > 0.55
+        ink = "white" if shares[row, column] > 0.55 else "black" if n else "#999999"
         axes.text(
-            column, row, str(n), ha="center", va="center",
-            fontsize=7, color="white" if dark else "black",
+            column, row, str(n), ha="center", va="center", fontsize=7, color=ink,
             fontweight="bold" if row == column else "normal",
         )  # fmt: skip
     places = range(len(NUMBERS))
@@ -222,19 +228,16 @@ def training_curves(
                 _curves(above, history, LOSSES, 1, thick=number == 0)
                 _curves(below, history, ACCURACIES, 100, thick=number == 0)
             _title(above, variant["label"])
-            above.set_yscale("log")
-            above.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-            above.yaxis.set_major_formatter("{x:g}")
-            above.yaxis.set_minor_formatter(NullFormatter())
+            _log_scale(above)
             below.set_ylim(0, 100)
-            below.axhline(100 / len(NUMBERS), color="#777777", linewidth=0.8, linestyle=":")
+            below.axhline(100 / len(NUMBERS), **CHANCE)
             below.tick_params(labelbottom=True)
             below.set_xlabel("step")
             if column == 0:
                 above.set_ylabel("loss, log scale")
                 below.set_ylabel("accuracy (%)")
         handles = [line for axes in grid[:2, 0] for line in axes.get_legend_handles_labels()[0]]
-        figure.legend(handles=handles, loc="outside upper right", ncols=len(handles))
+        figure.legend(handles=handles, loc="outside upper right", ncols=6 if width > 12 else 3)
 
 
 def _curves(
