@@ -1,20 +1,25 @@
-"""The workflow through a real SLURM of one node: the same table, GPU jobs where GPUs are, and a job
-that is cancelled goes on where it was."""
+"""The workflow through a real SLURM of one node, without accounting: the same table though jobs are
+cancelled, run out of time and are put back into the queue; GPU jobs where GPUs are."""
 
 import os
 import re
 import shutil
+import signal
 import subprocess
 import threading
 import time
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 import pytest
 import yaml
 
 from workflow.conftest import HOME, KEPT, Workflow
 
 TABLE = "results/table1.csv"
+WAYS = ("cancelled", "timed out", "requeued")
 PARTITIONS = {"cpu": {"max_runtime": 100000}, "gpu": {"max_runtime": 100000, "max_gpu": 1}}
 
 
@@ -72,55 +77,100 @@ def about(job: str) -> dict[str, str]:
     return dict(re.findall(r"(\w+)=(\S+)", slurm("scontrol", "show", "job", job)))
 
 
-def test_the_same_table_by_way_of_slurm(finished, profile, tmp_path):
-    workflow = Workflow(tmp_path)
-    workflow("--workflow-profile", str(profile), "--jobs", "4", TABLE, cores=None)
-    submitted = jobs(workflow)
+@dataclass
+class Disturbed:
+    """A whole run by way of SLURM, of whose trainings three were ended: how -> the job's id."""
+
+    workflow: Workflow
+    ended: dict[str, str]
+
+
+def halted(folder: Path) -> Iterator[str]:
+    """The jobs that train, each halted as its steps begin, so that none ends by itself."""
+    seen = set()
+    while True:
+        for process in psutil.process_iter(["cmdline"]):
+            command = process.info["cmdline"] or [""]
+            ours = command[-1].startswith(f"{folder}/.snakemake/scripts/")
+            trains = command[-1].endswith("train_variant.py") and "python" in command[0]
+            if not (ours and trains) or process.pid in seen:
+                continue
+            while not caught(process.pid, signal.SIGTERM):
+                time.sleep(0.02)
+            process.suspend()  # SLURM lets it go on when it asks it to end
+            seen.add(process.pid)
+            job = process.environ()
+            task = job.get("SLURM_ARRAY_TASK_ID")
+            yield f"{job['SLURM_ARRAY_JOB_ID']}_{task}" if task else job["SLURM_JOB_ID"]
+        time.sleep(0.2)
+
+
+def caught(pid: int, number: signal.Signals) -> bool:
+    """Whether a process has a handler of its own for a signal, as a training has while it steps."""
+    mask = re.search(r"^SigCgt:\s*(\w+)", Path(f"/proc/{pid}/status").read_text(), re.M)[1]
+    return bool(int(mask, 16) >> (number - 1) & 1)
+
+
+def end(job: str, how: str) -> None:
+    """What ends a job on a cluster: a person, its time limit, or SLURM that wants it elsewhere."""
+    if how == "cancelled":
+        slurm("scancel", job)
+    elif how == "timed out":
+        slurm("scontrol", "update", f"JobId={job}", "EndTime=now")
+    else:
+        slurm("scontrol", "requeue", job)
+        while "BeginTime" not in slurm("squeue", "--noheader", "--format=%r", "--jobs", job):
+            time.sleep(0.5)
+        slurm("scontrol", "update", f"JobId={job}", "StartTime=now")  # not in two minutes
+
+
+@pytest.fixture(scope="module")
+def disturbed(profile, tmp_path_factory) -> Disturbed:
+    run = Disturbed(Workflow(tmp_path_factory.mktemp("disturbed")), {})
+
+    def disturb() -> None:
+        for how, job in zip(WAYS, halted(run.workflow.folder), strict=False):
+            end(job, how)
+            run.ended[how] = job
+
+    watcher = threading.Thread(target=disturb, daemon=True)
+    watcher.start()
+    run.workflow("--workflow-profile", str(profile), "--jobs", "4", TABLE, cores=None)
+    watcher.join(60)
+    return run
+
+
+def test_a_disturbed_run_by_way_of_slurm_gives_the_same_table(finished, disturbed):
+    for name in (TABLE, *(f"results/training/{name}/seed1/history.csv" for name in KEPT)):
+        ours, local = (run.folder / name for run in (disturbed.workflow, finished))
+        assert ours.read_bytes() == local.read_bytes(), name
+
+
+def test_jobs_with_a_gpu_and_they_alone_go_where_gpus_are(disturbed):
+    submitted = jobs(disturbed.workflow)
     print(submitted)
-    assert (tmp_path / TABLE).read_bytes() == (finished.folder / TABLE).read_bytes()
-    assert len(submitted["train_variant"]) == len(KEPT)
+    assert len(submitted["train_variant"]) == len(KEPT) + 2  # two were submitted again
+    killed = {disturbed.ended[how]: how for how in ("cancelled", "timed out")}
+    states = {"cancelled": "CANCELLED", "timed out": "TIMEOUT", None: "COMPLETED"}
     for rule, ids in submitted.items():
         for job in ids:
             known = about(job)
             assert known["Partition"] == ("gpu" if rule == "train_variant" else "cpu"), rule
-            assert known["JobState"] == "COMPLETED"
             assert ("TresPerJob" in known) == (rule == "train_variant")  # a GPU
+            assert known["JobState"] == states[killed.get(job)]
 
 
-def test_a_training_that_is_cancelled_goes_on_where_it_was(finished, profile, tmp_path):
-    """It saves its state when SLURM asks it to stop, and the retry says where it goes on."""
-    name = KEPT[1]
-    shutil.copytree(finished.home, tmp_path / "checkout", symlinks=True)
-    workflow = Workflow(tmp_path / "checkout/runs/tiny", tmp_path / "checkout")
-    target = f"results/training/{name}/seed1/history.csv"
-    killed: list[str] = []
-
-    def kill() -> None:
-        """Ends the first job of the training once it is at work."""
-        log = workflow.folder / f"logs/train_variant/{name}_seed1.log"
-        begun = time.time()
-        while time.time() < begun + 300:
-            if log.is_file() and log.stat().st_mtime > begun and "step" in log.read_text():
-                killed.append(
-                    slurm("squeue", "--noheader", "--format=%A", "--partition=gpu").strip()
-                )
-                slurm("scancel", killed[0])
-                return
-            time.sleep(0.5)
-
-    watcher = threading.Thread(target=kill)
-    watcher.start()
-    longer = {"epochs": 15, "checkpoint_minutes": 1}
-    workflow(
-        "--workflow-profile", str(profile), "--jobs", "1", target, cores=None,
-        variants={name: longer},
-    )  # fmt: skip
-    watcher.join()
-    first, second = jobs(workflow)["train_variant"]
-    assert killed == [first]
-    logs = {job: next(workflow.folder.glob(f"logs/slurm/**/{job}.log")) for job in (first, second)}
-    saved = re.search(r"asked to stop: step (\d+) of (\d+) is saved", logs[first].read_text())
-    gone_on = re.search(r"going on from step (\d+) of (\d+)", logs[second].read_text())
-    print(f"job {first} {saved[0]}; job {second} {gone_on[0]}")
-    assert saved.groups() == gone_on.groups()
-    assert 0 < int(saved[1]) < int(saved[2])
+def test_a_training_that_slurm_ends_goes_on_where_it_was(disturbed):
+    """It saves its state when it is asked to stop; what runs next goes on from there."""
+    logs = (disturbed.workflow.folder / "logs/slurm/rule_train_variant").rglob("*.log")
+    texts = {log.stem: log.read_text() for log in logs}
+    ended = [disturbed.ended[how] for how in WAYS]
+    retried = [job for job in texts if job not in ended[:2]]
+    saved = {job: re.findall(r"asked to stop: step (\d+) of 19", texts[job]) for job in ended}
+    gone_on = {job: re.findall(r"going on from step (\d+) of 19", texts[job]) for job in retried}
+    print(disturbed.ended, saved, gone_on)
+    assert all(0 < int(step) < 19 for (step,) in saved.values())
+    assert sorted(saved[job] for job in ended[:2]) == sorted(gone_on[job][:1] for job in retried)
+    assert {about(job)["TimeLimit"] for job in retried} == {"1-00:00:00"}  # twice the first one's
+    assert about(ended[2])["Restarts"] == "1"  # requeued, it goes on in the same job
+    assert gone_on[ended[2]][1:] == saved[ended[2]]
