@@ -6,6 +6,10 @@ rule render_report:
         figures=figures(),
         funnels=expand("results/counting_set/{set}/summary.json", set=counting_sets()),
         benchmark="results/countbench/summary.json",
+        further=expand(
+            "results/benchmarks/{benchmark}/summary.json",
+            benchmark=further_benchmarks(),
+        ),
         models=runs("results/training/{variant}/seed{seed}/model.json"),
         pages=["results/table1.html", "results/countbench/audit.html"],
         template=resource("resources/report.html.jinja"),

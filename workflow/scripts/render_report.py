@@ -11,6 +11,7 @@ report.render_report(
     [*given.tables, *given.figures],
     given.funnels,
     given.benchmark,
+    given.further,
     given.models,
     given.pages,
     given.template,

@@ -99,8 +99,9 @@ def render_report(
     files: list[str],
     funnels: list[str],
     benchmark: str,
+    further: list[str],
     models: list[str],
-    pages_beside: list[str],
+    beside: list[str],
     template: str,
     page: str,
     *,
@@ -112,9 +113,10 @@ def render_report(
     """Publish the page of a run.
 
     files: the tables and figures of this run, each in the forms that there are, as RESULTS knows
-        them. A table is shown as its Markdown has it, else as its CSV.
-    funnels: summary.json of each counting set; benchmark: that of the audit.
-    models: model.json of each training. pages_beside: what the page links to beside these.
+        them. A table is shown as its Markdown has it; one that is a CSV alone is folded away.
+    funnels: summary.json of each counting set; benchmark: that of the audit; further: those of the
+        other benchmarks.
+    models: model.json of each training. beside: what else the page links to.
     gpus: how many GPUs a job held, by the beginning of its name under `costs`; none where unnamed.
     costs, config: shown as they are found.
     """
@@ -122,9 +124,10 @@ def render_report(
     sections = [Section("table1", "Table 1", TABLE1, _tables([table1_markdown]))]
     results, absent = _results(files)
     sections += results
+    images = [*_audit(benchmark), *_further(further)]
     sections += [
         Section("funnel", "Where the counting set comes from", FUNNEL, list(_funnels(funnels))),
-        Section("audit", "The benchmark and its audit", AUDIT, list(_audit(benchmark))),
+        Section("audit", "The benchmark and its audit", AUDIT, images),
         _config(config),
         Section("versions", "Versions", VERSIONS, [_versions([_json(path) for path in models])]),
         Section("seeds", "Seeds", SEEDS, [_seeds(config)]),
@@ -140,7 +143,8 @@ def render_report(
         sections=sections,
         absent=absent,
         places=_places(
-            [table1, table1_markdown, *pages_beside, *files, *funnels, *models], Path(page).parent
+            [*beside, table1, table1_markdown, *files, *funnels, benchmark, *further, *models],
+            Path(page).parent,
         ),
     )
     write_text(text, page)
@@ -243,7 +247,7 @@ def _results(files: list[str]) -> tuple[list[Section], dict[str, str]]:
         own = [path for path in left if any(fnmatchcase(path, p) for p in patterns)]
         left = [path for path in left if path not in own]
         if own:
-            sections.append(Section(name, title, intro, _tables(own), _pictures(own)))
+            sections.append(Section(name, title, intro, _tables(own), _pictures(own), _raw(own)))
         else:
             absent[title] = ", ".join(patterns)
     if left:
@@ -252,7 +256,7 @@ def _results(files: list[str]) -> tuple[list[Section], dict[str, str]]:
 
 
 def _tables(files: list[str]) -> list[Sheet]:
-    """Each table once: as its Markdown has it, where there is one, else as its CSV."""
+    """The tables of those files that are Markdown."""
     found = []
     for path in files:
         if path.endswith(".md"):
@@ -260,16 +264,25 @@ def _tables(files: list[str]) -> list[Sheet]:
                 found += read_markdown(Path(path).read_text(encoding="utf-8"))
             except ValueError as error:
                 raise ValueError(f"{path}: {error}") from error
-        elif path.endswith(".csv") and path.removesuffix("csv") + "md" not in files:
+    return [_bounded(sheet) for sheet in found]
+
+
+def _raw(files: list[str]) -> dict[str, Sheet]:
+    """The tables of which there is a CSV alone, which is for programs, under their paths."""
+    found = {}
+    for path in files:
+        if path.endswith(".csv") and path.removesuffix("csv") + "md" not in files:
             table = pd.read_csv(path, dtype=str, keep_default_na=False)
             rows = [list(map(Cell, row)) for row in table.itertuples(index=False)]
-            headers = [name.replace("_", " ") for name in table.columns]
-            found.append(Sheet(Path(path).stem.replace("_", " "), headers, rows, []))
-    for sheet in found:
-        if len(sheet.rows) > LONGEST:
-            sheet.notes.append(f"{len(sheet.rows) - LONGEST} more rows are in the file.")
-            del sheet.rows[LONGEST:]
+            found[path] = _bounded(Sheet(path, list(table.columns), rows, []))
     return found
+
+
+def _bounded(sheet: Sheet) -> Sheet:
+    if len(sheet.rows) > LONGEST:
+        sheet.notes.append(f"{len(sheet.rows) - LONGEST} more rows are in the file.")
+        del sheet.rows[LONGEST:]
+    return sheet
 
 
 def _read(table: str) -> pd.DataFrame:
@@ -343,6 +356,18 @@ def _audit(path: str) -> Iterable[Sheet]:
         for status, n in summary["by_status"].items()
     ]
     yield Sheet("Rows by status", ["status", "rows", "meaning"], rows, [])
+
+
+def _further(paths: list[str]) -> Iterable[Sheet]:
+    """How many rows of each other benchmark count, and why the others do not."""
+    rows = []
+    for path in paths:
+        own = _json(path)
+        why = ", ".join(f"{reason} {n:,}" for reason, n in own["left out"].items())
+        figures = (f"{own['rows']:,}", f"{own['included']:,}", why)
+        rows.append([Cell(Path(path).parent.name), *map(Cell, figures)])
+    if rows:
+        yield Sheet("Further benchmarks", ["benchmark", "rows", "counted", "left out"], rows, [])
 
 
 # ---- how ----
