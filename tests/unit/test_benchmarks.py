@@ -94,6 +94,14 @@ def test_rows_of_a_csv_are_measured_on_or_left_out_for_a_reason(tmp_path):
     assert rows[6]["detail"].endswith("b.png")
 
 
+def test_a_file_may_have_two_spaces_in_its_name(tmp_path):
+    (tmp_path / "a  b.png").write_bytes(scene(3))
+    path = csv(tmp_path, "image,number,noun\n a  b.png,3,blue  stars\n")
+    rows = read(path, "folder")
+    assert statuses(rows) == ["included"]
+    assert rows[0]["caption"] == "three blue stars"
+
+
 def test_a_number_word_inside_another_word_names_no_number(tmp_path):
     text = "image,number,caption\na.png,3,threescore stars\na.png,3,three stars\n"
     assert statuses(read(csv(tmp_path, text), "folder")) == ["caption", "included"]
@@ -306,12 +314,27 @@ def test_a_file_that_is_not_tallyqas_is_named(tmp_path, changes):
         read(path, "tallyqa")
 
 
+@pytest.mark.parametrize("image", ["shelf.png", {"bytes": "a text"}])
+def test_a_picture_of_countbenchqa_is_the_bytes_of_a_file(tmp_path, image):
+    row = {"image": image, "question": "How many stars are there?", "number": 3}
+    path = parquet(tmp_path / "test.parquet", [row])
+    with pytest.raises(ValueError, match="test.parquet: row 0: its picture must be the bytes"):
+        read(path, "countbenchqa")
+
+
 @pytest.mark.parametrize("source", ["countbenchqa", "pixmo_count", "tallyqa"])
 def test_another_file_is_not_taken_for_a_publishers(tmp_path, source):
     other = parquet(tmp_path / "other.parquet", [{"image": "x", "text": "y"}])
     bare = tmp_path / "bare.json"
     bare.write_text('{"questions": []}')
-    for path in (other, bare):
+    number, deep, broken = (
+        tmp_path / name for name in ("five.json", "deep.json", "broken.parquet")
+    )
+    number.write_text("5")
+    deep.write_text("[" * 100_000)
+    whole = other.read_bytes()
+    broken.write_bytes(whole[:-100] + b"\xff" * 92 + whole[-8:])
+    for path in (other, bare, number, deep, broken):
         with pytest.raises(ValueError, match=path.name):
             read(path, source)
 

@@ -74,6 +74,14 @@ def test_a_folder_for_each_class(tmp_path):
     assert shown(retention.read("folder", str(tmp_path), None)) == CLASSES
 
 
+def test_files_that_are_passed_over_are_counted(tmp_path, caplog):
+    for name, colour in COLOURS.items():
+        picture(tmp_path / name / "0.png", colour)
+    picture(tmp_path / "hot_dog" / "1.gif", (1, 2, 3))
+    assert len(retention.read("folder", str(tmp_path), None).of_image) == 2
+    assert "1 files have no name of a picture" in caplog.text
+
+
 def test_food101_takes_the_test_pictures_alone(tmp_path):
     meta = tmp_path / "food-101/meta"
     meta.mkdir(parents=True)
@@ -116,6 +124,17 @@ def test_parquet_as_the_hub_has_cifar(tmp_path):
         table = pa.table(rows).replace_schema_metadata(about)
         pq.write_table(table, tmp_path / f"test-{number}.parquet")
     assert shown(retention.read("parquet", str(tmp_path), None)) == CLASSES
+    for label in (-1, 2, None):  # a test split whose labels are kept back has -1
+        wrong = pa.table(rows | {"fine_label": pa.array([label], pa.int64())})
+        pq.write_table(wrong.replace_schema_metadata(about), tmp_path / "test-1.parquet")
+        with pytest.raises(ValueError, match=r"row 1: its fine_label is (-1|2|nan), no class"):
+            retention.read("parquet", str(tmp_path), None)
+    for body in (None, b"no picture"):
+        wrong = pa.table(rows | {"img": pa.array([{"bytes": body}])})
+        pq.write_table(wrong.replace_schema_metadata(about), tmp_path / "test-1.parquet")
+        task = retention.read("parquet", str(tmp_path), None)
+        with pytest.raises(ValueError, match="test-1.parquet: row 0: not_an_image"):
+            list(task.images)
     pq.write_table(pa.table(rows), tmp_path / "test-0.parquet")
     with pytest.raises(ValueError, match=r"test-0.parquet.*source: folder"):
         retention.read("parquet", str(tmp_path), None)
@@ -138,6 +157,40 @@ def test_flickr30k_has_the_pictures_that_its_captions_name(tmp_path):
     (tmp_path / "test.token").write_text("".join(lines))
     read = retention.read("flickr30k", str(tmp_path), str(tmp_path / "test.token"))
     assert shown(read) == expected
+
+
+def test_a_tenth_caption_is_of_the_same_picture(tmp_path):
+    picture(tmp_path / "0.png", (1, 2, 3))
+    lines = [f"0.png#{n}\tcaption {n}\n" for n in range(11)]
+    (tmp_path / "test.token").write_text("".join(lines))
+    task = retention.read("flickr30k", str(tmp_path), str(tmp_path / "test.token"))
+    assert (len(task.of_image), task.of_text.tolist()) == (1, [0] * 11)
+
+
+@pytest.mark.parametrize(
+    ("source", "annotations", "complaint"),
+    [
+        ("flickr30k", "0.png#0\ta dog\n0.png#1 a dog\n", "captions: line 2: must be"),
+        ("flickr30k", "0.png#0\t \n", "captions: line 1: must be"),
+        ("flickr30k", "../secret.png#0\ta dog\n", "'../secret.png' must be a file inside"),
+        ("flickr30k", b"0.png#0\ta dog \xff\n", "captions: is not as `source: flickr30k`"),
+        ("coco", "0.png#0\ta dog\n", "captions: is not as `source: coco` has it: JSON"),
+        ("coco", {"images": []}, "captions: is not as .*'annotations'"),
+        ("coco", {"images": [], "annotations": []}, "there is no picture"),
+        ("coco", {"annotations": [{"image_id": 2, "caption": "a"}]}, "captions: is not as"),
+        ("coco", {"annotations": [{"image_id": 1, "caption": 5}]}, "captions: is not as"),
+        ("coco", {"annotations": [{"image_id": 1, "caption": "a"}]}, "'/etc/x' must be a file"),
+    ],
+)
+def test_wrong_captions_are_named(tmp_path, source, annotations, complaint):
+    if isinstance(annotations, dict):
+        annotations = json.dumps({"images": [{"id": 1, "file_name": "/etc/x"}]} | annotations)
+    if isinstance(annotations, str):
+        annotations = annotations.encode()
+    (tmp_path / "captions").write_bytes(annotations)
+    (tmp_path / "pictures").mkdir()
+    with pytest.raises(ValueError, match=complaint):
+        retention.read(source, str(tmp_path / "pictures"), str(tmp_path / "captions"))
 
 
 def test_coco_has_the_pictures_that_have_captions(tmp_path):
@@ -171,6 +224,9 @@ def test_templates_without_a_place_are_refused(tmp_path):
     file.write_text("a photo\n")
     with pytest.raises(ValueError, match=r"'a photo' must hold \{\} once"):
         retention.read_templates(str(file))
+    file.write_text("a photo of a {} {x}\n")
+    with pytest.raises(ValueError, match="no other brace"):
+        retention.read_templates(str(file))
     for shipped in (HOME / "resources/prompts").iterdir():
         assert retention.read_templates(str(shipped))
 
@@ -198,6 +254,12 @@ def test_recall_of_a_hand_made_matrix():
     for k in (1, 5, 10):
         plain = [i in of_text[np.argsort(-row)[:k]] for i, row in enumerate(similarity)]
         assert (ranked < k).tolist() == plain
+
+
+def test_a_model_of_nan_answers_nothing_right():
+    nan = torch.full((2, 2), torch.nan)
+    ids = np.arange(2)
+    assert retention.ranks(nan, torch.eye(2), ids, ids).tolist() == [1, 1]
 
 
 @torch.inference_mode()
@@ -253,8 +315,8 @@ def answered(variant, checkpoint, seed, ranks):
     return pd.DataFrame(
         {
             "task": "t", "variant": variant, "seed": seed, "checkpoint": checkpoint,
-            "direction": "label", "index": range(len(ranks)), "right": 1, "among": 4,
-            "rank": ranks,
+            "direction": "label", "index": range(len(ranks)), "picture": range(len(ranks)),
+            "right": 1, "among": 4, "rank": ranks,
         }
     )  # fmt: skip
 
@@ -282,6 +344,34 @@ def test_before_after_and_the_difference_over_two_seeds():
     assert [row[0].text for row in sheet.rows] == [tables.BASELINE["label"], "A | a"]
     assert [cell.text for cell in sheet.rows[1][1:]] == ["75.00", "75.00"]
     assert sheet.rows[1][2].range == "[+0.00: +0.00, +0.00]"
+
+
+def test_captions_of_one_picture_make_no_interval_narrower():
+    """Each question five times over, as captions of its picture: nothing more is known."""
+    tables_of = []
+    for times in (1, 5):
+        parts = [
+            answered(variant, name, 0, np.repeat(ranks, times)).assign(
+                picture=np.repeat(np.arange(40), times)
+            )
+            for variant, name, ranks in (
+                ("baseline", "end", [0] * 30 + [1] * 10),
+                ("a", "end", [1] * 9 + [0] * 31),
+                ("a", "selected", [0] * 40),
+            )
+        ]
+        found = forgetting.retention(pd.concat(parts), [{"id": "a", "label": "a"}], "paper")
+        assert set(found["n"]) == {40 * times}
+        tables_of.append(found.drop(columns="n"))
+    pd.testing.assert_frame_equal(*tables_of)
+
+
+def test_retrieval_by_caption_knows_the_picture_of_each_question(clip):
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), np.uint8)
+    task = retention.Task(pixels, ["a", "b", "c"], np.arange(2), np.array([0, 0, 1]))
+    asked = retention.answers(clip, task).set_index("direction")["picture"]
+    assert asked["image_to_text"].tolist() == [0, 1]
+    assert asked["text_to_image"].tolist() == [0, 0, 1]
 
 
 def test_a_loss_beyond_doubt_is_marked():

@@ -13,6 +13,7 @@ from countclip.captions import NUMBERS, WORDS
 from countclip.files import resource
 from countclip.models import Clip
 from countclip.retrieval import ALL, NAMED
+from countclip.tables import BASELINE
 from small_benchmark import MODEL, benchmark
 
 NOUNS = resource("resources/miniature/nouns.csv")
@@ -123,6 +124,31 @@ def test_each_noun_ranks_the_pictures_whose_captions_name_it():
     }
     with pytest.raises(ValueError, match="names any of its nouns"):
         retrieval.pools({8: "nothing known"}, NOUNS, None)
+
+
+def test_a_plural_of_two_classes_asks_for_each_picture_once(tmp_path):
+    table = tmp_path / "nouns.csv"
+    table.write_text("class,nouns\nmouse,mice\ncomputer mouse,mice\n")
+    assert retrieval.pools({4: "five mice"}, table, None)["index"].tolist() == [4]
+
+
+def test_queries_left_out_are_counted_and_a_label_may_be_that_of_two(tmp_path):
+    """Of nine queries those whose number no candidate has are left out."""
+    scores, rows = made_up(at_random, nouns=1, pictures=12)
+    variants = [BASELINE, {"id": "after", "label": BASELINE["label"]}]
+    table = retrieval_results.summarise(scores, rows, variants, [1], "paper")
+    known = len(set(rows.values()))
+    assert known < 9
+    everything = table[table["number"] == "all"]
+    assert everything["queries"].tolist() == [known] * 2
+    assert everything["left_out"].tolist() == [9 - known] * 2
+    scores.to_parquet(tmp_path / "scores.parquet")
+    made = [str(tmp_path / f"retrieval.{kind}") for kind in ("csv", "md")]
+    about = {"rows": rows, "variants": variants[1:], "k": [1], "scale": "paper"}
+    retrieval_results.tabulate(str(tmp_path / "scores.parquet"), *made, **about)
+    text = Path(made[1]).read_text()
+    assert text.count(f"\n| {BASELINE['label']} |") == 2
+    assert f"Left out are {9 - known} more queries" in text
 
 
 @pytest.fixture(scope="module")

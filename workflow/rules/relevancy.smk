@@ -15,7 +15,7 @@ rule measure_relevancy:
     threads: 1
     resources:
         mem_mb=growing(6000),
-        runtime=growing(120),
+        runtime=growing(240),
     params:
         spec=spec("model"),
         code=code("measure_relevancy", *model_files()),

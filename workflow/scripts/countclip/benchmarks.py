@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 
 from countclip import countbench
 from countclip.captions import NUMBERS, from_noun, word_for
-from countclip.files import progress, publish, sha256, write_json, write_table
+from countclip.files import inside, progress, publish, sha256, write_json, write_table
 from countclip.pictures import Unusable
 
 log = logging.getLogger(__name__)
@@ -158,6 +158,8 @@ def _check(entries: list[Entry], path: str) -> None:
         texts = (entry.caption, entry.noun, entry.question)
         if not all(isinstance(text, str) for text in texts):
             raise ValueError(f"{path}: {entry.place}: {texts} must be texts")
+        if not isinstance(entry.picture, Path | bytes | None):
+            raise ValueError(f"{path}: {entry.place}: its picture must be the bytes of a file")
 
 
 def _caption(entry: Entry, template: str) -> str:
@@ -264,13 +266,13 @@ def folder_csv(path: Path, folder: Path) -> list[Entry]:
 def _line(line: dict[str, str], place: str, folder: Path) -> Entry:
     if None in line or None in line.values():
         raise ValueError("must have as many fields as the first line; quote one with a comma")
+    picture = inside(folder, line["image"].strip())
     line = {name: " ".join(field.split()) for name, field in line.items()}
     if not re.fullmatch(r"-?\d{1,9}", line["number"], re.ASCII):
         raise ValueError(f"number {line['number']!r} must be written in digits")
     caption, noun = line.get("caption", ""), line.get("noun", "")
     if not (caption or noun):
         raise ValueError("needs a caption that names the number, or a noun: what is counted")
-    picture = inside(folder, line["image"])
     return Entry(place, int(line["number"]), picture, caption=caption, noun=noun)
 
 
@@ -279,12 +281,12 @@ def countbenchqa(path: Path, _: Path) -> list[Entry]:
 
     The question says what is counted; with `text`, CountBench's caption, it would be CountBench.
     """
-    return [
-        Entry(
-            f"row {n}", row["number"], (row["image"] or {}).get("bytes"), question=row["question"]
-        )
-        for n, row in enumerate(_parquet(path, ["image", "question", "number"]))
-    ]
+    entries = []
+    for n, row in enumerate(_parquet(path, ["image", "question", "number"])):
+        picture = row["image"]
+        body = picture.get("bytes") if isinstance(picture, dict) else picture
+        entries.append(Entry(f"row {n}", row["number"], body, question=row["question"]))
+    return entries
 
 
 def pixmo_count(path: Path, pictures: Path) -> list[Entry]:
@@ -328,8 +330,10 @@ def tallyqa(path: Path, folder: Path) -> list[Entry]:
     """
     try:
         rows = json.loads(path.read_bytes())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: is no JSON: {error}") from error
+    if not isinstance(rows, list):
+        raise ValueError(f"{path}: must be a list of questions: is it TallyQA's test.json?")
     entries = []
     for n, row in enumerate(rows):
         try:
@@ -355,16 +359,8 @@ ADAPTERS: dict[str, Callable[[Path, Path], list[Entry]]] = {
 }
 
 
-def inside(folder: Path, name: str) -> Path:
-    """A file of a folder; ValueError for a name that leads out of it, be it by a link."""
-    path = (folder / name).resolve()
-    if not name or not path.is_relative_to(folder.resolve()):
-        raise ValueError(f"image {name!r} must be a file inside {folder}")
-    return path
-
-
 def _parquet(path: Path, columns: list[str]) -> list[dict[str, Any]]:
     try:
         return pq.read_table(path, columns=columns).to_pylist()
-    except (pa.ArrowException, KeyError) as error:
+    except (pa.ArrowException, KeyError, OSError) as error:
         raise ValueError(f"{path}: must be Parquet with {', '.join(columns)}: {error}") from error

@@ -44,6 +44,14 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+def inside(folder: Path, name: str) -> Path:
+    """A file of a folder; ValueError for a name that leads out of it, be it by a link."""
+    path = (folder / name).resolve()
+    if not name or not path.is_relative_to(folder.resolve()):
+        raise ValueError(f"image {name!r} must be a file inside {folder}")
+    return path
+
+
 def write_table(table: Any, path: str | Path, metadata: dict[str, str] | None = None) -> None:
     """Write a pyarrow, pandas or polars table as Parquet; `metadata` goes into the schema."""
     if hasattr(table, "to_arrow"):  # polars

@@ -26,7 +26,7 @@ def retention(answered: pd.DataFrame, variants: list[dict[str, str]], scale: str
 
     answered: of `retention.measure`, the baseline's and all runs'. A share is the mean over the
     seeds, its interval Wilson's; that of a difference is the paired bootstrap's over the same
-    questions.
+    pictures. Both count pictures, not the captions of each, which are no independent questions.
     """
     rows = []
     for task, of_task in answered.groupby("task", sort=False):
@@ -43,7 +43,7 @@ def _before_and_after(
 ) -> list[dict[str, Any]]:
     """The rows of one measure, from the answers to its questions."""
     asked = asked.assign(hit=asked["rank"] < k)
-    hits = asked.pivot_table("hit", "index", ["variant", "checkpoint"], aggfunc="mean")
+    hits = asked.pivot_table("hit", ["picture", "index"], ["variant", "checkpoint"], aggfunc="mean")
     before, n = hits["baseline", "end"], len(hits)
     known = asked[asked["variant"] == "baseline"]
     # Of all answers in a random order, a right one is among the first k.
@@ -52,7 +52,10 @@ def _before_and_after(
         (variant["id"], name): variant["label"] for variant in variants for name in CHECKPOINTS
     }
     differences = hits[list(labels)].sub(before, axis=0)
-    resampled = statistics.bootstrap(differences.to_numpy().T)
+    of_picture = differences.groupby("picture")
+    sums, questions = of_picture.sum().to_numpy().T, of_picture.size().to_numpy()
+    resampled = statistics.bootstrap(np.vstack([sums, questions]))
+    resampled = resampled[:, :-1] / resampled[:, -1:]
     rows = []
     for number, (variant, name) in enumerate(labels):
         bounds = statistics.percentile_interval(resampled[:, number])
@@ -67,8 +70,8 @@ def _before_and_after(
                 "checkpoint": name,
                 "seeds": " ".join(map(str, seeds)),
             }
-            | _share("before", before.mean(), n)
-            | _share("after", hits[variant, name].mean(), n)
+            | _share("before", before.mean(), len(questions))
+            | _share("after", hits[variant, name].mean(), len(questions))
             | _percent("difference", differences[variant, name].mean(), *bounds)
         )
     return rows
@@ -121,8 +124,8 @@ def _sheet(task: str, table: pd.DataFrame) -> Sheet:
             *(f"{measure}: n = {known['n'][measure]}, by chance {known['chance'][measure]:.2f} %."
               for measure in shown),
             "In brackets the difference to the untouched model and its 95 % interval, of a paired"
-            " bootstrap over the same questions (several captions of a picture count as"
-            " independent); ▼ and ▲ where that leaves out zero.",
+            " bootstrap over the same pictures, each with all of its captions; ▼ and ▲ where that"
+            " leaves out zero.",
             "Top-1: the class whose averaged prompts are most similar. Recall@1: the most similar"
             " caption, or picture, is a right one. A wrong one as similar as that goes before it.",
         ],
@@ -151,7 +154,9 @@ def wise_ft(
     runs: variant -> what `wise_ft.sweep` wrote for each of its seeds. n: images of the benchmark.
     `retention` is the mean over the tasks. `best_on_benchmark` marks a variant's alpha with the
     highest mean of the benchmark's accuracy and retention, chosen on the test images themselves;
-    `selected` that with the held-out pairs' accuracy in its place. Of equals the smallest.
+    `selected` that with the held-out pairs' accuracy in its place, so that its accuracy on the
+    benchmark is honest; its retention is of the very pictures that it was chosen by. Of equals the
+    smallest.
     """
     parts = []
     for variant in variants:

@@ -9,8 +9,11 @@ every recall follows from that.
 
 import json
 import logging
+import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +27,7 @@ from torch import Tensor
 from torchvision import datasets
 
 from countclip import batches, evaluation, pictures
-from countclip.files import write_json, write_table
+from countclip.files import inside, write_json, write_table
 from countclip.models import Clip
 
 log = logging.getLogger(__name__)
@@ -64,7 +67,11 @@ class Task:
 def read(source: str, folder: str, annotations: str | None) -> Task:
     """The task that lies in `folder`: as SOURCES has it, `annotations` where that has captions.
     ValueError where its files are not what `source` promises."""
-    task = SOURCES[source](folder, *([] if annotations is None else [annotations]))
+    where = [folder] if annotations is None else [folder, annotations]
+    try:
+        task = SOURCES[source](*where)
+    except (KeyError, TypeError, AttributeError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise ValueError(f"{where[-1]}: is not as `source: {source}` has it: {error!r}") from error
     if not len(task.of_image):
         raise ValueError(f"{folder}: there is no picture for this task in it")
     return task
@@ -72,20 +79,28 @@ def read(source: str, folder: str, annotations: str | None) -> Task:
 
 def _classes(folder: str) -> Task:
     """A folder of pictures for each class, named as the class is, `_` for a space."""
-    data = datasets.ImageFolder(folder, loader=str)
+    data = _image_folder(folder)
     return _labelled(data, data.classes)
 
 
 def _imagenet(folder: str) -> Task:
     """ImageNet's validation pictures, a folder for each of the 1,000 WordNet ids. The names of the
     classes are those that CLIP's authors made of them, which open_clip has in the ids' order."""
-    data = datasets.ImageFolder(folder, loader=str)
+    data = _image_folder(folder)
     if len(data.classes) != len(open_clip.IMAGENET_CLASSNAMES):
         raise ValueError(
             f"{folder}: ImageNet has a folder for each of 1,000 WordNet ids (n01440764, ...), here"
             f" are {len(data.classes)}. Move the validation pictures into theirs"
         )
     return _labelled(data, open_clip.IMAGENET_CLASSNAMES)
+
+
+def _image_folder(folder: str) -> datasets.ImageFolder:
+    data = datasets.ImageFolder(folder, loader=str)
+    files = sum(len(names) for _, _, names in os.walk(folder, followlinks=True))
+    if files > len(data):
+        log.warning("%s: %d files have no name of a picture of a class", folder, files - len(data))
+    return data
 
 
 def _food101(folder: str) -> Task:
@@ -119,21 +134,42 @@ def _parquet(folder: str) -> Task:
             " make it a folder of pictures for each class, source: folder"
         )
     classes = columns[label]["names"]
-    labels = [pq.read_table(file, columns=[label])[label].to_numpy() for file in files]
+    labels = np.concatenate(
+        [pq.read_table(file, columns=[label])[label].to_numpy() for file in files]
+    )
+    if (wrong := ~np.isin(labels, np.arange(len(classes)))).any():
+        raise ValueError(
+            f"{folder}: row {wrong.argmax()}: its {label} is {labels[wrong][0]}, no class; take a"
+            " split whose labels are published"
+        )
 
     def stored() -> Iterator[Image.Image]:
         for file in files:
-            for batch in pq.ParquetFile(file).iter_batches(batch_size=64, columns=[picture]):
-                yield from (pictures.decode(row[picture]["bytes"]) for row in batch.to_pylist())
+            parts = pq.ParquetFile(file).iter_batches(batch_size=64, columns=[picture])
+            rows = chain.from_iterable(part.to_pylist() for part in parts)
+            for number, row in enumerate(rows):
+                body = (row[picture] or {}).get("bytes") or b""
+                yield _decoded(body, f"{file}: row {number}")
 
-    return Task(stored(), _readable(classes), np.concatenate(labels), np.arange(len(classes)))
+    return Task(stored(), _readable(classes), labels.astype(int), np.arange(len(classes)))
 
 
 def _flickr30k(folder: str, annotations: str) -> Task:
     """Lines of `picture.jpg#0`, a tab and a caption; only the pictures that they name count, so a
-    file of the 1,000 test pictures gives the published protocol."""
-    data = datasets.Flickr30k(folder, annotations, loader=str)
-    return _captioned([data[i] for i in range(len(data))])
+    file of the 1,000 test pictures gives the published protocol. torchvision's loader does not say
+    which line is wrong, and takes a caption's tenth for another picture's."""
+    texts: dict[str, list[str]] = {}
+    with open(annotations, encoding="utf-8") as lines:
+        for number, line in enumerate(lines, 1):
+            place, _, text = line.partition("\t")
+            name = place.rpartition("#")[0]
+            if name and text.strip():
+                texts.setdefault(name, []).append(text.strip())
+            elif line.strip():
+                raise ValueError(
+                    f"{annotations}: line {number}: must be picture.jpg#0, a tab and a caption"
+                )
+    return _captioned(folder, sorted(texts.items()))
 
 
 def _coco(folder: str, annotations: str) -> Task:
@@ -141,13 +177,18 @@ def _coco(folder: str, annotations: str) -> Task:
     stored = json.loads(Path(annotations).read_text(encoding="utf-8"))
     texts: dict[int, list[str]] = {image["id"]: [] for image in stored["images"]}
     for row in stored["annotations"]:
-        texts[row["image_id"]].append(row["caption"])
+        texts[row["image_id"]].append(row["caption"].strip())
     names = {image["id"]: image["file_name"] for image in stored["images"]}
-    return _captioned([(f"{folder}/{names[i]}", texts[i]) for i in sorted(texts) if texts[i]])
+    rows = [(names[i], texts[i]) for i in sorted(texts) if texts[i]]
+    log.info(
+        "%s: %d pictures, %d without a caption", annotations, len(names), len(names) - len(rows)
+    )
+    return _captioned(folder, rows)
 
 
-def _captioned(rows: list[tuple[str, list[str]]]) -> Task:
-    files, captions = zip(*rows, strict=True) if rows else ((), ())
+def _captioned(folder: str, rows: list[tuple[str, list[str]]]) -> Task:
+    files = [inside(Path(folder), name) for name, _ in rows]
+    captions = [texts for _, texts in rows]
     return Task(
         map(_picture, files),
         [text for texts in captions for text in texts],
@@ -156,11 +197,15 @@ def _captioned(rows: list[tuple[str, list[str]]]) -> Task:
     )
 
 
-def _picture(file: str) -> Image.Image:
+def _picture(file: str | Path) -> Image.Image:
+    return _decoded(Path(file).read_bytes(), str(file))
+
+
+def _decoded(body: bytes, place: str) -> Image.Image:
     try:
-        return pictures.decode(Path(file).read_bytes())
+        return pictures.decode(body)
     except pictures.Unusable as error:
-        raise ValueError(f"{file}: {error}; mend it or take it away") from error
+        raise ValueError(f"{place}: {error}; mend it or take it away") from error
 
 
 SOURCES: dict[str, Callable[..., Task]] = {
@@ -195,8 +240,13 @@ def read_templates(path: str) -> list[str]:
     """One sentence a line with {} for the class's name; # begins a comment."""
     lines = [line.strip() for line in Path(path).read_text(encoding="utf-8").splitlines()]
     templates = [line for line in lines if line and not line.startswith("#")]
-    if wrong := [line for line in templates if line.count("{}") != 1]:
-        raise ValueError(f"{path}: {wrong[0]!r} must hold {{}} once, where the class's name goes")
+    braces = [re.findall("[{}]", line) for line in templates]
+    if wrong := [line for line, own in zip(templates, braces, strict=True)
+                 if own != ["{", "}"] or "{}" not in line]:  # fmt: skip
+        raise ValueError(
+            f"{path}: {wrong[0]!r} must hold {{}} once, where the class's name goes, and no other"
+            " brace"
+        )
     if not templates:
         raise ValueError(f"{path}: there is no template in it")
     return templates
@@ -207,8 +257,8 @@ def read_templates(path: str) -> list[str]:
 
 def answers(clip: Clip, task: Task, batch: int = 64) -> pd.DataFrame:
     """One row a question: its `direction` (`label`, or `image_to_text` and `text_to_image`), the
-    `index` of the picture or caption that is asked about, how many answers are `right` `among` how
-    many, and the best right one's `rank` from 0.
+    `index` of the picture or caption that is asked about, the `picture` that it belongs to, how
+    many answers are `right` `among` how many, and the best right one's `rank` from 0.
 
     A class is the mean of its normalised prompts, normalised, as CLIP's authors have it. `task` is
     of `unpack`.
@@ -242,6 +292,8 @@ def _asked(
         {
             "direction": direction,
             "index": np.arange(len(queries)),
+            # A picture's class is no name of it.
+            "picture": np.arange(len(queries)) if direction == "label" else of_query,
             "right": right,
             "among": len(keys),
             "rank": ranks(queries, keys, of_query, of_key),
@@ -256,6 +308,7 @@ def ranks(
 
     queries (q, d) and keys (k, d) are normalised; a key is right where the ids (q,) and (k,) agree.
     A wrong key that is equally similar goes before it: who answers everything alike knows nothing.
+    So do all where nothing can be compared: a model of nan answers nothing right.
     """
     parts = []
     of_key = torch.from_numpy(of_key)
@@ -263,7 +316,7 @@ def ranks(
         similarity = queries[start : start + batch] @ keys.T
         right = torch.from_numpy(of_query[start : start + batch])[:, None] == of_key
         best = similarity.masked_fill(~right, -torch.inf).amax(dim=1, keepdim=True)
-        parts.append(((similarity >= best) & ~right).sum(dim=1))
+        parts.append((~(similarity < best) & ~right).sum(dim=1))  # nan is not less
     return torch.cat(parts).numpy()
 
 

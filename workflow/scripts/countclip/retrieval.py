@@ -41,9 +41,9 @@ def pools(captions: dict[int, str], table: str, anything: str | None) -> pd.Data
             f"{table}: no caption of the benchmark names any of its nouns, so there is nothing to "
             "ask for: set retrieval.anything, or counting_set.nouns to another table"
         )
-    return pd.DataFrame(rows, columns=["candidates", "noun", "index"]).sort_values(
-        ["candidates", "noun", "index"], ignore_index=True
-    )
+    columns = ["candidates", "noun", "index"]
+    known = pd.DataFrame(rows, columns=columns).drop_duplicates()  # classes may share a plural
+    return known.sort_values(columns, ignore_index=True)
 
 
 def retrieve(

@@ -25,7 +25,7 @@ from countclip.tables import BASELINE
 log = logging.getLogger(__name__)
 
 COLUMNS = [
-    *("variant", "label", "candidates", "number", "k", "queries"),
+    *("variant", "label", "candidates", "number", "k", "queries", "left_out"),
     *("precision", "precision_low", "precision_high", "chance", "ceiling"),
     *("gain", "gain_low", "gain_high", "seeds", "scale"),
 ]
@@ -79,17 +79,20 @@ def summarise(
     scale: str,
 ) -> pd.DataFrame:
     """The table with COLUMNS: of each model, kind of candidates, k and number (and `all`) the mean
-    over the queries, shares in percent, and the gain over the first of `variants`.
+    over the queries, shares in percent, and the gain over the first of `variants`. `left_out` are
+    the queries that have one precision whatever the order (`precision_at`).
 
     Intervals are the bootstrap's over queries (statistics.bootstrap), paired for the gain; there
     is none of a single query.
     """
     order, ids = ranked(scores, rows), [variant["id"] for variant in variants]
-    table = []
+    asked, table = order[QUERY].drop_duplicates(), []
     for k in ks:
         precision = 100 * precision_at(order, k)
         for kind, of_kind in precision.groupby("candidates"):
+            all_of_kind = asked.loc[asked["candidates"] == kind, "number"]
             for number, queries in [("all", of_kind), *of_kind.groupby("number")]:
+                among = len(all_of_kind) if number == "all" else (all_of_kind == number).sum()
                 lines = statistics.means_and_gains(queries[ids], "precision")
                 lines = lines.assign(
                     label=[variant["label"] for variant in variants],
@@ -97,6 +100,7 @@ def summarise(
                     number=number,
                     k=k,
                     queries=len(queries),
+                    left_out=among - len(queries),
                     chance=queries["chance"].mean(),
                     ceiling=queries["ceiling"].mean(),
                     scale=scale,
@@ -144,7 +148,7 @@ def _sheet(kind: str, k: int, table: pd.DataFrame) -> Sheet:
         [Cell(name), *(Cell(f"{first.loc[number, column]:.1f}") for number in numbers)]
         for name, column in (("chance", "chance"), ("best possible", "ceiling"))
     ]
-    for label, own in table.groupby("label", sort=False):
+    for _, own in table.groupby("variant", sort=False):  # two may have one label
         cells = [
             Cell(
                 f"{row.precision:.1f}",
@@ -153,7 +157,7 @@ def _sheet(kind: str, k: int, table: pd.DataFrame) -> Sheet:
             )
             for row in own.itertuples()
         ]  # fmt: skip
-        rows.append([Cell(label), *cells])
+        rows.append([Cell(own["label"].iloc[0]), *cells])
     queries = ", ".join(f"{number}: {first.loc[number, 'queries']}" for number in numbers)
     return Sheet(
         f"Retrieval by count: precision at {k} in %, {kind}",
@@ -164,6 +168,8 @@ def _sheet(kind: str, k: int, table: pd.DataFrame) -> Sheet:
             " Candidates: " + CANDIDATES[kind],
             "Chance is what a random order has on average, best possible what a perfect one has.",
             f"Mean over the queries, with its 95 % interval (bootstrap over queries): {queries}.",
+            f"Left out are {first.loc['all', 'left_out']} more queries, which have one precision in"
+            f" whatever order: at most {k} candidates, or right ones or wrong ones alone.",
         ],
         pages.stamp(table["scale"].iloc[0]),
     )
