@@ -48,6 +48,22 @@ def test_what_a_caption_names(coco: Nouns, caption: str, named: set[str]) -> Non
     assert {NAMES[number] for number in coco(caption)} == named
 
 
+@pytest.mark.parametrize(
+    ("caption", "counted"),
+    [
+        ("three dogs with two cats", {"dog"}),
+        ("Dog: three cats", {"cat"}),
+        ("a dog and three of something", set()),
+        ("İ three-dog night", set()),  # longer once its case is folded
+        ("İİİ three dogs", {"dog"}),
+        ("three of my Teddy-Bears, and a dog", {"teddy bear"}),
+    ],
+)
+def test_what_a_number_word_counts(coco: Nouns, caption: str, counted: set[str]) -> None:
+    end = caption.index("three") + len("three")
+    assert {NAMES[number] for number in coco.first(caption, end)} == counted
+
+
 def test_a_class_without_a_line_is_named(tmp_path: Path) -> None:
     table = tmp_path / "nouns.csv"
     table.write_text("class,nouns\ndog,dogs\n", encoding="utf-8")

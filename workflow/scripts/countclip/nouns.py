@@ -46,6 +46,12 @@ class Nouns:
             for number in self._classes[_key(noun)]
         }
 
+    def first(self, caption: str, start: int) -> set[int]:
+        """The ids of the class that a caption names first from its character `start` on: behind a
+        number word, what that counts ("three women with two dogs", from the end of "three")."""
+        found = self._find.search(caption.casefold(), len(caption[:start].casefold()))
+        return self._classes[_key(found[0])] if found else set()
+
 
 def plurals(table: str | Path) -> dict[str, str]:
     """Class -> its plural, as in "five dogs": its first noun, or its name if it has none."""

@@ -1,8 +1,9 @@
 """Does "five dogs" find pictures of five dogs? Retrieval by count, after Paiss et al. (2023).
 
-A query is a number word and a noun. It ranks the pictures whose captions name that noun, and those
-whose number is the query's are the right ones. Other pictures are no candidates: one that shows
-five dogs and does not say so would count as a mistake, and finding dogs among all else is no
+A query is a number word and a noun. It ranks the pictures whose captions count that noun, that is
+name it first behind their number word, and those whose number is the query's are the right ones.
+Other pictures are no candidates: one that shows five dogs and does not say so would count as a
+mistake, "ten children on a bench" shows no ten benches, and finding dogs among all else is no
 counting. Beside these a query as "five objects" ranks all pictures.
 """
 
@@ -15,7 +16,7 @@ import pandas as pd
 
 from countclip import evaluation, nouns
 from countclip.batches import resize
-from countclip.captions import NUMBERS, WORDS
+from countclip.captions import NUMBERS, WORDS, word_for
 from countclip.files import write_table
 from countclip.models import Clip
 
@@ -25,25 +26,33 @@ ALL, NAMED = "all pictures", "pictures of the noun"
 RUN, QUERY = ["variant", "seed"], ["candidates", "query", "number"]
 
 
-def pools(captions: dict[int, str], table: str, anything: str | None) -> pd.DataFrame:
+def pools(
+    captions: dict[int, str], numbers: dict[int, int], table: str, anything: str | None
+) -> pd.DataFrame:
     """Which pictures each noun's queries rank: candidates, noun, index.
 
-    captions: of the benchmark, by index. table: of the nouns (nouns.Nouns). anything: the noun of
-    the queries that rank all pictures; None for no such queries.
+    captions, numbers: of the benchmark, by index. table: of the nouns (nouns.Nouns). anything: the
+    noun of the queries that rank all pictures; None for no such queries.
     """
     plurals = nouns.plurals(table)
-    named = nouns.Nouns(table, dict(enumerate(plurals)))
+    known = nouns.Nouns(table, dict(enumerate(plurals)))
     words = list(plurals.values())
-    rows = [(NAMED, words[i], index) for index, text in captions.items() for i in named(text)]
+    counted = {i: known.first(text, word_for(text, numbers[i]).end) for i, text in captions.items()}
+    log.info(
+        "%d of %d captions count no noun of the table",
+        sum(not found for found in counted.values()),
+        len(counted),
+    )
+    rows = [(NAMED, words[noun], index) for index, found in counted.items() for noun in found]
     rows += [(ALL, anything, index) for index in captions if anything]
     if not rows:
         raise ValueError(
-            f"{table}: no caption of the benchmark names any of its nouns, so there is nothing to "
+            f"{table}: no caption of the benchmark counts any of its nouns, so there is nothing to "
             "ask for: set retrieval.anything, or counting_set.nouns to another table"
         )
     columns = ["candidates", "noun", "index"]
-    known = pd.DataFrame(rows, columns=columns).drop_duplicates()  # classes may share a plural
-    return known.sort_values(columns, ignore_index=True)
+    pool = pd.DataFrame(rows, columns=columns).drop_duplicates()  # classes may share a plural
+    return pool.sort_values(columns, ignore_index=True)
 
 
 def retrieve(
@@ -62,13 +71,15 @@ def retrieve(
     runs: (variant, seed, weights); None stands for the pretrained weights.
     rows: of `pictures.read_benchmark`. prompt: a text with `{query}` in it.
     """
-    pictures, captions, tables = [], {}, []
+    pictures, captions, numbers, tables = [], {}, {}, []
     clip = Clip(model["name"], model["pretrained"], model["config"])
     for row in rows:  # resized one by one: full-size pictures of a benchmark fill the memory
         pictures.append(resize(row["image"], clip.image_size))
-        captions[row["index"]] = row["caption"]
+        captions[row["index"]], numbers[row["index"]] = row["caption"], row["number"]
     place = {index: i for i, index in enumerate(captions)}
-    pool = pools(captions, table, anything).merge(pd.Series(NUMBERS, name="number"), how="cross")
+    pool = pools(captions, numbers, table, anything).merge(
+        pd.Series(NUMBERS, name="number"), how="cross"
+    )
     pool["query"] = pool["number"].map(WORDS) + " " + pool["noun"]
     queries = {query: i for i, query in enumerate(pool["query"].unique())}
     tokens = clip.tokenize(prompt.format(query=query) for query in queries)

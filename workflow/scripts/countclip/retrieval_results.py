@@ -34,7 +34,7 @@ ACROSS, SIDE = 8, 80
 FAINT = {"edgecolor": INK[2], "linewidth": 1, "linestyle": (0, (2, 2))}
 CANDIDATES = {
     ALL: "every picture of the benchmark.",
-    NAMED: "the pictures whose caption names the query's noun.",
+    NAMED: "the pictures whose caption counts the query's noun: names it first behind its number.",
 }
 
 
