@@ -187,7 +187,7 @@ def test_tables_and_pictures_are_the_same_twice(scores, tmp_path):
         made.append([Path(path).read_bytes() for path in out])
     assert made[0] == made[1]
     text = made[0][1].decode()
-    assert "a $label \\| <b>" in text
+    assert "a $label \\| \\<b>" in text
     assert "numbers of the embedded miniature" in text
 
 

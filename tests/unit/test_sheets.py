@@ -34,6 +34,38 @@ def test_markdown_keeps_its_columns(sheet) -> None:
     assert {row.replace("\\|", "").count("|") for row in rows} == {3}
 
 
+SNEAKY = [
+    *(HOSTILE, r"a\|b", "ends in \\", "**x** ▲", "[x](javascript:y)", "`|`", "_x_ &lt; <b>", "# x"),
+    *("[1, 2]", "two\nlines", "λ_norm", "- x"),
+]
+
+
+def test_what_a_person_wrote_is_no_markup_in_markdown() -> None:
+    shown = {
+        r"a\|b": r"a\\\|b",
+        "**x** <b>": r"\*\*x\*\* \<b>",
+        "[x](y)": r"[x\](y)",
+        "_x_ of λ_norm": r"\_x\_ of λ_norm",
+        "`x` &lt; [1, 2]": r"\`x\` \&lt; [1, 2]",
+        "two\nlines": "two lines",
+    }
+    text = sheets.markdown(Sheet("t", ["x"], [[Cell(label)] for label in shown], list(shown)))
+    rows = [f"| {label} |" for label in shown.values()]
+    notes = [f"- {label}" for label in shown.values()]
+    assert text.splitlines() == ["# t", "", "| x |", "|:--|", *rows, "", *notes]
+
+
+def test_markdown_of_whatever_text_is_read_as_it_was() -> None:
+    rows = [[Cell(text), Cell("–", best=True)] for text in SNEAKY]
+    (again,) = sheets.read_markdown(sheets.markdown(Sheet(HOSTILE, SNEAKY[:2], rows, SNEAKY)))
+    lines = [" ".join(text.split()) for text in SNEAKY]
+    assert again.title == HOSTILE
+    assert again.headers == lines[:2]
+    assert again.notes == lines
+    assert [f"{row[0].text} {row[0].range}".strip() for row in again.rows] == lines
+    assert {(row[0].best, row[1].best) for row in again.rows} == {(False, True)}
+
+
 def nodes(text: str) -> list:
     return LatexWalker(text, tolerant_parsing=False).get_latex_nodes()[0]
 
@@ -49,7 +81,10 @@ def test_latex_is_one_table_whose_rows_have_all_cells(sheet) -> None:
     assert {line.count(" & ") for line in (line.replace(r"\&", "") for line in lines)} == {1}
     for rule in (r"\toprule", r"\midrule", r"\bottomrule"):
         assert body.count(rule) == 1
-    assert r"\textbf{30.43} {[26.59, 34.58]}" in body
+    assert r"\textbf{30.43} [26.59, 34.58]" in body
+    # `\\` takes a star or a bracket for its own, even on the next line.
+    assert not any(line.startswith(("[", "*")) for line in body.splitlines())
+    assert "{[b]} & " in body
     outside = text[: text.index(r"\begin{table*}")].splitlines()
     assert all(line.startswith("%") for line in outside)
 

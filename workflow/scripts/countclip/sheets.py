@@ -1,6 +1,7 @@
 """How does a table of results look in Markdown, on a page, and in a paper?"""
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -57,23 +58,35 @@ def write_csv(table: pd.DataFrame, path: str) -> None:
 
 
 def markdown(sheet: Sheet) -> str:
-    lines = [f"# {sheet.title}", ""]
+    """A heading, the table with intervals beside their figures, and the notes as a list."""
+    lines = [f"# {_shown(sheet.title)}", ""]
     lines += [f"**{sheet.stamp.text}**", ""] if sheet.stamp else []
     lines += [
-        _line(sheet.headers),
+        _line(map(_shown, sheet.headers)),
         "|" + "|".join([":--", *["--:"] * (len(sheet.headers) - 1)]) + "|",
     ]
     for row in sheet.rows:
-        texts = [f"{cell.text} {cell.range}".rstrip() for cell in row]
-        lines.append(
-            _line([f"**{t}** ▲" if cell.best else t for t, cell in zip(texts, row, strict=True)])
-        )
-    return "\n".join([*lines, "", *(f"- {note}" for note in sheet.notes)]) + "\n"
+        cells = [(_shown(f"{cell.text} {cell.range}"), cell.best) for cell in row]
+        lines.append(_line(f"**{text}** ▲" if best else text for text, best in cells))
+    return "\n".join([*lines, "", *(f"- {_shown(note)}" for note in sheet.notes)]) + "\n"
 
 
-def _line(cells: list[str]) -> str:
-    """A row of a table, which is one line whatever its cells hold."""
-    return "| " + " | ".join(" ".join(cell.split()).replace("|", "\\|") for cell in cells) + " |"
+def _line(cells: Iterable[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+# What Markdown would take for its own or for HTML's; a `_` inside a word is none, nor is [1, 2].
+_MARKUP = re.compile(r"[\\`*<&|]|\](?=[(\[:])|(?<!\w)_|_(?!\w)")
+
+
+def _shown(text: str) -> str:
+    """Text as Markdown that shows it: one line, and whatever it holds, no markup."""
+    return _MARKUP.sub(r"\\\g<0>", " ".join(text.split()))
+
+
+def _said(markdown: str) -> str:
+    """What `_shown` was given, in one line."""
+    return re.sub(r"\\(.)", r"\1", markdown)
 
 
 def read_markdown(text: str) -> list[Sheet]:
@@ -86,8 +99,9 @@ def read_markdown(text: str) -> list[Sheet]:
         if len(table) < 2:
             raise ValueError(f"{title}: no table follows this heading")
         headers, _, *rows = table
-        notes = [line.removeprefix("- ") for line in lines if line.startswith("- ")]
-        sheets.append(Sheet(title, headers, [list(map(_cell, row)) for row in rows], notes))
+        notes = [_said(line.removeprefix("- ")) for line in lines if line.startswith("- ")]
+        cells = [list(map(_cell, row)) for row in rows]
+        sheets.append(Sheet(_said(title), list(map(_said, headers)), cells, notes))
     if not sheets:
         raise ValueError("no heading, and so no table")
     return sheets
@@ -95,13 +109,13 @@ def read_markdown(text: str) -> list[Sheet]:
 
 def _cells(line: str) -> list[str]:
     inner = line.strip().removeprefix("|").removesuffix("|")
-    return [cell.strip().replace("\\|", "|") for cell in re.split(r"(?<!\\)\|", inner)]
+    return [cell.strip() for cell in re.findall(r"(?:\\.|[^\\|])+", inner)]
 
 
 def _cell(text: str) -> Cell:
     best = text.startswith("**") and text.endswith("** ▲")
     text = text.removeprefix("**").removesuffix("** ▲") if best else text
-    figure, bracket, bounds = text.partition(" [")
+    figure, bracket, bounds = _said(text).partition(" [")
     return Cell(figure, bracket.strip() + bounds, best)
 
 
@@ -138,10 +152,11 @@ def latex(sheet: Sheet, label: str) -> str:
 
 def _figure(cell: Cell) -> str:
     text = _escaped(cell.text)
-    # The braces keep a bracket at the head of a cell from being read as the option of `\\`.
-    return (rf"\textbf{{{text}}}" if cell.best else text) + (
-        f" {{{_escaped(cell.range)}}}" if cell.range else ""
-    )
+    if cell.best:
+        text = rf"\textbf{{{text}}}"
+    elif text.startswith(("[", "*")):  # which the `\\` of the row before would take for its option
+        text = f"{{{text}}}"
+    return f"{text} {_escaped(cell.range)}".rstrip()
 
 
 def _shortstack(header: str) -> str:
