@@ -7,6 +7,7 @@ import pytest
 import scipy.stats
 from scipy.stats import binomtest
 from sklearn.metrics import f1_score, recall_score
+from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
 
 from countclip import statistics
@@ -33,11 +34,12 @@ def test_wilson_is_scipys(right, n) -> None:
     assert statistics.wilson(right / n, n) == pytest.approx(tuple(expected), abs=1e-12)
 
 
-def test_mcnemar_is_a_binomial_test_on_the_differing_images() -> None:
+@pytest.mark.parametrize("share", [0.3, 0.45, 0.5])
+def test_mcnemar_is_statsmodels(share) -> None:
     rng = np.random.default_rng(0)
-    right, other = rng.random(200) < 0.5, rng.random(200) < 0.3
-    only, either = int((right & ~other).sum()), int((right != other).sum())
-    expected = binomtest(only, either).pvalue
+    right, other = rng.random(200) < 0.5, rng.random(200) < share
+    table = [[np.sum((right == r) & (other == o)) for o in (True, False)] for r in (True, False)]
+    expected = mcnemar(table, exact=True).pvalue
     assert statistics.mcnemar(right, other) == pytest.approx(expected)
     assert statistics.mcnemar(other, right) == pytest.approx(expected)
     assert statistics.mcnemar(right, right) == 1
@@ -124,14 +126,19 @@ def test_the_p_value_of_the_bootstrap() -> None:
 
 
 def test_holm_is_statsmodels_and_leaves_out_what_was_not_tested() -> None:
-    p_values = [0.01, np.nan, 0.04, 0.03, 0.005]
-    corrected = statistics.holm(p_values)
-    told = [0, 2, 3, 4]
-    expected = multipletests(np.array(p_values)[told], method="holm")[1]
-    assert corrected[told] == pytest.approx(expected)
-    assert corrected[told] == pytest.approx([0.03, 0.06, 0.06, 0.02])
-    assert np.isnan(corrected[1])
+    corrected = statistics.holm([0.01, np.nan, 0.04, 0.03, 0.005])
+    assert corrected == pytest.approx([0.03, np.nan, 0.06, 0.06, 0.02], nan_ok=True)
     assert np.isnan(statistics.holm([np.nan])).all()
+    rng = np.random.default_rng(5)
+    for m in (1, 2, 23, 42):
+        p_values = rng.random(m) ** rng.integers(1, 5)
+        p_values[rng.integers(m)] = p_values[0]  # two that are equal
+        theirs = multipletests(p_values, method="holm")[1]
+        assert statistics.holm(p_values) == pytest.approx(theirs, rel=1e-12)
+        places = np.sort(rng.choice(2 * m, m, replace=False))
+        sparse = np.full(2 * m, np.nan)
+        sparse[places] = p_values
+        assert statistics.holm(sparse)[places] == pytest.approx(theirs, rel=1e-12)
 
 
 def test_the_unpaired_test_is_fishers() -> None:

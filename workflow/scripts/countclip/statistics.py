@@ -8,8 +8,6 @@ import numpy as np
 import pandas as pd
 from scipy.stats import binomtest, fisher_exact
 from sklearn.metrics import precision_recall_fscore_support
-from statsmodels.stats.contingency_tables import mcnemar as _mcnemar
-from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
 
 from countclip.captions import NUMBERS
@@ -116,17 +114,22 @@ def bootstrap_p(differences: np.ndarray) -> float:
 
 
 def holm(p_values: np.ndarray) -> np.ndarray:
-    """Holm's correction of a family of p values, in their order; nan stays out of the family."""
+    """Holm's step-down correction (1979) of a family of p values (m,), in their order; nan stays
+    nan and out of the family.
+
+    Own, since statsmodels' collects the garbage of the whole process at each call.
+    """
     p_values = np.asarray(p_values, float)
-    corrected, told = p_values.copy(), ~np.isnan(p_values)
-    if told.any():
-        corrected[told] = multipletests(p_values[told], method="holm")[1]
+    rising = np.argsort(p_values)[: np.sum(~np.isnan(p_values))]  # nan is sorted to the end
+    stepped = p_values[rising] * np.arange(len(rising), 0, -1)
+    corrected = np.full_like(p_values, np.nan)
+    corrected[rising] = np.minimum(1, np.maximum.accumulate(stepped))
     return corrected
 
 
 def unpaired(matrix: np.ndarray, other: np.ndarray) -> float:
-    """Fisher's exact two-sided p value of two accuracies, as if of different images: the test for
-    when nobody knows which images two models share."""
+    """Fisher's exact two-sided p value of two accuracies (confusion matrices, (9, 9) each), as if
+    they were of different images. Of the same images it is no bound: `mcnemar_bounds` are."""
     right = np.array([np.trace(matrix), np.trace(other)])
     n = np.array([np.sum(matrix), np.sum(other)])
     return float(fisher_exact([right, n - right]).pvalue)
@@ -143,12 +146,8 @@ def mcnemar_bounds(matrix: np.ndarray, other: np.ndarray) -> tuple[float, float]
     if not np.array_equal(np.sum(matrix, axis=1), np.sum(other, axis=1)):
         raise ValueError("the two confusion matrices are of different images")
     a, b, m = np.diagonal(matrix), np.diagonal(other), np.sum(matrix, axis=1)
-    bounds = []
-    for both in (np.minimum(a, b), np.maximum(0, a + b - m)):
-        only, only_other = int(np.sum(a - both)), int(np.sum(b - both))
-        differ = only + only_other
-        bounds.append(float(binomtest(only, differ).pvalue) if differ else 1.0)
-    return bounds[0], bounds[1]
+    most, least = np.minimum(a, b), np.maximum(0, a + b - m)
+    return tuple(_exact(np.sum(a - both), np.sum(b - both)) for both in (most, least))
 
 
 def mcnemar(right: np.ndarray, right_other: np.ndarray) -> float:
@@ -156,11 +155,13 @@ def mcnemar(right: np.ndarray, right_other: np.ndarray) -> float:
     right, other = np.asarray(right, bool), np.asarray(right_other, bool)
     if right.shape != other.shape:
         raise ValueError(f"a paired test needs the same images: {right.shape}, {other.shape}")
-    table = [
-        [np.sum(right & other), np.sum(right & ~other)],
-        [np.sum(~right & other), np.sum(~right & ~other)],
-    ]
-    return float(_mcnemar(table, exact=True).pvalue)
+    return _exact(np.sum(right & ~other), np.sum(other & ~right))
+
+
+def _exact(only: int, only_other: int) -> float:
+    """McNemar's exact p value, from how many images one model alone has right, and the other."""
+    differ = int(only + only_other)
+    return float(binomtest(int(only), differ).pvalue) if differ else 1.0
 
 
 def combined(p_values: list[float]) -> float:
