@@ -106,6 +106,14 @@ def test_no_picture_at_all_ends_with_an_error(trained, folder, monkeypatch, caps
     assert "no answer for 1 of 1 pictures" in told.err
 
 
+@pytest.mark.filterwarnings("error::FutureWarning")  # an empty column has its kind, not a guess
+def test_pictures_without_an_answer_among_others_with_one(trained, folder, monkeypatch):
+    monkeypatch.setattr(predict, "AT_ONCE", 1)
+    pairs = predict.from_files([folder / "notes.txt", folder / "a.png"], "{} dogs")
+    predict.predict(trained, pairs, folder / "counts.csv", "cpu", 8)
+    assert pd.read_csv(folder / "counts.csv")["count"].isna().tolist() == [True, False]
+
+
 def test_a_hostile_picture_is_not_decoded(trained, folder, monkeypatch):
     """A bomb: 15,000 pixels square, in few bytes. And a file that is too large to be read."""
     bomb = folder / "bomb.png"
@@ -133,6 +141,9 @@ def test_what_is_wrong_is_named(trained, folder, tmp_path):
         predict.from_table(table)
     table.write_text("image,caption\na.png,{} dogs\na.png,dogs\n", encoding="utf-8")
     with pytest.raises(ValueError, match=r"pairs.csv, row 2: caption 'dogs': write {} once"):
+        predict.from_table(table)
+    table.write_text("image,caption\n", encoding="utf-8")
+    with pytest.raises(ValueError, match=r"pairs.csv: it names no picture; write a row for each"):
         predict.from_table(table)
     table.write_bytes(b"image,caption\n\xff\xfe,{} dogs\n")
     with pytest.raises(ValueError, match=r"pairs.csv: it cannot be read as a CSV in UTF-8"):

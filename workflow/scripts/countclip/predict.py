@@ -82,6 +82,8 @@ def from_table(path: Path) -> list[Pair]:
         raise ValueError(f"{path}: it cannot be read as a CSV in UTF-8: {error}") from error
     if lacking := [name for name in ("image", "caption") if name not in table]:
         raise ValueError(f"{path}: its first line must name the column {' and '.join(lacking)}")
+    if table.empty:
+        raise ValueError(f"{path}: it names no picture; write a row for each")
     pairs = []
     for i, (image, caption) in enumerate(zip(table["image"], table["caption"], strict=True), 1):
         try:
@@ -125,7 +127,8 @@ def count(clip: Clip, pairs: list[Pair], fabric: Fabric, batch: int) -> pd.DataF
             row |= {"count": answer.prediction, "probability": share, "tie": answer.tie}
             row |= dict(zip(SIMILARITIES, answer.similarity, strict=True))
     table = pd.DataFrame(rows, columns=COLUMNS)
-    return table.astype({"count": "Int64", "tie": "boolean", "problem": "string"})
+    kinds = {"count": "Int64", "tie": "boolean", "problem": "string"}  # whichever of them are there
+    return table.astype(kinds | dict.fromkeys(["probability", *SIMILARITIES], "float32"))
 
 
 def predict(
