@@ -154,8 +154,9 @@ def accuracy(similarity: np.ndarray, numbers: np.ndarray) -> float:
     return float((np.asarray(NUMBERS)[similarity.argmax(axis=1)] == numbers).mean())
 
 
-def device(accelerator: str, precision: str, threads: int) -> Fabric:
-    """Where models are asked for their answers, and how exactly, as lightning-fabric has it."""
+def fabric_of(accelerator: str, precision: str, threads: int) -> Fabric:
+    """Where models are asked for their answers, and how exactly, as lightning-fabric has it; torch
+    is set for it in the whole process."""
     torch.set_num_threads(threads)
     torch.backends.cudnn.allow_tf32 = False  # or a GPU rounds pictures as no CPU does
     return Fabric(accelerator=accelerator, devices=1, precision=precision)
@@ -214,7 +215,7 @@ def evaluate(
     accelerator, precision: as lightning-fabric has them. batch: see `embed`; both it and where the
         model runs change rounding alone. threads: of a CPU.
     """
-    fabric = device(accelerator, precision, threads)
+    fabric = fabric_of(accelerator, precision, threads)
     tables, questions = {}, None
     for name, weights in checkpoints.items():
         clip = Clip(model["name"], weights or model["pretrained"], model["config"])

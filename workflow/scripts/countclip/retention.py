@@ -343,7 +343,7 @@ def measure(
     columns that say what the answers are of (task, variant, seed), beside `checkpoint`. The other
     arguments are those of `evaluation.evaluate`.
     """
-    fabric = evaluation.device(accelerator, precision, threads)
+    fabric = evaluation.fabric_of(accelerator, precision, threads)
     parts = []
     for name, weights in checkpoints.items():
         clip = Clip(model["name"], weights or model["pretrained"], model["config"])

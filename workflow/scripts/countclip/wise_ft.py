@@ -63,7 +63,7 @@ def sweep(
         "benchmark_accuracy": Questions.of(clip, counted, replace == "everywhere"),
         "heldout_accuracy": Questions.heldout(clip, *heldout),
     }
-    fabric = evaluation.device(accelerator, precision, threads)
+    fabric = evaluation.fabric_of(accelerator, precision, threads)
     clip.model.to(fabric.device)
     measured = []
     for alpha in alphas:
