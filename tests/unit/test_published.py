@@ -61,9 +61,14 @@ def test_no_difference_of_the_paper_is_certain(table) -> None:
     assert {weight: int((told == weight).sum()) for weight in ("yes", "open", "no")} == {
         "yes": 0, "open": 5, "no": 37,
     }  # fmt: skip
+    losses = table[table["weight_baseline"] == "open"]
+    assert len(losses) == 4
+    assert (losses["images_baseline"] <= -30).all()
+    assert (losses.index.get_level_values("checkpoint") == "end").all()
+    assert table["images_baseline"].max() == 7
 
 
-def test_bounds_hold_the_unpaired_test_and_survive_the_correction(table) -> None:
+def test_every_comparison_has_its_tests_and_bounds_stay_in_order_when_corrected(table) -> None:
     for other in published.OTHERS:
         least, most = (table[f"p_mcnemar_{bound}_{other}"] for bound in ("min", "max"))
         assert (least.dropna() <= most.dropna()).all()

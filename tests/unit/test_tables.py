@@ -1,10 +1,12 @@
 """Table 1 from predictions made up so that every figure is known."""
 
+import re
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from markupsafe import escape
 
 from countclip import evaluation, pages, tables
@@ -113,7 +115,7 @@ def test_a_variant_of_the_benchmark_counts_its_rows_alone(paths, tmp_path) -> No
     assert table["n_per_class"].tolist() == ["5 5 5 5 5 5 5 5 5"] * 3
     assert table["accuracy_end"].tolist() == ["22.22", "77.78", "22.22"]  # (40 + 30) / 2 of 45
     assert table["ties"].tolist() == ["0"] * 3  # the tie is the last row
-    note = "n = 45 images, the same for every row: the benchmark's variant `repaired`"
+    note = "n = 45 images, the same for every row: the benchmark's variant “repaired”"
     assert note in (tmp_path / "table1.md").read_text()
     assert "two 5, three 5" in (tmp_path / "table1.html").read_text()
 
@@ -202,7 +204,7 @@ def test_another_benchmark_has_no_figures_of_the_paper(paths) -> None:
     nothing = pd.DataFrame(columns=["variant", "end", "best"])
     shown = tables.sheet(tables.table1(known, VARIANTS, nothing, "folder", "paper"))
     assert not any("Paper" in header for header in shown.headers)
-    assert "benchmark `folder`" in shown.notes[0]
+    assert "benchmark “folder”" in shown.notes[0]
 
 
 def test_each_class_of_each_model(made) -> None:
@@ -251,6 +253,32 @@ def test_a_control_that_is_not_at_chance_is_said_to_be(tmp_path) -> None:
     table = make(paths, tmp_path).set_index("variant")
     assert table.loc["control_text_only", "accuracy_end"] == "100.00"
     assert "captions without images” is NOT at chance" in (tmp_path / "table1.md").read_text()
+
+
+def test_the_commonest_number_is_named_beside_chance(tmp_path) -> None:
+    """Where most images show two, a model that always says two is above one in nine, and blind."""
+    numbers = np.repeat([2, 3, 10], [60, 20, 10])
+    frame = evaluation.predictions(
+        np.eye(9)[np.zeros(90, int)], np.arange(90), numbers, np.full(90, 2)
+    )
+    paths = []
+    for name in ("baseline", "norm_sched", "extra"):
+        paths.append(str(tmp_path / f"{name}.parquet"))
+        states = dict.fromkeys(tables.CHECKPOINTS, frame)
+        evaluation.write_predictions(states, name, 0, paths[-1])
+    table = make(paths, tmp_path, rows=dict(enumerate(numbers.tolist()))).set_index("variant")
+    assert set(table["accuracy_end"]) == {"66.67"}
+    note = "to answer always the commonest number would be right for 66.67 %"
+    assert note in (tmp_path / "table1.md").read_text()
+
+
+def test_no_variant_can_have_the_id_of_another_row() -> None:
+    schema = yaml.safe_load(Path(resource("workflow/schemas/config.schema.yaml")).read_text())
+    ids = re.compile(schema["properties"]["variants"]["propertyNames"]["pattern"])
+    assert ids.search("modal_sched")
+    assert ids.search("baseline_again")
+    for row in (tables.BASELINE["id"], *tables.CONTROLS):
+        assert not ids.search(row)
 
 
 def test_runs_on_different_images_are_refused(paths, tmp_path) -> None:

@@ -30,7 +30,7 @@ def ablations(
     table1: pd.DataFrame, settings: dict[str, dict[str, Any]], reference: str
 ) -> pd.DataFrame:
     """One row a variant: `changed` settings as `key: value; ...`, how many, and from Table 1 the
-    accuracy at the end of training and its paired difference to the reference in percent points.
+    accuracy at the end of training and its paired difference to the reference in percentage points.
 
     settings: of each variant, all that its training follows from.
     """
@@ -85,11 +85,11 @@ def sheet(table: pd.DataFrame, settings: dict[str, dict[str, Any]], reference: s
         headers,
         cells,
         [
-            f"Each variant differs from the reference, `{reference}`, in the settings named; there"
+            f"Each variant differs from the reference, “{reference}”, in the settings named; there"
             f" they are {_spelt(usual) or 'the same'}.",
-            "All at the end of training, mean over the seeds. Differences are in percent points;"
+            "All at the end of training, mean over the seeds. Differences are in percentage points;"
             " brackets hold 95 % intervals, Wilson's of accuracies, and the paired bootstrap's over"
-            " images of differences.",
+            " images of differences. Each stands for itself, and says nothing of another training.",
             "p: exact McNemar test on the same images (several seeds: twice the median), corrected"
             " after Holm over all tests of Table 1.",
         ],

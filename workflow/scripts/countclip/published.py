@@ -26,7 +26,7 @@ LEVEL = 0.05
 
 
 def table(matrices: str) -> pd.DataFrame:
-    """One row a variant and checkpoint, shares in percent, differences in percent points.
+    """One row a variant and checkpoint, shares in percent, differences in percentage points.
 
     matrices: JSON of `variants`: id -> label, `best` and, but for the baseline, `end`: counts
         (9, 9), rows the true number. The baseline's one state is compared with both checkpoints.

@@ -164,7 +164,7 @@ def _sheet(kind: str, k: int, table: pd.DataFrame) -> Sheet:
         ["Model", *map(str, numbers)],
         rows,
         [
-            "How many of the first pictures for a query such as `five dogs` show that number."
+            "How many of the first pictures for a query such as “five dogs” show that number."
             " Candidates: " + CANDIDATES[kind],
             "Chance is what a random order has on average, best possible what a perfect one has.",
             f"Mean over the queries, with its 95 % interval (bootstrap over queries): {queries}.",

@@ -95,8 +95,8 @@ def _of(predictions: pd.DataFrame, variant: str, checkpoint: str) -> pd.DataFram
 
 
 def with_controls(predictions: pd.DataFrame) -> pd.DataFrame:
-    """The predictions and, under the controls' ids, what every model's answers are without sight:
-    each model of the table is a `seed` of a control."""
+    """The predictions and, under the controls' ids, every model's answers held against shuffled
+    numbers, and its answers without sight: each model of the table is a `seed` of a control."""
     ends = predictions.query("checkpoint == 'end'")
     ends = ends.assign(seed=ends.groupby(["variant", "seed"]).ngroup())
     numbers = ends.groupby("index")["number"].first()
@@ -118,7 +118,7 @@ def table1(
     reference: str | None = None,
 ) -> pd.DataFrame:
     """Table 1 with the columns COLUMNS, numbers unrounded, shares in percent, differences in
-    percent points.
+    percentage points.
 
     benchmark: the variant of CountBench whose rows `predictions` holds, or another benchmark's id.
     variants: id, label, schedule, lambda_scheme and loss of each, in the order of the rows.
@@ -355,16 +355,19 @@ def _cell(shown: str, text: dict[str, str], key: str, best: bool = False) -> Cel
 def notes(table: pd.DataFrame) -> list[str]:
     """What a reader must know to read the table right."""
     benchmark, n = table["benchmark"][0], table["n"][0]
-    of = f"benchmark `{benchmark}`"
+    of = f"benchmark “{benchmark}”"
     if benchmark in countbench.VARIANTS:
-        of = f"the benchmark's variant `{benchmark}`, {countbench.VARIANTS[benchmark]}"
+        of = f"the benchmark's variant “{benchmark}”, {countbench.VARIANTS[benchmark]}"
     per_class = zip(WORDS.values(), table["n_per_class"][0].split(), strict=True)
     lines = [
         f"n = {n} images, the same for every row: {of}."
         f" Of each class: {', '.join(f'{word} {count}' for word, count in per_class)}.",
         "Brackets hold 95 % intervals: Wilson's of accuracies (mean over the seeds, ± standard"
-        " deviation where there are several), and of differences, in percent points at the end of"
-        " training, the bootstrap's percentiles over images that both models answer.",
+        " deviation where there are several), and of differences, in percentage points at the end"
+        " of training, the bootstrap's percentiles over the images, the same for both models. Each"
+        " stands for itself: p alone is corrected for how many comparisons there are.",
+        "Intervals and p say how sure a figure is on other images like these. How far another"
+        " training of the same variant would be from it, several seeds alone can say.",
         _of_the_best(benchmark),
         "p: exact McNemar test against the baseline at the end of training (several seeds: twice"
         " the median), corrected after Holm over all McNemar tests of the CSV. That also holds the"
@@ -394,6 +397,7 @@ def _of_the_paper(table: pd.DataFrame) -> list[str]:
 
 def _of_the_controls(table: pd.DataFrame) -> str:
     chance = 100 * statistics.CHANCE
+    commonest = 100 * max(map(int, table["n_per_class"][0].split())) / table["n"][0]
     controls = table[table["variant"].isin(CONTROLS)]
     at = controls["accuracy_end_low"].le(chance) & controls["accuracy_end_high"].ge(chance)
     found = [
@@ -401,8 +405,9 @@ def _of_the_controls(table: pd.DataFrame) -> str:
         for label, same in zip(controls["label"], at, strict=True)
     ]
     return (
-        f"Controls: each is the mean over all models above. Chance is {chance:.2f} %;"
-        f" by their intervals {' and '.join(found)}."
+        f"Controls: each is the mean over all models above. Chance is {chance:.2f} %, and to answer"
+        f" always the commonest number would be right for {commonest:.2f} %; by their intervals"
+        f" {' and '.join(found)}."
     )
 
 
