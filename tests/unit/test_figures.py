@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from countclip import evaluation, figures, forgetting, pages
 
-VARIANTS = [{"id": "a", "label": "a $strange_label"}, {"id": "b", "label": "b"}]
+VARIANTS = [{"id": "a", "label": r"a $\frac$ label"}, {"id": "b", "label": "b"}]
 NUMBERS = np.tile(np.arange(2, 11), 4)
 
 

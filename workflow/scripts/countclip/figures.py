@@ -303,4 +303,5 @@ def wise_ft(table: str, svg: str, png: str, *, scale: str) -> None:
         axes.set_ylabel("accuracy on the benchmark (%)")
         axes.margins(0.08)
         # Nobody wants to be there, so most lines leave it free.
-        axes.legend(loc="lower left", fontsize=8)
+        for text in axes.legend(loc="lower left", fontsize=8).get_texts():
+            text.set_parse_math(False)  # a label is anybody's
