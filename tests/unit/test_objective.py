@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -194,14 +195,22 @@ def test_the_loss_by_rows_is_the_loss():
     )
 
 
+SLURM = {"SLURM_NTASKS": "1", "SLURM_PROCID": "0", "SLURM_LOCALID": "0", "SLURM_NODEID": "0"}
+"""A job of one task: what it starts are its own processes, one a device."""
+
+
 def train_in_processes(config, folder, **settings):
     command = [sys.executable, tiny_training.__file__, str(config), str(folder)]
     paths = f"{HOME / 'workflow/scripts'}:{Path(tiny_training.__file__).parent}"
     done = subprocess.run(
         [*command, json.dumps(settings)], capture_output=True, text=True, check=False,
-        env={"PYTHONPATH": paths, "OMP_NUM_THREADS": "1", "PATH": "/usr/bin:/bin"},
+        env={"PYTHONPATH": paths, "OMP_NUM_THREADS": "1", "PATH": "/usr/bin:/bin", **SLURM},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-4000:]
+    ranks = set(re.findall(r"MEMBER: (\d)/(\d)", done.stderr))
+    assert ranks == {
+        (str(rank + 1), str(settings["devices"])) for rank in range(settings["devices"])
+    }
     return load_file(folder / "end.safetensors"), pd.read_csv(folder / "history.csv")
 
 

@@ -18,6 +18,7 @@ import pandas as pd
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.loggers import Logger
+from lightning_fabric.plugins.environments import LightningEnvironment
 from torch import Tensor, nn
 
 from countclip import balancing, models, tracking, tuning
@@ -150,6 +151,7 @@ def fit(
         strategy="auto" if devices == 1 else "ddp",
         precision=precision,
         loggers=list(loggers),
+        plugins=LightningEnvironment(),  # in a SLURM job of one task it would take one device alone
     )
     fabric.launch()
     torch.manual_seed(seed)
@@ -180,8 +182,10 @@ def fit(
     else:
         run.history.append({"step": 0, "epoch": 0.0, **measure()})
 
-    bar = progress(total=steps, initial=run.step, unit="step", desc="train")
-    with bar, asked_to_stop() as asked:
+    with (
+        asked_to_stop() as asked,
+        progress(total=steps, initial=run.step, unit="step", desc="train") as bar,
+    ):
         saved = time.monotonic()
         while run.step < steps and not _stalled(run.history, watched, patience):
             rate = learning_rate * rate_multiplier(schedule, run.step, steps)
