@@ -16,7 +16,7 @@ from lightning_fabric import Fabric
 from safetensors.torch import load_file
 
 import tiny_training
-from countclip import balancing, models
+from countclip import balancing, models, tuning
 from countclip.balancing import SCHEMES
 from countclip.captions import WORDS
 from countclip.files import HOME
@@ -199,11 +199,12 @@ SLURM = {"SLURM_NTASKS": "1", "SLURM_PROCID": "0", "SLURM_LOCALID": "0", "SLURM_
 """A job of one task: what it starts are its own processes, one a device."""
 
 
-def train_in_processes(config, folder, **settings):
-    command = [sys.executable, tiny_training.__file__, str(config), str(folder)]
+def in_processes(what, config, folder, **settings):
+    """Call a function of `tiny_training` in `devices` processes; returns what they said."""
+    command = [sys.executable, tiny_training.__file__, what, str(config), str(folder)]
     paths = f"{HOME / 'workflow/scripts'}:{Path(tiny_training.__file__).parent}"
     done = subprocess.run(
-        [*command, json.dumps(settings)], capture_output=True, text=True, check=False,
+        [*command, json.dumps(settings)], capture_output=True, text=True, check=False, cwd=folder,
         env={"PYTHONPATH": paths, "OMP_NUM_THREADS": "1", "PATH": "/usr/bin:/bin", **SLURM},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-4000:]
@@ -211,7 +212,7 @@ def train_in_processes(config, folder, **settings):
     assert ranks == {
         (str(rank + 1), str(settings["devices"])) for rank in range(settings["devices"])
     }
-    return load_file(folder / "end.safetensors"), pd.read_csv(folder / "history.csv")
+    return done.stderr
 
 
 def test_two_processes_train_as_one_does(config, tmp_path):
@@ -223,9 +224,10 @@ def test_two_processes_train_as_one_does(config, tmp_path):
     torch.set_num_threads(1)
     tiny_training.train(config, tmp_path / "one", **settings)
     one = load_file(tmp_path / "one/end.safetensors")
-    two, history = train_in_processes(
-        config, tmp_path / "two", devices=2, micro_batch=2, **settings
-    )
+    (tmp_path / "two").mkdir()
+    in_processes("train", config, tmp_path / "two", devices=2, micro_batch=2, **settings)
+    two = load_file(tmp_path / "two/end.safetensors")
+    history = pd.read_csv(tmp_path / "two/history.csv")
     start = tiny_training.make_clip(config).model.state_dict()
     moved = sum(((one[name] - start[name]) ** 2).sum() for name in start).sqrt()
     apart = sum(((one[name] - two[name]) ** 2).sum() for name in start).sqrt()
@@ -233,6 +235,54 @@ def test_two_processes_train_as_one_does(config, tmp_path):
     assert apart < 1e-4 * moved
     alone = pd.read_csv(tmp_path / "one/history.csv")
     np.testing.assert_allclose(history["loss"][1:], alone["loss"][1:], rtol=1e-5)
+
+
+def test_of_two_processes_one_writes_and_one_logs(config, tmp_path):
+    """Both at once would take each other's half written file away."""
+    tiny_training.make_variant(config, tmp_path)
+    said = in_processes("train_variant", config, tmp_path, devices=2, loggers=["tensorboard"])
+    published = re.findall(r"published (\S+)", said)
+    assert sorted(published) == sorted(
+        ["state.pt", "benchmark_accuracy.safetensors", "heldout_accuracy.safetensors"]
+        + ["end.safetensors", "best.safetensors", "selected.safetensors"]
+        + ["history.csv", "lambdas.csv", "model.json"]
+    )
+    assert len(list((tmp_path / "logs").rglob("events*"))) == 1
+
+
+@pytest.mark.parametrize(("tower", "passes"), [("both", [4, 4]), ("image", [4, 2])])
+def test_a_frozen_tower_is_not_computed_again(config, tower, passes):
+    clip = tiny_training.make_clip(config)
+    tuning.choose(clip.model, tower=tower, last_blocks=None, lora_rank=None, logit_scale=False)
+    batch = tiny_training.make_batches(clip, counterfactuals=1).batch(0)  # 6 pictures, 10 captions
+    fabric = Fabric(accelerator="cpu", devices=1, precision="32-true")
+    objective = Objective(clip, fabric, count_logit_scale=None, micro_batch=5)
+    seen = {"visual": 0, "transformer": 0}
+    for name in seen:
+
+        def count(*_, name=name):
+            seen[name] += 1
+
+        getattr(clip.model, name).register_forward_hook(count)
+    objective.backward(batch, seed=0)
+    assert list(seen.values()) == passes
+    assert (clip.model.token_embedding.weight.grad is None) == (tower == "image")
+
+
+def test_batch_statistics_do_not_go_into_pieces(tmp_path):
+    """A ResNet trains on whole batches alone."""
+    architecture = tiny_training.ARCHITECTURE | {
+        "vision_cfg": {"image_size": 64, "layers": [1, 1, 1, 1], "width": 8, "patch_size": None}
+    }
+    config = tmp_path / "tiny-resnet.json"
+    config.write_text(json.dumps(architecture), encoding="utf-8")
+    clip = Clip("tiny-resnet", None, str(config))
+    fabric = Fabric(accelerator="cpu", devices=1, precision="32-true")
+    Objective(clip, fabric, count_logit_scale=None)
+    with pytest.raises(ValueError, match="micro_batch.*use a vision transformer"):
+        Objective(clip, fabric, count_logit_scale=None, micro_batch=2)
+    with pytest.raises(ValueError, match="lora_rank need transformers: the image tower"):
+        tuning.choose(clip.model, tower="both", last_blocks=None, lora_rank=2, logit_scale=True)
 
 
 def test_cut_tokens_embed_as_77(config):

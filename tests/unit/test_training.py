@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 
 import tiny_training
 from countclip import models, tracking, tuning
-from countclip.batches import Batches, tokens_of
+from countclip.batches import Batches, Pairs, tokens_of
 from countclip.captions import WORDS
 from countclip.models import Clip
 from countclip.objective import Objective
@@ -71,6 +71,15 @@ def test_patches_by_product_are_those_of_the_convolution(clip):
     torch.testing.assert_close(clip.model.visual(images), expected, atol=1e-5, rtol=1e-5)
 
 
+def test_a_text_tower_that_is_read_elsewhere_is_refused(config, tmp_path):
+    architecture = json.loads(config.read_text(encoding="utf-8"))
+    architecture["text_cfg"]["pool_type"] = "last"
+    other = tmp_path / "tiny-last.json"
+    other.write_text(json.dumps(architecture), encoding="utf-8")
+    with pytest.raises(ValueError, match="model.name tiny-last: its text tower is not CLIP's"):
+        Clip("tiny-last", None, str(other))
+
+
 def test_openai_weights_under_a_plain_name_are_refused():
     with pytest.raises(ValueError, match="ViT-B-32-quickgelu"):
         Clip("ViT-B-32", "openai")
@@ -117,6 +126,26 @@ def test_too_small_a_set_is_named(clip, batches):
             batches.counting, batches.others, size=12, n_counting=1,
             counterfactuals=1, lambdas={}, seed=0,
         )  # fmt: skip
+
+
+def test_a_batch_that_cannot_be_is_refused(clip, config, tmp_path):
+    with pytest.raises(ValueError, match="6 pairs cannot have 7 counting pairs"):
+        tiny_training.make_batches(clip, n_counting=7)
+    with pytest.raises(ValueError, match="devices is 8, but a batch has 6 pairs"):
+        tiny_training.train(config, tmp_path, devices=8)
+
+
+def test_pairs_may_have_any_number_of_counterfactuals(clip):
+    """Not only the eight of counting: whatever else has a right caption and wrong ones."""
+    texts = [[f"{one} dogs", *(f"{other} cats" for other in WORDS.values())] for one in ["two"] * 4]
+    images = np.zeros((4, 64, 64, 3), np.uint8)
+    pairs = Pairs(images, np.arange(4), tokens_of(clip, texts), np.full(4, 2))
+    none = Pairs.plain(clip, images, np.zeros(0, np.int64), [])
+    batches = Batches(
+        pairs, none, size=4, n_counting=4, counterfactuals=9, lambdas={2: 1.0}, seed=0
+    )
+    drawn = batches.batch(0).tokens[4:].reshape(4, 9, -1)
+    assert all(len(torch.unique(of_one, dim=0)) == 9 for of_one in drawn)
 
 
 def test_schedules():
@@ -201,6 +230,17 @@ def test_sigterm_saves_the_step_and_ends(config, tmp_path, undisturbed):
     assert files(tmp_path) == files(undisturbed)
 
 
+def test_a_run_of_other_libraries_begins_anew(config, tmp_path, undisturbed, monkeypatch, caplog):
+    versions = models.versions()
+    monkeypatch.setattr(models, "versions", lambda: versions | {"torch": "1.0"})
+    assert in_a_process(config, tmp_path, 5, signal.SIGTERM) == 128 + signal.SIGTERM
+    monkeypatch.undo()
+    tiny_training.train(config, tmp_path)
+    assert "'torch': '1.0'" in caplog.text
+    assert "going on" not in caplog.text
+    assert files(tmp_path) == files(undisturbed)
+
+
 def test_another_seed_gives_other_weights(config, tmp_path, undisturbed):
     tiny_training.train(config, tmp_path, batches={"seed": 2})
     assert files(tmp_path)["end.safetensors"] != files(undisturbed)["end.safetensors"]
@@ -236,8 +276,9 @@ def test_a_loss_that_is_no_number_ends_the_run(config, tmp_path):
 
 
 def test_events_for_tensorboard(config, tmp_path):
-    tensorboard = tracking.loggers(["tensorboard"], {"variant": "mine", "seed": 1}, str(tmp_path))
-    tiny_training.train(config, tmp_path / "run", loggers=tensorboard)
+    about = {"variant": "mine", "seed": 1}
+    with tracking.loggers(["tensorboard"], about, str(tmp_path)) as watching:
+        tiny_training.train(config, tmp_path / "run", loggers=watching)
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     events = EventAccumulator(str(tmp_path / "tensorboard/mine/seed1"))
@@ -247,8 +288,25 @@ def test_events_for_tensorboard(config, tmp_path):
 
 def test_a_logger_that_is_not_installed_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "wandb", None)
-    with pytest.raises(ModuleNotFoundError, match="pip install wandb"):
-        tracking.loggers(["wandb"], {"variant": "mine", "seed": 1})
+    about = {"variant": "mine", "seed": 1}
+    with (
+        pytest.raises(ModuleNotFoundError, match="pip install wandb"),
+        tracking.loggers(["wandb"], about),
+    ):
+        pass
+
+
+def test_loggers_are_closed_however_a_run_ends(monkeypatch, tmp_path):
+    ends = []
+    monkeypatch.setattr(
+        tracking.TensorBoardLogger, "finalize", lambda _, status: ends.append(status)
+    )
+    about = {"variant": "mine", "seed": 1}
+    with pytest.raises(SystemExit), tracking.loggers(["tensorboard"], about, str(tmp_path)):
+        raise SystemExit(143)
+    with tracking.loggers(["tensorboard"], about, str(tmp_path)):
+        pass
+    assert ends == ["failed", "success"]
 
 
 def changed(config, folder, **settings):

@@ -47,8 +47,8 @@ class Pairs:
 
     images: uint8 (m, size, size, 3), in memory or mapped from a file. rows: int (n,), which of
     them each pair has. tokens: uint16 (n, 1 + C, length), the caption first and then its C
-    counterfactuals (C is 8 for counting pairs, 0 for others). numbers: int (n,), the number that
-    each caption names, 0 for none.
+    counterfactuals (C is 8 for counting pairs, 0 for others). numbers: int (n,), the class of each
+    pair, which decides its weight: the number that its caption names, 0 for none.
     """
 
     images: np.ndarray
@@ -110,13 +110,14 @@ def tokens_of(clip: Clip, rows: list[list[str]]) -> np.ndarray:
 class Images:
     """The pictures of one batch; `images[first:last]` reads those, uint8 (n, size, size, 3).
 
-    All of a batch of 32,768 would be 5 GB. counting, others: which rows of the pairs' arrays, in
-    this order. augment: `none`, or `flip_shift`, which mirrors half of the pictures and moves each
-    by up to a sixteenth of its side, the edge repeated: no object is enlarged, none is lost but at
-    the very edge. seed: of that; a picture's fate depends on its place in the batch and on `seed`.
+    All of a batch of 32,768 would be 5 GB. sources: arrays of pictures and which of their rows, one
+    after the other. augment: `none`, or `flip_shift`, which mirrors half of the pictures and moves
+    each by up to a sixteenth of its side, the edge repeated: no object is enlarged, none is lost
+    but at the very edge. seed: of that; a picture's fate depends on its place in the batch and on
+    `seed`.
     """
 
-    sources: tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
+    sources: Sequence[tuple[np.ndarray, np.ndarray]]
     augment: str
     seed: tuple[int, ...]
 
@@ -164,8 +165,8 @@ class Batches:
     Each kind is shuffled anew in every pass over it. `batch(step)` depends on the seed and the step
     alone, so a resumed run sees what an undisturbed one would have seen.
 
-    counterfactuals: K, how many are drawn for each counting pair, anew at each step; or, if they
-        are `fixed`, once for the whole training, as the published code did.
+    counterfactuals: K, how many of its C are drawn for each counting pair, anew at each step; or,
+        if they are `fixed`, once for the whole training, as the published code did.
     lambdas: number -> weight of its counting loss. augment: see `Images`.
     """
 
@@ -182,6 +183,11 @@ class Batches:
         fixed: bool = False,
         augment: str = "none",
     ) -> None:
+        if n_counting > size:
+            raise ValueError(
+                f"a batch of {size} pairs cannot have {n_counting} counting pairs: raise"
+                " training.batch_size or lower training.counting_per_batch"
+            )
         for kind, pairs, n in (
             ("counting", counting, n_counting),
             ("non-counting", others, size - n_counting),
@@ -196,7 +202,7 @@ class Batches:
         self.lambdas = lambdas
         self.seed = seed
         self.augment = augment
-        self.fixed = _draw(np.random.default_rng([seed, 3]), len(counting)) if fixed else None
+        self.fixed = self._draw(len(counting), 3) if fixed else None
         self._orders: dict[int, dict[int, np.ndarray]] = {}
 
     @property
@@ -211,10 +217,8 @@ class Batches:
         """The batch of a step, counted from 0."""
         counting = self._rows(1, len(self.counting), self.n_counting, step)
         others = self._rows(2, len(self.others), self.size - self.n_counting, step)
-        if self.fixed is None:
-            drawn = _draw(np.random.default_rng([self.seed, 0, step]), len(counting))
-        else:
-            drawn = self.fixed[counting]
+        anew = self.fixed is None
+        drawn = self._draw(len(counting), 0, step) if anew else self.fixed[counting]
         drawn = drawn[:, : self.k]
         parts = [
             self.counting.tokens[counting, 0],
@@ -241,6 +245,12 @@ class Batches:
             torch.tensor(weights, dtype=torch.float32),
         )
 
+    def _draw(self, n: int, *stream: int) -> np.ndarray:
+        """The counterfactuals of `n` pairs, each in an order of its own: int (n, C) in 1..C."""
+        rng = np.random.default_rng([self.seed, *stream])
+        every = np.arange(1, self.counting.tokens.shape[1])
+        return rng.permuted(np.tile(every, (n, 1)), axis=1)
+
     def _rows(self, stream: int, n_pairs: int, n: int, step: int) -> np.ndarray:
         """The rows of step `step` in an endless sequence of shuffled passes over `n_pairs` rows."""
         if n == 0:
@@ -257,8 +267,3 @@ class Batches:
             known[epoch] = np.random.default_rng([self.seed, stream, epoch]).permutation(n_pairs)
             known.pop(epoch - 2, None)
         return known[epoch]
-
-
-def _draw(rng: np.random.Generator, n: int) -> np.ndarray:
-    """The eight counterfactuals of `n` pairs, each in an order of its own: int (n, 8) in 1..8."""
-    return rng.permuted(np.tile(np.arange(1, 9), (n, 1)), axis=1)

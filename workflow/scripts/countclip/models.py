@@ -44,6 +44,15 @@ class Clip:
             open_clip.add_model_config(config)
             merges = Path(config).with_name(f"{name}.merges.txt.gz")
         self.model = open_clip.create_model(name, pretrained=pretrained and resource(pretrained))
+        # What `encode_text` computes. Other towers would be read at the wrong token.
+        if (
+            getattr(self.model, "text_pool_type", None) != "argmax"
+            or getattr(self.model, "attn_mask", None) is None
+        ):
+            raise ValueError(
+                f"model.name {name}: its text tower is not CLIP's (causal, read at the end token);"
+                " use one of open_clip's ViT and RN models of the same form"
+            )
         self.tokenizer = open_clip.get_tokenizer(
             name, **({"bpe_path": str(merges)} if merges and merges.exists() else {})
         )

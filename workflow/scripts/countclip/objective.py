@@ -13,10 +13,10 @@ from contextlib import AbstractContextManager, nullcontext
 import numpy as np
 import torch
 from lightning_fabric import Fabric
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from countclip import models
+from countclip import models, tuning
 from countclip.batches import Batch
 from countclip.losses import ClipLoss, CountLoss
 from countclip.models import Clip
@@ -29,7 +29,8 @@ class Objective:
     pairs enter L_count alone (section 2.2 of the paper).
 
     micro_batch: images, and captions, that go through a tower at a time; None takes all at once.
-        With it both towers run forward twice, and memory no longer grows with the batch.
+        With it a tower that is trained runs forward twice, and memory no longer grows with the
+        batch.
     """
 
     def __init__(
@@ -40,14 +41,24 @@ class Objective:
         count_logit_scale: float | None,
         micro_batch: int | None = None,
     ) -> None:
+        by_batch = any(isinstance(module, nn.BatchNorm2d) for module in clip.model.modules())
+        if by_batch and (micro_batch or fabric.world_size > 1):
+            raise ValueError(
+                "training.micro_batch and training.devices: this model normalises by the statistics"
+                " of a batch, which no piece of it has; set them to null and 1, or use a vision"
+                " transformer"
+            )
         self.clip, self.fabric, self.micro_batch = clip, fabric, micro_batch
+        self.trained = tuning.trained(clip.model)
         self.clip_loss = ClipLoss(micro_batch)
         self.count_loss = CountLoss(count_logit_scale)
         with fabric.autocast():
             self.bfloat16_on_cpu = fabric.device.type == "cpu" and torch.is_autocast_enabled("cpu")
         if self.bfloat16_on_cpu:
             models.patches_by_product(clip.model)
-        self.token_gradient = _TokenGradient(clip.model) if fabric.device.type == "cpu" else None
+        self.token_gradient = None
+        if fabric.device.type == "cpu" and clip.model.token_embedding.weight.requires_grad:
+            self.token_gradient = _TokenGradient(clip.model)
 
     def losses(self, image: Tensor, text: Tensor, weights: Tensor) -> dict[str, Tensor]:
         """The parts of the loss and their sum, `loss`, of the embeddings of a whole batch.
@@ -66,7 +77,8 @@ class Objective:
         return losses
 
     def backward(self, batch: Batch, seed: int) -> dict[str, Tensor]:
-        """Add the gradients of one batch to the parameters'; return the losses, detached.
+        """Give the parameters, which must have none, the gradients of a batch; return its losses,
+        detached.
 
         seed: of what chance there is inside a tower (dropout, where a model has it). A piece that
             is computed twice must draw the same twice.
@@ -84,11 +96,12 @@ class Objective:
         losses = self.losses(*joint, batch.weights.to(self.fabric.device))
         losses["loss"].backward()
         for tower, pieces in enumerate(own):
+            if not self.trained[tower]:
+                continue
             for piece, part in zip(pieces, kept[tower], strict=True):
                 if part is None:
                     part = self._encode(tower, batch, piece, seed)
-                if part.requires_grad:  # a tower may be frozen
-                    part.backward(joint[tower].grad[piece])
+                part.backward(joint[tower].grad[piece])
         self._sum_over_ranks()
         return {name: value.detach() for name, value in losses.items()}
 
@@ -124,7 +137,8 @@ class Objective:
             n = len(batch.images if tower == 0 else batch.tokens)
             everyone = joint.new_zeros((n, joint.shape[1]), dtype=torch.float32)
             everyone[pieces[0].start : pieces[-1].stop] = joint
-            joint = self.fabric.all_reduce(everyone, reduce_op="sum").to(joint.dtype)
+            distributed.all_reduce(everyone)
+            joint = everyone.to(joint.dtype)
         return joint.requires_grad_()
 
     def _sum_over_ranks(self) -> None:
@@ -135,7 +149,7 @@ class Objective:
         scale = self.clip.model.logit_scale
         for parameter in self.clip.model.parameters():
             if parameter.grad is not None and parameter is not scale:
-                parameter.grad = self.fabric.all_reduce(parameter.grad, reduce_op="sum")
+                distributed.all_reduce(parameter.grad)  # Fabric's has a barrier before each
 
 
 class _TokenGradient:
@@ -154,7 +168,6 @@ class _TokenGradient:
 
     def prepare(self, tokens: Tensor) -> None:
         """Before the gradients of a batch with these tokens."""
-        if self.weight.grad is None and self.weight.requires_grad:
-            self.gradient[self.dirty] = 0
-            self.weight.grad = self.gradient
-            self.dirty = tokens.unique()
+        self.gradient[self.dirty] = 0
+        self.weight.grad = self.gradient
+        self.dirty = tokens.unique()

@@ -1,18 +1,35 @@
 """Where can a run be watched while it trains? TensorBoard, and Weights & Biases if asked for."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from lightning_fabric.loggers import Logger, TensorBoardLogger
+from lightning_fabric.utilities import rank_zero_only
 
 
-def loggers(names: Sequence[str], about: dict[str, Any], folder: str = "logs") -> list[Logger]:
-    """One logger for each of `names` (`tensorboard`, `wandb`), under `folder`.
+@contextmanager
+def loggers(
+    names: Sequence[str], about: dict[str, Any], folder: str = "logs"
+) -> Iterator[list[Logger]]:
+    """One logger for each of `names` (`tensorboard`, `wandb`), under `folder`, closed at the end
+    however it comes. Of a training's processes only the first has any.
 
     about: of the run; `variant` and `seed` name it.
     """
+    made = _made(names, about, folder) if rank_zero_only.rank == 0 else []
+    status = "failed"
+    try:
+        yield made
+        status = "success"
+    finally:
+        for logger in made:
+            logger.finalize(status)
+
+
+def _made(names: Sequence[str], about: dict[str, Any], folder: str) -> list[Logger]:
     made: list[Logger] = []
     for name in names:
         if name == "tensorboard":

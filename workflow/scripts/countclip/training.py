@@ -19,10 +19,11 @@ import torch
 from lightning_fabric import Fabric
 from lightning_fabric.loggers import Logger
 from lightning_fabric.plugins.environments import LightningEnvironment
+from lightning_fabric.utilities import rank_zero_only
 from torch import Tensor, nn
 
 from countclip import balancing, models, tracking, tuning
-from countclip.batches import Batches, Pairs
+from countclip.batches import Batch, Batches, Pairs
 from countclip.evaluation import Questions, accuracy, similarities
 from countclip.files import progress, publish, write_json, write_text
 from countclip.losses import COUNTERFACTUALS
@@ -82,6 +83,9 @@ def make_optimizer(
     raise ValueError(f"unknown optimizer {name!r}; use adam or adamw")
 
 
+TRIM_THRESHOLD, TOP_PAD, MMAP_MAX = -1, -2, -4  # from glibc's malloc.h
+
+
 def prepare_process(device: torch.device) -> None:
     """Let torch compute the same each time, and let the process keep what memory it was given.
 
@@ -94,9 +98,6 @@ def prepare_process(device: torch.device) -> None:
     if device.type == "cpu" and hasattr(libc, "mallopt"):  # other libraries than glibc have none
         for option, value in (MMAP_MAX, 0), (TRIM_THRESHOLD, -1), (TOP_PAD, 2**28):
             libc.mallopt(option, value)
-
-
-TRIM_THRESHOLD, TOP_PAD, MMAP_MAX = -1, -2, -4  # from glibc's malloc.h
 
 
 def fit(
@@ -145,6 +146,11 @@ def fit(
 
     Returns for each file of weights the step it is of.
     """
+    if devices > batches.size:
+        raise ValueError(
+            f"training.devices is {devices}, but a batch has {batches.size} pairs to share:"
+            " use fewer devices or raise training.batch_size"
+        )
     fabric = Fabric(
         accelerator=accelerator,
         devices=devices,
@@ -168,7 +174,7 @@ def fit(
     objective = Objective(
         clip, fabric, count_logit_scale=count_logit_scale, micro_batch=micro_batch
     )
-    best = [name for name in outputs if name not in ("history", "end")]
+    metrics = [name for name in outputs if name not in ("history", "end")]
     points = {round(steps * (i + 1) / evaluations) for i in range(evaluations)}
     folder = Path(state)
     folder.mkdir(parents=True, exist_ok=True)
@@ -189,41 +195,18 @@ def fit(
         saved = time.monotonic()
         while run.step < steps and not _stalled(run.history, watched, patience):
             rate = learning_rate * rate_multiplier(schedule, run.step, steps)
-            for group in adam.param_groups:
-                group["lr"] = rate
-            clip.model.train()
-            losses = objective.backward(batches.batch(run.step), seed=run.step)
-            adam.step()
-            adam.zero_grad()
-            with torch.no_grad():
-                clip.model.logit_scale.clamp_(max=models.LARGEST_LOGIT_SCALE)
-            run.add(losses)
+            losses = _step(objective, adam, batches.batch(run.step), rate, seed=run.step)
+            run.count(losses)
             bar.update()
             if loggers and run.step % LOGGED_STEPS == 0:
                 fabric.log_dict({k: float(v) for k, v in losses.items()}, run.step)
             evaluated = run.step in points
             if evaluated:
-                means = run.means()
-                if not math.isfinite(means["loss"]):
-                    raise FloatingPointError(
-                        f"{outputs['history']}: the loss is {means['loss']} by step {run.step};"
-                        " lower training.learning_rate or use precision 32-true"
-                    )
-                row = {
-                    "step": run.step,
-                    "epoch": round(run.step / batches.steps_per_epoch, 4),
-                    **means,
-                    "learning_rate": rate,
-                    "logit_scale": clip.model.logit_scale.exp().item(),
-                    **measure(),
-                }
-                for name in best:
-                    if all(row[name] > earlier[name] for earlier in run.history[1:]):
-                        run.best[name] = run.step
-                        if fabric.is_global_zero:
-                            path = folder / f"{name}.safetensors"
-                            models.save(clip.model, path, about | {"step": run.step})
-                run.history.append(row)
+                row = run.row(clip.model, rate, batches.steps_per_epoch) | measure()
+                for name in run.enter(row, metrics):
+                    if fabric.is_global_zero:
+                        path = folder / f"{name}.safetensors"
+                        models.save(clip.model, path, about | {"step": run.step})
                 fabric.log_dict({f"evaluation/{name}": row[name] for name in row}, run.step)
                 log.info(", ".join(f"{name} {value:.5g}" for name, value in row.items()))
             if evaluated or asked or time.monotonic() - saved > 60 * checkpoint_minutes:
@@ -236,19 +219,29 @@ def fit(
 
     if fabric.is_global_zero:
         models.save(clip.model, outputs["end"], about | {"step": run.step})
-        for name in best:
+        for name in metrics:
             with publish(outputs[name]) as temporary:
                 shutil.copyfile(folder / f"{name}.safetensors", temporary)
-        columns = dict.fromkeys(name for row in run.history[::-1] for name in row)
-        table = pd.DataFrame(run.history, columns=list(columns))
-        write_text(
-            table.to_csv(index=False, float_format="%.6g", lineterminator="\n"), outputs["history"]
-        )
+        run.write_history(outputs["history"])
         shutil.rmtree(folder)
-    for logger in loggers:
-        logger.finalize("success")
     fabric.barrier()
     return {"end": run.step, **run.best}
+
+
+def _step(
+    objective: Objective, optimizer: torch.optim.Optimizer, batch: Batch, rate: float, seed: int
+) -> dict[str, Tensor]:
+    """Move the weights once; returns the losses before that."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+    model = objective.clip.model
+    model.train()
+    losses = objective.backward(batch, seed)
+    optimizer.step()
+    optimizer.zero_grad()
+    with torch.no_grad():
+        model.logit_scale.clamp_(max=models.LARGEST_LOGIT_SCALE)
+    return losses
 
 
 LOGGED_STEPS = 20
@@ -270,23 +263,51 @@ class Run:
     sums: dict[str, Tensor] = field(default_factory=dict)
     since: int = 0
 
-    def add(self, losses: dict[str, Tensor]) -> None:
-        """Count one step."""
+    def count(self, losses: dict[str, Tensor]) -> None:
+        """One more step, with these losses."""
         self.step += 1
         self.since += 1
         for name, value in losses.items():
             self.sums[name] = self.sums.get(name, 0) + value
 
-    def means(self) -> dict[str, float]:
-        """The mean losses since the last call."""
+    def row(self, model: nn.Module, rate: float, steps_per_epoch: int) -> dict[str, float]:
+        """A row of the history without its metrics: the mean losses since the last one, and where
+        the training stands. FloatingPointError: they are no numbers any more."""
         means = {name: float(value) / self.since for name, value in self.sums.items()}
         self.sums, self.since = {}, 0
-        return means
+        if not math.isfinite(means["loss"]):
+            raise FloatingPointError(
+                f"the loss is {means['loss']} by step {self.step};"
+                " lower training.learning_rate or use precision 32-true"
+            )
+        return {
+            "step": self.step,
+            "epoch": round(self.step / steps_per_epoch, 4),
+            **means,
+            "learning_rate": rate,
+            "logit_scale": model.logit_scale.exp().item(),
+        }
+
+    def enter(self, row: dict[str, float], metrics: Iterable[str]) -> list[str]:
+        """Add an evaluation's row; returns which of `metrics` are higher than at any before it. The
+        untouched model, the first row, is no candidate."""
+        earlier = self.history[1:]
+        risen = [name for name in metrics if all(row[name] > other[name] for other in earlier)]
+        self.best |= dict.fromkeys(risen, self.step)
+        self.history.append(row)
+        return risen
+
+    def write_history(self, path: str) -> None:
+        # The first row has no losses, so the order of columns is the last one's.
+        columns = dict.fromkeys(name for row in self.history[::-1] for name in row)
+        table = pd.DataFrame(self.history, columns=list(columns))
+        write_text(table.to_csv(index=False, float_format="%.6g", lineterminator="\n"), path)
 
     def save(self, path: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
         with publish(path) as temporary:
             torch.save(
                 {
+                    "versions": models.versions(),
                     "run": vars(self),
                     "model": model.state_dict(),
                     "optimizer": optimizer.state_dict(),
@@ -298,10 +319,14 @@ class Run:
     def load(
         cls, path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, device: torch.device
     ) -> "Run":
-        """The run that was saved, its weights put in place; a new one where there is none."""
+        """The run that was saved, its weights put in place; a new one where there is none, or
+        where other libraries computed it: half of each would be no run that anyone can repeat."""
         if not path.exists():
             return cls()
         kept = torch.load(path, map_location=device, weights_only=True)
+        if kept["versions"] != models.versions():
+            log.warning("%s is of other libraries, %s: starting anew", path, kept["versions"])
+            return cls()
         model.load_state_dict(kept["model"])
         optimizer.load_state_dict(kept["optimizer"])
         return cls(**kept["run"])
@@ -397,26 +422,29 @@ def finetune(
             for name, asked in questions.items()
         }
 
-    rows = [{"number": k, "n": counts[k], "lambda": value} for k, value in lambdas.items()]
-    write_text(pd.DataFrame(rows).to_csv(index=False, lineterminator="\n"), outputs["lambdas"])
     about = about | {"versions": models.versions()}
-    steps = fit(
-        clip,
-        batches,
-        evaluate,
-        {
-            "history": outputs["history"],
-            "end": outputs["end"],
-            "benchmark_accuracy": outputs["best"],
-            "heldout_accuracy": outputs["selected"],
-        },
-        state,
-        about,
-        steps=epochs * batches.steps_per_epoch,
-        evaluations=epochs,
-        seed=seed,
-        watched="heldout_accuracy",
-        loggers=tracking.loggers(loggers, about),
-        **settings,
-    )
-    write_json(about | {"steps": steps}, outputs["model"])
+    with tracking.loggers(loggers, about) as watching:
+        steps = fit(
+            clip,
+            batches,
+            evaluate,
+            {
+                "history": outputs["history"],
+                "end": outputs["end"],
+                "benchmark_accuracy": outputs["best"],
+                "heldout_accuracy": outputs["selected"],
+            },
+            state,
+            about,
+            steps=epochs * batches.steps_per_epoch,
+            evaluations=epochs,
+            seed=seed,
+            watched="heldout_accuracy",
+            loggers=watching,
+            **settings,
+        )
+    if rank_zero_only.rank == 0:  # of several processes one writes
+        rows = [{"number": k, "n": counts[k], "lambda": value} for k, value in lambdas.items()]
+        table = pd.DataFrame(rows)
+        write_text(table.to_csv(index=False, lineterminator="\n"), outputs["lambdas"])
+        write_json(about | {"steps": steps}, outputs["model"])

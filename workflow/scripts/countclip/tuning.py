@@ -49,6 +49,11 @@ def choose(
                 parameter.requires_grad_(True)
             continue
         part = model.visual if name == "image" else model
+        if not hasattr(part, "transformer"):
+            raise ValueError(
+                f"training.last_blocks and training.lora_rank need transformers: the {name} tower"
+                " has no blocks; set both to null"
+            )
         blocks = list(part.transformer.resblocks)
         n = len(blocks) if last_blocks is None else last_blocks
         if n > len(blocks):
@@ -64,6 +69,15 @@ def choose(
             for key, parameter in _parameters(model, name).items():
                 parameter.requires_grad_(parameter.requires_grad or key.startswith(AFTER[name]))
     model.logit_scale.requires_grad_(logit_scale)
+
+
+def trained(model: nn.Module) -> tuple[bool, bool]:
+    """Whether anything of the image tower is trained, and of the text tower."""
+    image, text = (
+        any(parameter.requires_grad for parameter in _parameters(model, tower).values())
+        for tower in ("image", "text")
+    )
+    return image, text
 
 
 def _parameters(model: nn.Module, tower: str) -> dict[str, nn.Parameter]:
