@@ -18,7 +18,7 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from countclip import countbench, pages
+from countclip import benchmarks, countbench, pages
 from countclip.captions import WORDS
 from countclip.files import HOME, write_text
 from countclip.provenance import canonical, leaves
@@ -363,7 +363,7 @@ def _further(paths: list[str]) -> Iterable[Sheet]:
     rows = []
     for path in paths:
         own = _json(path)
-        why = ", ".join(f"{reason} {n:,}" for reason, n in own["left out"].items())
+        why = "; ".join(f"{n:,} {benchmarks.STATUSES[s]}" for s, n in own["left_out"].items())
         figures = (f"{own['rows']:,}", f"{own['included']:,}", why)
         rows.append([Cell(Path(path).parent.name), *map(Cell, figures)])
     if rows:
