@@ -24,8 +24,9 @@ def sheet() -> Sheet:
 def test_a_page_escapes(sheet) -> None:
     page = sheets.page([sheet, sheet], resource("resources/table.html.jinja"))
     assert "<script" not in page
-    assert page.count("&lt;script&gt;") == 2 * 3 + 1  # titles, cells and notes; the page's title
+    assert page.count("&lt;script&gt;") == 2 * 4 + 1  # titles twice, cells, notes; the page's
     assert page.count("<h1>") == page.count("<h2>") == 1
+    assert page.count("<th scope=row>") == 2 * len(sheet.rows)  # its first cell names a row
 
 
 def test_markdown_keeps_its_columns(sheet) -> None:
