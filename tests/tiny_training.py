@@ -3,7 +3,10 @@
 Run as a script it trains in as many processes as it is told: what the tests of ranks look at.
 """
 
+import itertools
 import json
+import os
+import signal
 import sys
 from pathlib import Path
 
@@ -17,6 +20,7 @@ from countclip.batches import Batches, Pairs
 from countclip.captions import WORDS
 from countclip.miniature.clip import ARCHITECTURE
 from countclip.models import Clip
+from countclip.objective import Objective
 from countclip.training import finetune, fit
 
 SETTINGS = {
@@ -123,6 +127,19 @@ def train_variant(config: Path, folder: Path, **settings) -> None:
     )
 
 
+def stop(config: Path, folder: Path, **settings) -> None:
+    """The same, but its second process is asked to stop in the third step."""
+    steps = itertools.count(1)
+
+    def backward(self, batch, seed, plain=Objective.backward):
+        if next(steps) == 3 and self.fabric.global_rank == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return plain(self, batch, seed)
+
+    Objective.backward = backward
+    train_variant(config, folder, **settings)
+
+
 def note_what_is_published(event: str, arguments: tuple) -> None:
     """An audit hook: a line on the error stream for each file that `files.publish` renames."""
     if event == "os.rename" and ".partial" in str(arguments[0]):
@@ -132,5 +149,5 @@ def note_what_is_published(event: str, arguments: tuple) -> None:
 if __name__ == "__main__":
     torch.set_num_threads(1)
     sys.addaudithook(note_what_is_published)
-    whole = {"train": train, "train_variant": train_variant}[sys.argv[1]]
+    whole = {"train": train, "train_variant": train_variant, "stop": stop}[sys.argv[1]]
     whole(Path(sys.argv[2]), Path(sys.argv[3]), **json.loads(sys.argv[4]))

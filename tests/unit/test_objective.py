@@ -201,18 +201,24 @@ SLURM = {"SLURM_NTASKS": "1", "SLURM_PROCID": "0", "SLURM_LOCALID": "0", "SLURM_
 
 def in_processes(what, config, folder, **settings):
     """Call a function of `tiny_training` in `devices` processes; returns what they said."""
+    code, said = processes_end(what, config, folder, **settings)
+    assert code == 0, said[-4000:]
+    ranks = set(re.findall(r"MEMBER: (\d)/(\d)", said))
+    assert ranks == {
+        (str(rank + 1), str(settings["devices"])) for rank in range(settings["devices"])
+    }
+    return said
+
+
+def processes_end(what, config, folder, **settings):
+    """The same, however it ends: the exit code of the first, and what all said."""
     command = [sys.executable, tiny_training.__file__, what, str(config), str(folder)]
     paths = f"{HOME / 'workflow/scripts'}:{Path(tiny_training.__file__).parent}"
     done = subprocess.run(
         [*command, json.dumps(settings)], capture_output=True, text=True, check=False, cwd=folder,
         env={"PYTHONPATH": paths, "OMP_NUM_THREADS": "1", "PATH": "/usr/bin:/bin", **SLURM},
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-4000:]
-    ranks = set(re.findall(r"MEMBER: (\d)/(\d)", done.stderr))
-    assert ranks == {
-        (str(rank + 1), str(settings["devices"])) for rank in range(settings["devices"])
-    }
-    return done.stderr
+    return done.returncode, done.stderr
 
 
 def test_two_processes_train_as_one_does(config, tmp_path):
@@ -248,6 +254,16 @@ def test_of_two_processes_one_writes_and_one_logs(config, tmp_path):
         + ["history.csv", "lambdas.csv", "model.json"]
     )
     assert len(list((tmp_path / "logs").rglob("events*"))) == 1
+
+
+def test_two_processes_stop_at_the_same_step(config, tmp_path):
+    """Whichever is asked to: here the second, within the third step."""
+    tiny_training.make_variant(config, tmp_path)
+    code, said = processes_end("stop", config, tmp_path, devices=2)
+    assert code == 143, said
+    assert "Error" not in said
+    state = torch.load(tmp_path / "state/state.pt", weights_only=True)
+    assert state["run"]["step"] == 3
 
 
 @pytest.mark.parametrize(("tower", "passes"), [("both", [4, 4]), ("image", [4, 2])])

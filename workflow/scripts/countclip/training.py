@@ -209,13 +209,16 @@ def fit(
                         models.save(clip.model, path, about | {"step": run.step})
                 fabric.log_dict({f"evaluation/{name}": row[name] for name in row}, run.step)
                 log.info(", ".join(f"{name} {value:.5g}" for name, value in row.items()))
-            if evaluated or asked or time.monotonic() - saved > 60 * checkpoint_minutes:
+            stop = _in_any_process(bool(asked), fabric)
+            if evaluated or stop or time.monotonic() - saved > 60 * checkpoint_minutes:
                 if fabric.is_global_zero:
                     run.save(folder / "state.pt", clip.model, adam)
                 saved = time.monotonic()
-            if asked:
+            if stop:
                 log.warning("asked to stop: step %d of %d is saved, run again", run.step, steps)
-                raise SystemExit(128 + asked[0])
+                fabric.barrier()  # nobody leaves before it is saved
+                # Fabric kills the first process when it sees that another has failed.
+                raise SystemExit(128 + signal.SIGTERM if fabric.is_global_zero else 0)
 
     if fabric.is_global_zero:
         models.save(clip.model, outputs["end"], about | {"step": run.step})
@@ -344,6 +347,14 @@ def asked_to_stop() -> Iterator[list[int]]:
         yield asked
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def _in_any_process(asked: bool, fabric: Fabric) -> bool:
+    """Whether any process is asked to stop: all leave after the same step, or those that stay would
+    wait for the one that left."""
+    if fabric.world_size == 1:
+        return asked
+    return bool(fabric.all_reduce(torch.tensor(int(asked)), reduce_op="sum"))
 
 
 def _stalled(history: list[dict[str, float]], watched: str | None, patience: int | None) -> bool:
