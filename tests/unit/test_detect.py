@@ -78,6 +78,34 @@ def found(detector: detect.Detector, images: list[Image.Image]) -> list[detect.D
     return detector([detector.prepare(image) for image in images])
 
 
+@pytest.mark.parametrize(
+    ("classes", "scores", "unsure"),
+    [
+        ([1, 1, 2], [0.9, 0.26, 0.6], True),  # one or two of class 1
+        ([1, 1, 2], [0.9, 0.6, 0.26], False),  # two of class 1, whatever class 2 has
+        ([1, 1], [0.9, 0.2], False),
+        ([1], [0.24], True),
+        ([], [], False),
+    ],
+)
+def test_a_count_is_unsure_where_a_score_near_the_limit_decides_it(
+    classes: list[int], scores: list[float], unsure: bool
+) -> None:
+    assert detect.is_unsure(detect.Detection(classes, scores, []), 0.25) is unsure
+
+
+def test_unsure_pictures_are_looked_at_again_in_float32(detector: detect.Detector) -> None:
+    pictures = [detector.prepare(scene(i, 2 + i % 9)) for i in range(60)]
+    exact = detector(pictures)
+    near = sorted(score for one in exact for score in one.score)[20]
+    quick = detect.Detector(WEIGHTS, **SETTINGS, precision="bf16")(pictures)
+    both = detect.Detector(WEIGHTS, **SETTINGS, precision="bf16", exact_near=near)(pictures)
+    unsure = [detect.is_unsure(one, near) for one in quick]
+    assert 0 < sum(unsure) < 60
+    for one, first, second, again in zip(both, quick, exact, unsure, strict=True):
+        assert one == (second if again else first)
+
+
 def test_most_scenes_are_counted_exactly(detector: detect.Detector) -> None:
     numbers = [2, 3, 4, 5, 6, 7, 8, 9, 10] * 4
     detections = found(detector, [scene(i, n) for i, n in enumerate(numbers)])
