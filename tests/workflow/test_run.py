@@ -132,7 +132,7 @@ def test_a_list_of_rows_redraws_tables_and_figures_alone(finished):
     indices = finished.folder / "indices.txt"
     indices.write_text("".join(f"{index}\n" for index in range(300)))
     chosen = {"variant": "intersection", "intersection": str(indices)}
-    redrawn = rules(["tables", "mixed"]) | {"plot_confusion", "render_audit"}
+    redrawn = rules(["tables", "mixed", "looked"]) | {"plot_confusion", "render_audit"}
     assert set(finished.plan("all", countbench=chosen)) == redrawn
 
 
