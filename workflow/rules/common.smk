@@ -173,7 +173,7 @@ def predictions(benchmark="countbench"):
     folder = f"results/evaluation/{benchmark}"
     return [
         f"{folder}/baseline/seed0/predictions.parquet",
-        *runs(folder + "/{variant}/seed{seed}/predictions.parquet"),
+        *runs(f"{folder}/{{variant}}/seed{{seed}}/predictions.parquet"),
     ]
 
 
@@ -382,7 +382,7 @@ def retention_answers():
         for folder in folders
         for file in (
             f"{folder}/baseline/seed0.parquet",
-            *runs(folder + "/{variant}/seed{seed}.parquet"),
+            *runs(f"{folder}/{{variant}}/seed{{seed}}.parquet"),
         )
     ]
 
