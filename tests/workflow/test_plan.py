@@ -127,6 +127,14 @@ def test_a_wrong_config_is_named_before_anything_runs(tmp_path, overlay, complai
     assert complaint in Workflow(tmp_path)("-n", cores=1, fails=True, **overlay)
 
 
+def test_a_variant_that_is_left_out_is_left_out_wherever_it_is_named(tmp_path):
+    """As a reference, in figures, in retrieval and relevancy, and for the weights in between."""
+    assert "lambda1_sched" in DEFAULT["wise_ft"]["variants"]
+    planned = Workflow(tmp_path).plan("all", variants={"lambda1_sched": None})
+    assert (planned["train_variant"], planned["sweep_wise_ft"]) == (1, 1)
+    assert "make_ablations" not in planned
+
+
 def test_every_key_is_described():
     described = dict(keys(SCHEMA))
     missing = [

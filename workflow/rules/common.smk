@@ -397,7 +397,11 @@ def retention():
 
 def wise_ft():
     """Whether there are weights in between to measure, and something to measure them by."""
-    return bool(retention_tasks() and config["wise_ft"]["variants"])
+    return bool(retention_tasks() and wise_ft_variants())
+
+
+def wise_ft_variants():
+    return trained(config["wise_ft"]["variants"], "wise_ft.variants")
 
 
 def figures():
@@ -415,13 +419,18 @@ def about(*keys, only=(), by="figures.confusion"):
 
     only: those that the config's key `by` names; none means all.
     """
-    if unknown := sorted(set(only) - set(variants())):
-        raise WorkflowError(f"{by}: no such variants: {', '.join(unknown)}")
     return [
         {"id": name, "label": config["variants"][name]["label"]}
         | {key: settings(name)[key] for key in keys}
-        for name in only or variants()
+        for name in (trained(only, by) if only else variants())
     ]
+
+
+def trained(named, by):
+    """The variants that the config's key `by` names, but those that an overlay leaves out."""
+    if unknown := sorted(set(named) - set(config["variants"])):
+        raise WorkflowError(f"{by}: no such variants: {', '.join(unknown)}")
+    return [name for name in named if name in variants()]
 
 
 def reference():

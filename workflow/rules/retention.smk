@@ -146,7 +146,7 @@ rule make_wise_ft:
     input:
         runs=expand(
             "results/wise_ft/{variant}/seed{seed}.csv",
-            variant=config["wise_ft"]["variants"],
+            variant=wise_ft_variants(),
             seed=config["seeds"],
         ),
         benchmark="results/countbench/benchmark.parquet",
