@@ -85,6 +85,19 @@ def test_the_same_numbers_give_the_same_bytes(draw) -> None:
     assert b"<dc:date>" not in svg
 
 
+def test_no_place_in_a_figure_hangs_on_the_last_digits_of_the_layout(tmp_path) -> None:
+    """They differ between two drawings of one process, now and then."""
+    out = [str(tmp_path / f"figure.{kind}") for kind in ("svg", "png")]
+    with figures.drawing(*out, "miniature", 5, 4, "a title") as figure:
+        parts = figure.subfigures(2, 1, height_ratios=[3, 2])
+        for part in parts:
+            part.subplots(1, 3)
+    places = [part.bbox_relative.get_points() for part in parts]
+    places += [axes.get_position(original=True).get_points() for axes in figure.axes]
+    assert len(places) == 8
+    np.testing.assert_allclose(places, np.round(places, 6), rtol=0, atol=1e-15)
+
+
 def test_a_miniature_and_a_part_are_stamped(draw, monkeypatch) -> None:
     stamps = []
     monkeypatch.setattr(Figure, "supxlabel", lambda self, text, **_: stamps.append(text))

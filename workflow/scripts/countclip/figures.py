@@ -80,6 +80,8 @@ def _settle(figure: Figure) -> None:
     variables lie in memory, and the names of an SVG's clips on these digits."""
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
+    for part in figure.subfigs:
+        part.bbox_relative.set_points(np.round(part.bbox_relative.get_points(), 6))
     for axes in figure.axes:
         axes.set_position(np.round(axes.get_position(original=True).bounds, 6))
 
