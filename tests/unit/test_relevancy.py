@@ -1,6 +1,5 @@
 """The relevancy of the number word: integrated gradients as a plain loop has them, as shares."""
 
-
 import numpy as np
 import pandas as pd
 import pytest
