@@ -3,7 +3,7 @@
 `make docs` calls it; a test holds the file to the schema.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import yaml
@@ -40,9 +40,24 @@ def manual() -> str:
     pages.append("\n" + _table(_rows({"properties": single}, default, ())))
     for name, below in schema["properties"].items():
         if name not in single:
-            about = f"{below['description']}\n\n" if "description" in below else ""
-            pages.append(f"\n## {name}\n\n{about}{_table(_rows(below, default[name], ()))}")
+            pages.append(f"\n## {name}\n")
+            if "description" in below:
+                pages.append(f"\n{below['description']}\n")
+            if rows := list(_rows(_own(below, schema), default[name], ())):
+                pages.append(f"\n{_table(rows)}")
     return "".join(pages)
+
+
+def _own(section: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
+    """A section without the keys that its entries share with another one, which explains them:
+    those of a variant with `training`, those of a counting set with `counting_set`."""
+    entry = section.get("additionalProperties")
+    if not entry:
+        return section
+    sections = schema["properties"].values()
+    shared = [item for other in sections for item in other.get("properties", {}).items()]
+    own = dict(item for item in entry["properties"].items() if item not in shared)
+    return {**section, "additionalProperties": {**entry, "properties": own}}
 
 
 def _nested(schema: dict[str, Any]) -> bool:
@@ -55,20 +70,27 @@ def _rows(schema: dict[str, Any], default: Any, path: tuple[str, ...]) -> Iterat
     if isinstance(schema.get("additionalProperties"), dict):
         below["<name>"] = schema["additionalProperties"]
     for name, inner in below.items():
-        value = default.get(name) if isinstance(default, dict) else None
-        if _nested(inner):
-            yield from _rows(inner, value or {}, (*path, name))
-        else:
-            shown = "" if value is None and name not in default else f"`{_short(value)}`"
-            key = ".".join((*path, name))
-            yield f"`{key}`", _allowed(inner), shown, inner.get("description", "")
+        key = f"`{'.'.join((*path, name))}`"
+        value = default.get(name)
+        shown = f"`{_short(value)}`" if name in default else ""
+        meaning = inner.get("description", "")
+        if not _nested(inner):
+            yield key, _allowed(inner), shown, meaning
+            continue
+        if meaning:
+            null = value is None and name in default
+            yield key, "the keys below" + ", or null" * null, shown * null, meaning
+        yield from _rows(inner, value or {}, (*path, name))
 
 
 def _allowed(schema: dict[str, Any]) -> str:
     if "enum" in schema:
-        return ", ".join(f"`{_short(value)}`" for value in schema["enum"])
+        return _choice(schema["enum"])
     kinds = schema.get("type", "")
-    words = [kinds] if isinstance(kinds, str) else kinds
+    words = [kinds] if isinstance(kinds, str) else list(kinds)
+    if "array" in words:
+        values = schema["items"].get("enum", ())
+        words[words.index("array")] = "list" + " of " * bool(values) + _choice(values)
     bounds = {
         "minimum": "≥ {}",
         "exclusiveMinimum": "> {}",
@@ -79,11 +101,15 @@ def _allowed(schema: dict[str, Any]) -> str:
     return ", ".join([" or ".join(words), *limits])
 
 
+def _choice(values: Iterable[Any]) -> str:
+    return ", ".join(f"`{_short(value)}`" for value in values)
+
+
 def _short(value: Any) -> str:
     return yaml.safe_dump(value, default_flow_style=True, width=1000).removesuffix("...\n").strip()
 
 
-def _table(rows: Iterator[tuple[str, ...]]) -> str:
+def _table(rows: Iterable[tuple[str, ...]]) -> str:
     head = [("key", "values", "default", "meaning"), ("---",) * 4]
     return "".join(f"| {' | '.join(cells)} |\n" for cells in [*head, *rows])
 
