@@ -58,6 +58,10 @@ lock: $(DONE)  ## resolve requirements.in; torch pins its own CUDA packages, on 
 	sed -n '/^[a-z]/s/.*/      - "&"/p' requirements.txt >> environment.yml
 
 $(DONE): requirements.txt
+	@case "$$($(PYTHON) --version 2>&1)" in "Python 3.11."*) ;; *) \
+	  echo "make needs Python 3.11, which all packages are locked for, and $(PYTHON) is not it:" \
+	    "install it, or say where it is: make $(MAKECMDGOALS) PYTHON=/path/to/python3.11." \
+	    "Or let conda bring it: conda env create -f environment.yml" >&2; exit 1;; esac
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --no-compile --disable-pip-version-check -r requirements.txt
 	@touch $@
