@@ -17,7 +17,15 @@ if not workflow.modifier.skip_configfile:
 configfile: str(HOME / "config" / "config.yaml")
 
 
-validate(config, str(HOME / "workflow" / "schemas" / "config.schema.yaml"))
+try:
+    validate(config, str(HOME / "workflow" / "schemas" / "config.schema.yaml"))
+except WorkflowError as error:
+    # jsonschema's own; to it Snakemake adds the whole schema, 4,000 lines.
+    wrong = error.__context__
+    key = ".".join(map(str, wrong.absolute_path)) or "config"
+    raise WorkflowError(
+        f"{key}: {wrong.message}\nconfig/README.md has every key and its values."
+    ) from None
 
 
 include: "workflow/rules/common.smk"

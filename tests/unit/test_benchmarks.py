@@ -142,7 +142,9 @@ def test_every_wrong_line_of_a_csv_is_named(tmp_path):
         ("image,number,noun\na.png,3,st\u00e4mme\n".encode("latin-1"), "save it as CSV UTF-8"),
         ('image,number,noun\na.png,3,"stars\n', "after line 1: unexpected end of data"),
         ("image,number,noun\na.png,3," + "s" * 200_000, "field larger than field limit"),
-        ("image,number,noun\na.png,33,stars\n", "no row is left to measure on"),
+        ("image;number;noun\na.png;3;stars\n", "separated by commas; it is 'image;number;noun'"),
+        ("image,number,noun\na.png,33,stars\n", "no row is left .* 1: its number is not one of"),
+        ("image,number,noun\nb.png,3,stars\n", "is not there. line 2: missing .*/b.png"),
     ],
 )
 def test_a_wrong_csv_is_named(tmp_path, text, complaint):

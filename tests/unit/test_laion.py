@@ -121,7 +121,7 @@ def test_the_token_goes_to_the_hub_alone(
     assert {request["authorization"] for request in hub.asked("hub.example")} == {f"Bearer {TOKEN}"}
     assert [request["authorization"] for request in hub.asked("cdn.example")] == [None]
     manifest.write_text(manifest.read_text().replace("hub.example", "cdn.example"))
-    with pytest.raises(DownloadError):  # a manifest may name any host, which gets no token
+    with pytest.raises(FileNotFoundError):  # a manifest may name any host, which gets no token
         download(hub, tmp_path, "part-00001")
     assert {request["authorization"] for request in hub.asked("cdn.example")} == {None}
     written = [file for file in tmp_path.rglob("*") if file.is_file()]
@@ -168,6 +168,19 @@ def test_unknown_part_names_those_there_are(hub: Hub, tmp_path: Path) -> None:
     make(hub, tmp_path)
     with pytest.raises(ValueError, match="no part 'part-9'; laion.parts can be any of part-00000"):
         download(hub, tmp_path, "part-9")
+
+
+def test_an_old_manifest_says_what_to_do(hub: Hub, tmp_path: Path) -> None:
+    manifest = make(hub, tmp_path)
+    hub.files.clear()
+    with pytest.raises(FileNotFoundError, match=f"gone .404., but {manifest} names it: delete"):
+        download(hub, tmp_path)
+
+
+def test_a_hub_that_cannot_be_reached_is_named(hub: Hub, tmp_path: Path) -> None:
+    hub.environment = {}
+    with pytest.raises(ConnectionError, match="http://127.0.0.1:9 cannot be reached"):
+        make(hub, tmp_path, endpoint="http://127.0.0.1:9")
 
 
 def test_files_of_ones_own_are_linked_to(hub: Hub, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from safetensors.torch import save
 
 import tiny_training
 from countclip import models, predict
@@ -139,6 +140,9 @@ def test_what_is_wrong_is_named(trained, folder, tmp_path):
     table.write_text("image,text\na.png,{} dogs\n", encoding="utf-8")
     with pytest.raises(ValueError, match=r"pairs.csv: its first line must name the column caption"):
         predict.from_table(table)
+    table.write_text("image;caption\na.png;{} dogs\n", encoding="utf-8")
+    with pytest.raises(ValueError, match="image and caption, separated by commas; it is 'image;ca"):
+        predict.from_table(table)
     table.write_text("image,caption\na.png,{} dogs\na.png,dogs\n", encoding="utf-8")
     with pytest.raises(ValueError, match=r"pairs.csv, row 2: caption 'dogs': write {} once"):
         predict.from_table(table)
@@ -148,6 +152,26 @@ def test_what_is_wrong_is_named(trained, folder, tmp_path):
     table.write_bytes(b"image,caption\n\xff\xfe,{} dogs\n")
     with pytest.raises(ValueError, match=r"pairs.csv: it cannot be read as a CSV in UTF-8"):
         predict.from_table(table)
+
+
+def test_weights_of_another_model_are_named(trained, tmp_path):
+    (tmp_path / "model.json").write_bytes(trained.with_name("model.json").read_bytes())
+    other = tmp_path / "other.safetensors"
+    other.write_bytes(save({"conv.weight": models.torch.zeros(3)}))
+    with pytest.raises(ValueError, match="other.safetensors: not the weights of a tiny-test"):
+        predict.load(other)
+    other.write_bytes(trained.read_bytes()[:100])
+    with pytest.raises(ValueError, match="other.safetensors: not the weights of a tiny-test"):
+        predict.load(other)
+
+
+def test_a_folder_is_not_overwritten_by_the_answers(trained, folder, monkeypatch, capsys):
+    arguments = ("--model", trained, "--images", folder, "--caption", "{} dogs", "--output", folder)
+    monkeypatch.setattr(sys, "argv", ["predict", *map(str, arguments)])
+    with pytest.raises(SystemExit, match="2"):
+        predict.main()
+    assert f"--output: {folder} is a folder; name the CSV to write" in capsys.readouterr().err
+    assert (folder / "a.png").is_file()
 
 
 def test_the_word_that_counts_is_clear():

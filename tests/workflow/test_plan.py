@@ -113,18 +113,30 @@ def test_training_does_not_reach_the_network(tmp_path):
 @pytest.mark.parametrize(
     ("overlay", "complaint"),
     [
-        ({"trianing": {"epochs": 1}}, "trianing"),
-        ({"training": {"epochs": 0}}, "0 is less than the minimum"),
-        ({"training": {"learning_rate": "1e-5"}}, "'1e-5' is not of type 'number'"),
-        ({"variants": {"baseline": {"label": "mine"}}}, "baseline"),
-        ({"variants": {"mine": {"label": "mine", "lamda_0": 2}}}, "lamda_0"),
+        ({"trianing": {"epochs": 1}}, "config: Additional properties are not allowed ('trianing'"),
+        ({"training": {"epochs": 0}}, "training.epochs: 0 is less than the minimum"),
+        (
+            {"training": {"learning_rate": "1e-5"}},
+            "training.learning_rate: '1e-5' is not of type 'number'",
+        ),
+        ({"variants": {"baseline": {"label": "mine"}}}, "variants: 'baseline' does not match"),
+        ({"variants": {"mine": {"label": "mine", "lamda_0": 2}}}, "variants.mine: Additional"),
         ({"training": {"counting_set": "mian"}}, "there is no 'mian'"),
         ({"counting_set": {"confidence": 0.05}}, "kept from detector.confidence_floor, 0.1"),
         ({"figures": {"confusion": {"figure3": {"variants": ["nobody"]}}}}, "nobody"),
     ],
 )
 def test_a_wrong_config_is_named_before_anything_runs(tmp_path, overlay, complaint):
-    assert complaint in Workflow(tmp_path)("-n", cores=1, fails=True, **overlay)
+    output = Workflow(tmp_path)("-n", cores=1, fails=True, **overlay)
+    assert complaint in output
+    assert len(output.splitlines()) < 40  # the schema alone has 600
+
+
+def test_a_target_of_an_unknown_variant_names_those_that_there_are(tmp_path):
+    output = Workflow(tmp_path)(
+        "results/training/nobody/seed1/end.safetensors", "-n", cores=1, fails=True
+    )
+    assert f"variants: there is no 'nobody'; there are {', '.join(KEPT)}" in output
 
 
 def test_a_variant_that_is_left_out_is_left_out_wherever_it_is_named(tmp_path):

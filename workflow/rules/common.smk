@@ -93,24 +93,33 @@ def variants():
 EFFORT = ("checkpoint_minutes", "loggers")  # keys of `training` that change no result
 
 
+def all_settings(variant):
+    """What `training` and a variant say together: the common keys with its own over them."""
+    if variant not in variants():
+        raise WorkflowError(
+            f"variants: there is no {variant!r}; there are {', '.join(variants())}"
+        )
+    return config["training"] | config["variants"][variant]
+
+
 def settings(variant):
-    """The training settings of one variant: the common ones with its own over them.
+    """The training settings of one variant that decide its result.
 
     Not the label, not on which counting set it trains, which is an input, and no EFFORT.
     """
-    both = config["training"] | config["variants"][variant]
+    both = all_settings(variant)
     others = ("label", "counting_set", *EFFORT)
     return {key: both[key] for key in both if key not in others}
 
 
 def effort(variant, key):
     """One of the EFFORT keys of a variant."""
-    return (config["training"] | config["variants"][variant])[key]
+    return all_settings(variant)[key]
 
 
 def counting_set_of(variant):
     """The id of the counting set that a variant trains on."""
-    name = (config["training"] | config["variants"][variant])["counting_set"]
+    name = all_settings(variant)["counting_set"]
     if name not in config["counting_sets"]:
         raise WorkflowError(
             f"variant {variant}: counting_set: there is no {name!r}; counting_sets has "

@@ -120,7 +120,9 @@ def read(
                 writer.write_table(pa.Table.from_pylist(kept, schema=IMAGES))
         counts = _funnel(rows, source)
         if not counts["included"]:
-            raise ValueError(f"{path}: no row is left to measure on: {counts['left_out']}")
+            why = "; ".join(f"{n}: {STATUSES[status]}" for status, n in counts["left_out"].items())
+            first = f"{rows[0]['place']}: {rows[0]['status']} {rows[0]['detail']}"
+            raise ValueError(f"{path}: no row is left to measure on. {why}. {first}")
     write_table(pa.Table.from_pylist(rows, schema=SCHEMA), benchmark)
     write_json(counts, summary)
 
@@ -249,7 +251,8 @@ def folder_csv(path: Path, folder: Path) -> list[Entry]:
         names = set(reader.fieldnames or ())
         if not {"image", "number"} <= names or not {"caption", "noun"} & names:
             raise ValueError(
-                f"{path}: the first line must name the columns image, number, and caption or noun"
+                f"{path}: the first line must name the columns image, number, and caption or noun,"
+                f" separated by commas; it is {text.partition(chr(10))[0].strip()[:200]!r}"
             )
         for line in reader:
             try:

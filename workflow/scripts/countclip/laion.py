@@ -16,6 +16,7 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 from urllib.parse import quote, unquote, urlsplit
 
+import httpx2  # what huggingface_hub asks with
 import huggingface_hub
 from huggingface_hub.errors import HfHubHTTPError
 
@@ -83,7 +84,8 @@ def make_manifest(
     repository: on the hub, instead of the source's own. revision: a branch, tag or commit; the
         commit that it is now goes into the addresses.
     environment: as `connection` yields it (connection.py).
-    PermissionError if the hub wants a token or accepted terms, saying how to get them.
+    PermissionError if the hub wants a token or accepted terms, saying how to get them;
+    ConnectionError if it cannot be reached.
     """
     if source == "local":
         if not files:
@@ -148,6 +150,11 @@ def _hub_parts(
         if status in (401, 403):
             raise PermissionError(_advice(status, page)) from error
         raise
+    except httpx2.TransportError as error:
+        raise ConnectionError(
+            f"{endpoint} cannot be reached ({error}): restore the network and run again, or name "
+            "the manifest of an earlier run as laion.manifest"
+        ) from error
     if about.gated and not _token():
         log.warning("its files are only given to those who may have them. %s", _advice(401, page))
     files = [file for file in about.siblings if file.rfilename.endswith(".parquet")]
@@ -218,7 +225,7 @@ def download_part(
     if _verifies(kept, entry):
         log.info("%s: has been downloaded already, to %s", part, kept)
     else:
-        _download(entry, kept, endpoint, environment)
+        _download(entry, kept, manifest, endpoint, environment)
     with publish(path) as temporary:
         try:
             os.link(kept, temporary)
@@ -227,7 +234,9 @@ def download_part(
     os.utime(path)  # of both names: an output must not be older than the manifest
 
 
-def _download(entry: Part, path: Path, endpoint: str, environment: dict[str, str]) -> None:
+def _download(
+    entry: Part, path: Path, manifest: str | Path, endpoint: str, environment: dict[str, str]
+) -> None:
     token = _token() if _origin(entry.url) == _origin(endpoint) else None
     try:
         network.download(
@@ -243,6 +252,11 @@ def _download(entry: Part, path: Path, endpoint: str, environment: dict[str, str
         page, at_hub, _ = entry.url.partition("/resolve/")
         if at_hub and error.reason in ("http_401", "http_403"):
             raise PermissionError(_advice(int(error.reason[-3:]), page)) from error
+        if error.reason == "http_404":
+            raise FileNotFoundError(
+                f"{entry.url} is gone (404), but {manifest} names it: delete that file, or set "
+                "laion.manifest to null, and the parts are listed anew"
+            ) from error
         raise
 
 

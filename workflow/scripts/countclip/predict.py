@@ -18,6 +18,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 from lightning_fabric import Fabric
+from safetensors import SafetensorError
 from scipy.special import softmax
 
 from countclip import captions, evaluation, pictures
@@ -57,7 +58,13 @@ def load(weights: Path) -> Clip:
             f"{about}: it must say which model {weights.name} is of, as a training writes it beside"
             f" its weights ({type(error).__name__}: {error}); copy it from there"
         ) from error
-    return Clip(name, str(weights.resolve()), config)
+    try:
+        return Clip(name, str(weights.resolve()), config)
+    except (RuntimeError, SafetensorError) as error:
+        raise ValueError(
+            f"{weights}: not the weights of a {name}, which {about} says they are: name those of a"
+            f" training ({str(error).splitlines()[0][:200]})"
+        ) from error
 
 
 def from_files(given: list[Path], caption: str) -> list[Pair]:
@@ -81,7 +88,10 @@ def from_table(path: Path) -> list[Pair]:
     except ValueError as error:
         raise ValueError(f"{path}: it cannot be read as a CSV in UTF-8: {error}") from error
     if lacking := [name for name in ("image", "caption") if name not in table]:
-        raise ValueError(f"{path}: its first line must name the column {' and '.join(lacking)}")
+        raise ValueError(
+            f"{path}: its first line must name the column {' and '.join(lacking)}, separated by"
+            f" commas; it is {','.join(table.columns)[:200]!r}"
+        )
     if table.empty:
         raise ValueError(f"{path}: it names no picture; write a row for each")
     pairs = []
@@ -163,11 +173,13 @@ def main() -> None:
     given.add_argument("--table", type=Path, help="CSV with the columns image and caption")
     parser.add_argument("--caption", help='"a photo of {} dogs", or with one number word for {}')
     parser.add_argument("--output", type=Path, help="CSV to write; standard output without it")
-    parser.add_argument("--accelerator", default="auto", help="cpu, cuda, mps or auto")
+    parser.add_argument("--accelerator", default="auto", choices=("auto", "cpu", "cuda", "mps"))
     parser.add_argument("--batch", type=int, default=8, help="pictures at a time; a GPU: hundreds")
     chosen = parser.parse_args()
     if (chosen.images is None) != (chosen.caption is None):
         parser.error("--images and --caption go together; with --table its rows have captions")
+    if chosen.output and chosen.output.is_dir():
+        parser.error(f"--output: {chosen.output} is a folder; name the CSV to write")
     try:
         if chosen.table:
             pairs = from_table(chosen.table)
