@@ -78,6 +78,15 @@ def test_every_screen_shows_it_in_its_width(browser, page, width) -> None:
     assert browser.run(wide, boxes) >= 1
 
 
+def test_a_row_has_one_line_below_it(browser, page) -> None:
+    browser.open(page)
+    widths = """return [...document.querySelectorAll("tbody tr")].map((row) => new Set(
+        [...row.children].map((cell) => getComputedStyle(cell).borderBottomWidth)).size)"""
+    found = browser.run(widths)
+    assert len(found) > 10
+    assert set(found) == {1}
+
+
 def test_it_is_read_on_paper_and_in_the_dark(browser, page) -> None:
     browser.open(page)
     ground = "return getComputedStyle(document.body).backgroundColor"

@@ -238,6 +238,7 @@ def test_repairs_are_applied_and_counted(web, caplog) -> None:
     assert of["included"] == [0, 1, 2, 3, 4, 10, 15, 19]
     summary = json.loads((folder / "summary.json").read_text())
     assert sum(summary["by_status"].values()) == summary["rows"] == len(rows)
+    assert summary["by_status"].keys() <= (countbench.STATUSES | countbench.DECISIONS).keys()
     for variant in ("original", "repaired"):
         about = summary[variant]
         assert about["n"] == len(of[variant]) == sum(about["n_per_class"].values())

@@ -36,6 +36,12 @@ STATUSES = {
     "unreachable": "no way to the host, or no address at all",
 }
 """What an audit says of a link, the good ones first."""
+DECISIONS = {
+    "accepted": "a person looked at what the link shows, and it counts",
+    "repaired": "a person put another picture in its place",
+    "excluded": "a person left it out",
+}
+"""What a line of repairs.csv makes of a row, whatever the audit said."""
 USABLE = ("alive", "moved")
 VARIANTS = {
     "original": "rows whose own link still shows their picture",

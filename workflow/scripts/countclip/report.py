@@ -351,8 +351,9 @@ def _audit(path: str) -> Iterable[Sheet]:
     notes = [f"{name}: {countbench.VARIANTS[name]}." for name in variants]
     title = f"Images of each class, of {summary['rows']} rows"
     yield Sheet(title, ["class", *variants], rows, notes)
+    meanings = countbench.STATUSES | countbench.DECISIONS
     rows = [
-        [Cell(status.replace("_", " ")), Cell(str(n)), Cell(countbench.STATUSES.get(status, ""))]
+        [Cell(status.replace("_", " ")), Cell(str(n)), Cell(meanings[status])]
         for status, n in summary["by_status"].items()
     ]
     yield Sheet("Rows by status", ["status", "rows", "meaning"], rows, [])
