@@ -28,8 +28,8 @@ from common import SHARED, in_turn, report, run
 from countclip import detect, fetch, filtering, weights
 from countclip.files import progress, write_table
 from countclip.miniature import scenes
-from countclip.networks import ultralytics
 from countclip.pictures import shards_of
+from countclip.runtimes import ultralytics
 
 CORES = 2
 MODEL = SHARED / "detector/yolov8n_int8_openvino_model"

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from countclip import detect, networks
+from countclip import detect, runtimes
 
 SETTINGS = {"image_size": 640, "confidence_floor": 0.1, "iou": 0.7, "max_detections": 300}
 
@@ -33,7 +33,7 @@ def test_counts_are_those_of_ultralytics(weights: Path, photos: dict[str, Image.
     assert detector.names[0] == "person"
     assert len(detector.names) == 80
     ours = detector([detector.prepare(image.convert("RGB")) for image in photos.values()])
-    model = networks.ultralytics().YOLO(weights, task="detect", verbose=False)
+    model = runtimes.ultralytics().YOLO(weights, task="detect", verbose=False)
     boxes = equal = placed = 0
     for image, found in zip(photos.values(), ours, strict=True):
         direct = model.predict(image, verbose=False)[0].boxes  # all its defaults

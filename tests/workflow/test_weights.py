@@ -6,7 +6,7 @@ import pyarrow as pa
 
 from countclip.detect import Detector
 from countclip.files import sha256, write_table
-from countclip.networks import ultralytics
+from countclip.runtimes import ultralytics
 
 from .conftest import Workflow
 

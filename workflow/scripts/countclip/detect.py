@@ -22,8 +22,8 @@ from PIL import Image
 from countclip.devices import claimed
 from countclip.files import progress, write_table
 from countclip.files import sha256 as digest_of
-from countclip.networks import Network, load
 from countclip.pictures import Unusable, decode, read_images
+from countclip.runtimes import Network, load
 from countclip.weights import checked
 
 log = logging.getLogger(__name__)
@@ -56,10 +56,10 @@ class Prepared(NamedTuple):
 
 
 class Detector:
-    """A YOLO detector: images in, detections out, whatever runs its weights (networks.py).
+    """A YOLO detector: images in, detections out, whatever runs its weights (runtimes.py).
 
     sha256: the digest that the weights must have (weights.py); without it no .pt file is read.
-    device: `cpu`, or a GPU as torch names it. precision, threads: see networks.py.
+    device: `cpu`, or a GPU as torch names it. precision, threads: see runtimes.py.
     exact_near: a score. Images whose count could change when scores near it move a little are
         looked at again in f32, so that a coarser `precision` miscounts few of them; None: never.
     """

@@ -5,7 +5,7 @@ import tempfile
 from pathlib import Path
 
 from countclip.files import publish, sha256
-from countclip.networks import ultralytics
+from countclip.runtimes import ultralytics
 
 
 def digest(weights: str | Path) -> str:

@@ -16,7 +16,7 @@ import yaml
 from countclip.detect import Detector
 from countclip.files import progress, sha256, with_digest, write_json
 from countclip.miniature.scenes import CLASSES, SIZE, Scene, draw, make
-from countclip.networks import ultralytics
+from countclip.runtimes import ultralytics
 from countclip.weights import publish_onnx
 
 log = logging.getLogger(__name__)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from countclip import detect, networks, weights
+from countclip import detect, runtimes, weights
 from countclip.miniature import scenes
 
 ONNX = Path(__file__).parents[2] / "resources/miniature/detector/yolov8.onnx"
@@ -19,7 +19,7 @@ SETTINGS = {"image_size": 128, "confidence_floor": 0.1, "iou": 0.7, "max_detecti
 def torch_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A YOLOv8n of random weights, wide awake: its scores lie around one half."""
     path = tmp_path_factory.mktemp("weights") / "random.pt"
-    model = networks.ultralytics().YOLO("yolov8n.yaml", task="detect")
+    model = runtimes.ultralytics().YOLO("yolov8n.yaml", task="detect")
     for branch in model.model.model[-1].cv3:
         branch[-1].bias.data.zero_()
         branch[-1].weight.data.mul_(20)
@@ -47,7 +47,7 @@ def test_torch_its_export_and_openvino_agree(
         weights.export_weights(torch_weights, path, sha256=digest, image_size=128, batch=1)
     assert exported.read_bytes() == (tmp_path / "again.onnx").read_bytes()
     folder = tmp_path / "exported_openvino_model"
-    model = networks.ultralytics().YOLO(torch_weights, task="detect")
+    model = runtimes.ultralytics().YOLO(torch_weights, task="detect")
     Path(model.export(format="openvino", imgsz=128, dynamic=True)).rename(folder)
     ours = raw(torch_weights, pictures)
     assert [one.shape[-1] for one in ours] == [336, 252, 336, 252]
@@ -60,7 +60,7 @@ def test_torch_its_export_and_openvino_agree(
 
 
 def test_weights_of_one_size_say_so(torch_weights: Path, tmp_path: Path) -> None:
-    model = networks.ultralytics().YOLO(torch_weights, task="detect")
+    model = runtimes.ultralytics().YOLO(torch_weights, task="detect")
     fixed = Path(model.export(format="onnx", imgsz=96)).rename(tmp_path / "fixed.onnx")
     with pytest.raises(ValueError, match="image_size is 128, but .*fixed.onnx takes 96 alone"):
         detect.Detector(fixed, **SETTINGS)
@@ -86,11 +86,11 @@ def test_what_does_not_go_together_is_refused(
     path.mkdir() if name == "folder" else path.touch()
     settings = {"device": "cpu", "precision": "f32", "threads": 1} | more
     with pytest.raises(ValueError, match=complaint):
-        networks.load(path, **settings)
+        runtimes.load(path, **settings)
 
 
 def test_ultralytics_is_kept_to_itself() -> None:
-    library = networks.ultralytics()
+    library = runtimes.ultralytics()
     assert library.settings["sync"] is False
     assert library.utils.ONLINE is False
     assert library.utils.AUTOINSTALL is False
