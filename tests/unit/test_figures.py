@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from countclip import evaluation, figures, forgetting, pages
+from countclip import evaluation, figures, pages, retention_results
 
 VARIANTS = [{"id": "a", "label": r"a $\frac$ label"}, {"id": "b", "label": "b"}]
 NUMBERS = np.tile(np.arange(2, 11), 4)
@@ -48,7 +48,7 @@ def wise_ft(tmp_path) -> str:
     run = run.assign(heldout_accuracy=[0.3, 0.5, 0.4], things=[0.9, 0.85, 0.7])
     path = tmp_path / "wise_ft.csv"
     about = {"tasks": ["things"], "checkpoint": "end", "benchmark": "repaired", "scale": "paper"}
-    table = forgetting.wise_ft({"a": [run], "b": [run]}, 100, variants=VARIANTS, **about)
+    table = retention_results.wise_ft({"a": [run], "b": [run]}, 100, variants=VARIANTS, **about)
     table.to_csv(path, index=False)
     return str(path)
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from countclip import forgetting, pages, retention, tables
+from countclip import pages, retention, retention_results, tables
 from countclip.files import HOME
 from countclip.miniature import tasks
 from countclip.models import Clip
@@ -322,7 +322,7 @@ def answered(variant, checkpoint, seed, ranks):
 
 
 def test_before_after_and_the_difference_over_two_seeds():
-    table = forgetting.retention(
+    table = retention_results.retention(
         pd.concat(
             [
                 answered("baseline", "end", 0, [0] * 6 + [1] * 2),
@@ -339,7 +339,7 @@ def test_before_after_and_the_difference_over_two_seeds():
     assert (end["before"], end["after"], end["difference"]) == (75, 75, 0)
     assert end["difference_low"] < 0 < end["difference_high"]
     assert selected["difference_low"] == selected["difference_high"] == 0
-    (sheet,) = forgetting.sheets(table)
+    (sheet,) = retention_results.sheets(table)
     assert sheet.stamp == pages.stamp("miniature")
     assert [row[0].text for row in sheet.rows] == [tables.BASELINE["label"], "A | a"]
     assert [cell.text for cell in sheet.rows[1][1:]] == ["75.00", "75.00"]
@@ -360,7 +360,7 @@ def test_captions_of_one_picture_make_no_interval_narrower():
                 ("a", "selected", [0] * 40),
             )
         ]
-        found = forgetting.retention(pd.concat(parts), [{"id": "a", "label": "a"}], "paper")
+        found = retention_results.retention(pd.concat(parts), [{"id": "a", "label": "a"}], "paper")
         assert set(found["n"]) == {40 * times}
         tables_of.append(found.drop(columns="n"))
     pd.testing.assert_frame_equal(*tables_of)
@@ -376,9 +376,9 @@ def test_retrieval_by_caption_knows_the_picture_of_each_question(clip):
 
 def test_a_loss_beyond_doubt_is_marked():
     known = [answered("baseline", "end", 0, [0] * 50)]
-    known += [answered("a", name, 0, [1] * 25 + [0] * 25) for name in forgetting.CHECKPOINTS]
-    table = forgetting.retention(pd.concat(known), [{"id": "a", "label": "a"}], "paper")
-    (sheet,) = forgetting.sheets(table)
+    known += [answered("a", name, 0, [1] * 25 + [0] * 25) for name in retention_results.CHECKPOINTS]
+    table = retention_results.retention(pd.concat(known), [{"id": "a", "label": "a"}], "paper")
+    (sheet,) = retention_results.sheets(table)
     assert sheet.rows[1][1].range.endswith("▼")
     assert sheet.stamp is None
 
@@ -386,8 +386,8 @@ def test_a_loss_beyond_doubt_is_marked():
 def test_chance_is_that_of_answers_in_a_random_order():
     five = answered("baseline", "end", 0, [0] * 4).assign(right=2, among=6)
     known = pd.concat([five, *(answered("a", c, 0, [0] * 4).assign(right=2, among=6)
-                               for c in forgetting.CHECKPOINTS)])  # fmt: skip
-    table = forgetting.retention(known, [{"id": "a", "label": "a"}], "paper")
+                               for c in retention_results.CHECKPOINTS)])  # fmt: skip
+    table = retention_results.retention(known, [{"id": "a", "label": "a"}], "paper")
     chance = table.set_index("measure")["chance"]
     assert chance["top-1"].iloc[0] == pytest.approx(100 * 2 / 6)
     assert chance["top-5"].iloc[0] == pytest.approx(100)

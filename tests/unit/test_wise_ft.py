@@ -8,7 +8,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 import tiny_training
-from countclip import evaluation, forgetting, retention, wise_ft
+from countclip import evaluation, retention, retention_results, wise_ft
 from countclip.captions import WORDS
 from countclip.evaluation import Questions
 from countclip.models import Clip
@@ -114,7 +114,7 @@ def test_the_best_alphas_are_those_of_the_stated_rule():
         }
     )
     about = {"checkpoint": "end", "benchmark": "repaired", "scale": "paper"}
-    table = forgetting.wise_ft(
+    table = retention_results.wise_ft(
         {"a": [first, first.assign(benchmark_accuracy=[0.2, 0.5, 0.8])]},
         100,
         variants=[{"id": "a", "label": "A"}],

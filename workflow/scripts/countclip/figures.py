@@ -278,7 +278,7 @@ CHOICES = {
 def wise_ft(table: str, svg: str, png: str, *, scale: str) -> None:
     """Counting against retention: a line a variant, a mark an alpha, the ends and choices named.
 
-    table: the CSV of `forgetting.make_wise_ft`.
+    table: the CSV of `retention_results.make_wise_ft`.
     """
     swept = pd.read_csv(table)
     checkpoint, benchmark, n = swept.loc[0, ["checkpoint", "benchmark", "n"]]
