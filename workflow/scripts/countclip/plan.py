@@ -4,7 +4,7 @@ import ast
 import csv
 import json
 from collections import Counter, defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,6 @@ class Job:
     recorded: list[str] | None
     missing: bool
     own: bool  # it runs because of itself, not because an earlier job runs
-    wildcards: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
