@@ -169,7 +169,7 @@ def test_askable_quotes_what_browsers_would() -> None:
 
 def fake(folder: Path, monkeypatch: pytest.MonkeyPatch, code: str) -> fetch._Run:
     """A pass over six URLs in shards of four by a program of our own instead of img2dataset."""
-    run = fetch._Run(folder / "first", IMAGES, {}, shard_rows=4, connections=1, processes=1)
+    run = fetch._Run(folder / "first", URLS, IMAGES, {}, shard_rows=4, connections=1, processes=1)
     (folder / "first").mkdir()
     (folder / "first/impostor.py").write_text(HELPERS + code)
     monkeypatch.setattr(fetch_worker, "__name__", "impostor")
@@ -206,9 +206,9 @@ time.sleep(3600)
 """
     run = fake(tmp_path, monkeypatch, code)
     monkeypatch.setattr(fetch, "GRACE", 0.5)
-    run.supervise(URLS, stall=8, attempts=20)  # on a busy machine it may seem to hang at once
+    run.supervise(stall=8, attempts=20)  # on a busy machine it may seem to hang at once
     assert len((tmp_path / "first/attempts").read_text()) > 1
-    assert set(run.answers(list(URLS))) == set(URLS)
+    assert set(run.answers()) == set(URLS)
 
 
 def test_a_slow_shard_is_no_reason_to_start_again(
@@ -223,8 +223,8 @@ for i in range(40):
 shard(0, [0, 1, 2, 3])
 """
     run = fake(tmp_path, monkeypatch, code)
-    run.supervise(URLS, stall=6, attempts=1)
-    assert set(run.answers(list(URLS))) == set(URLS)
+    run.supervise(stall=6, attempts=1)
+    assert set(run.answers()) == set(URLS)
 
 
 def test_a_program_that_never_finishes_is_an_error(
@@ -232,7 +232,7 @@ def test_a_program_that_never_finishes_is_an_error(
 ) -> None:
     run = fake(tmp_path, monkeypatch, "shard(0, [0, 1, 2, 3])")
     with pytest.raises(RuntimeError, match="left 1 of 2 shards undone after 2 attempts"):
-        run.supervise(URLS, stall=600, attempts=2)
+        run.supervise(stall=600, attempts=2)
 
 
 def test_a_half_written_shard_is_done_again(
@@ -240,7 +240,7 @@ def test_a_half_written_shard_is_done_again(
 ) -> None:
     code = "shard(0, [0, 1, 2, 3]); shard(1, [4, 5], stats=attempt > 0)"
     run = fake(tmp_path, monkeypatch, code)
-    run.supervise(URLS, stall=600, attempts=2)
+    run.supervise(stall=600, attempts=2)
     assert (tmp_path / "first/attempts").read_text() == "xx"
 
 
@@ -251,8 +251,8 @@ def test_rows_that_it_drops_are_lost_but_counted(
 open("shards/00000_stats.json", "w").write('{"count": 4, "successes": 0}')
 shard(1, [4, 5])"""
     run = fake(tmp_path, monkeypatch, code)
-    run.supervise(URLS, stall=600, attempts=1)
-    statuses = {row: answer["status"] for row, answer in run.answers(list(URLS)).items()}
+    run.supervise(stall=600, attempts=1)
+    statuses = {row: answer["status"] for row, answer in run.answers().items()}
     assert statuses == {
         0: "timeout",
         1: "timeout",
@@ -267,10 +267,10 @@ def test_a_dead_network_fails_and_is_asked_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = fake(tmp_path, monkeypatch, "shard(0, [0, 1, 2, 3]); shard(1, [4, 5])")
-    run.supervise(URLS, stall=600, attempts=1)
+    run.supervise(stall=600, attempts=1)
     with pytest.raises(RuntimeError, match="only 0 of 6 URLs answered.*success_percent_min is 50"):
-        fetch._gate(run.answers(list(URLS)), 50, run)
-    run.supervise(URLS, stall=600, attempts=1)
+        fetch._gate(run.answers(), 50, run)
+    run.supervise(stall=600, attempts=1)
     assert (tmp_path / "first/attempts").read_text() == "xx"
 
 

@@ -119,9 +119,10 @@ def fetch_images(
     folder = Path(state).resolve() / digest(sha256(candidates), kind)
 
     def ask(name: str, asked: list[int]) -> _Run:
-        run = _Run(folder / name, images, environment, shard_rows, connections, processes)
-        run.supervise({i: urls[i][0] for i in asked}, stall_minutes * 60, attempts)
-        answers.update(run.answers(asked))
+        sent = {i: urls[i][0] for i in asked}
+        run = _Run(folder / name, sent, images, environment, shard_rows, connections, processes)
+        run.supervise(stall_minutes * 60, attempts)
+        answers.update(run.answers())
         return run
 
     run = ask("first", [i for i in range(len(urls)) if i not in answers])
@@ -175,18 +176,24 @@ def _be_patient(answers: Iterable[dict[str, Any]]) -> None:
 
 
 class _Run:
-    """One pass of img2dataset over some URLs, in one folder."""
+    """One pass of img2dataset over some URLs (candidate's row -> URL), in one folder."""
 
     def __init__(
         self,
         folder: Path,
+        urls: dict[int, str],
         images: dict[str, Any],
         environment: dict[str, str],
         shard_rows: int,
         connections: int,
         processes: int,
     ) -> None:
-        self.folder, self.images, self.shard_rows = folder, images, shard_rows
+        self.folder, self.urls, self.images = folder, urls, images
+        asked = list(urls)
+        self.rows = [asked[i : i + shard_rows] for i in range(0, len(asked), shard_rows)]
+        """Of each shard, as img2dataset cuts them."""
+        self.ok: dict[int, int] = {}
+        """Shard that is done -> how many images it has."""
         self.arguments = {
             "urls": str(folder / "urls.parquet"),
             "output": str(folder / "shards"),
@@ -203,16 +210,13 @@ class _Run:
             "PYTHONPATH": str(Path(__file__).parents[1]),
         }
 
-    def supervise(self, urls: dict[int, str], stall: float, attempts: int) -> None:
+    def supervise(self, stall: float, attempts: int) -> None:
         """Run img2dataset until every shard is there; RuntimeError after `attempts` failures."""
         (self.folder / "shards").mkdir(parents=True, exist_ok=True)
-        rows, size = list(urls), self.shard_rows
-        self.rows = [rows[i : i + size] for i in range(0, len(rows), size)]  # of each shard
-        self.ok: dict[int, int] = {}  # shard that is done -> its images
-        write_table(
-            pa.table({"row": list(urls), "url": list(urls.values())}), self.folder / "urls.parquet"
-        )
-        with progress(total=len(urls), unit="URL", desc=f"fetch ({self.folder.name} pass)") as bar:
+        table = pa.table({"row": list(self.urls), "url": list(self.urls.values())})
+        write_table(table, self.folder / "urls.parquet")
+        title = f"fetch ({self.folder.name} pass)"
+        with progress(total=len(self.urls), unit="URL", desc=title) as bar:
             for attempt in range(attempts):
                 self._drop_broken()
                 if not self._look(bar)[0]:
@@ -306,9 +310,9 @@ class _Run:
             self.folder / "shards" / f"{shard:05d}.parquet", columns=columns
         ).to_pylist()
 
-    def answers(self, asked: list[int]) -> dict[int, dict[str, Any]]:
+    def answers(self) -> dict[int, dict[str, Any]]:
         """Row -> what became of it; rows that img2dataset dropped are `lost`."""
-        answers: dict[int, dict[str, Any]] = {row: {"status": "lost"} for row in asked}
+        answers: dict[int, dict[str, Any]] = {row: {"status": "lost"} for row in self.urls}
         for shard in range(len(self.rows)):
             for row in self.read(shard):
                 message = row["error_message"] or ""
