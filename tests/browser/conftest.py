@@ -39,6 +39,14 @@ class Browser(webdriver.Chrome):
     def run(self, code: str, *arguments: object) -> object:
         return self.execute_script(code, *arguments)
 
+    def assert_refuses(self, markup: str) -> None:
+        """What sets `window.hacked` sets nothing even inside the page: its policy stops it."""
+        self.run("document.body.insertAdjacentHTML('beforeend', arguments[0])", markup)
+        assert self.run("return window.hacked") is None
+        refused = [entry["message"] for entry in self.get_log("browser")]
+        assert refused
+        assert all("Content Security Policy" in message for message in refused)
+
     def downloaded(self, name: str) -> Path:
         """The file once it is whole; a test fails after ten seconds without one."""
         for _ in range(200):
