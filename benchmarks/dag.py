@@ -1,7 +1,6 @@
 """How long Snakemake plans: the paper's config with 32 parts and five seeds, and a run that has
 nothing to do. `python benchmarks/dag.py`; five runs each, the median is what counts."""
 
-import json
 import statistics
 import subprocess
 import sys
@@ -11,7 +10,7 @@ from pathlib import Path
 
 import yaml
 
-from common import HOME
+from common import HOME, report
 
 TINY = {
     "miniature": {"rows": 500},
@@ -53,8 +52,7 @@ def main() -> None:
             seconds["noop_s"].append(snakemake(folder / "run", *tiny))
     for title, times in seconds.items():
         print(title, *(f"{value:.2f}" for value in times))
-    medians = {title: round(statistics.median(times), 2) for title, times in seconds.items()}
-    print(json.dumps({"name": "dag", **medians}))
+    report("dag", **{title: statistics.median(times) for title, times in seconds.items()})
 
 
 if __name__ == "__main__":
