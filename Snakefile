@@ -28,6 +28,7 @@ except WorkflowError as error:
     ) from None
 
 
+include: "workflow/rules/settings.smk"
 include: "workflow/rules/common.smk"
 include: "workflow/rules/miniature.smk"
 include: "workflow/rules/laion.smk"

@@ -55,7 +55,7 @@ class Workflow:
         defaults; returns what it printed."""
         command = [
             sys.executable, "-m", "snakemake", *arguments,
-            *(() if cores is None else ("--cores", str(cores))), *self._where(overlay, only),
+            *(() if cores is None else ("--cores", str(cores))), *self.where(overlay, only),
         ]  # fmt: skip
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         output = done.stdout + done.stderr
@@ -63,7 +63,7 @@ class Workflow:
             pytest.fail(f"{' '.join(command)}\n{output[-8000:]}")
         return output
 
-    def _where(self, overlay: dict, only: Sequence[Path] = (), name: str = "overlay") -> list[str]:
+    def where(self, overlay: dict, only: Sequence[Path] = (), name: str = "overlay") -> list[str]:
         """The arguments that say which workflow runs where, with which config."""
         self.folder.mkdir(parents=True, exist_ok=True)
         config = self.folder / f"{name}.yaml"
@@ -83,7 +83,7 @@ class Workflow:
         """The same for each overlay, many times as fast; the error where there is one."""
         return dry_runs(
             [
-                self._where(overlay, name=f"overlay{number}")
+                self.where(overlay, name=f"overlay{number}")
                 for number, overlay in enumerate(overlays)
             ]
         )
@@ -95,7 +95,7 @@ class Workflow:
         copy = folder / module.relative_to(self.home)
         copy.unlink()  # it is a link to the original
         copy.write_text(f"{text}# edited\n", encoding="utf-8")
-        return Workflow(folder / self.folder.relative_to(self.home), folder)._where({})
+        return Workflow(folder / self.folder.relative_to(self.home), folder).where({})
 
 
 def dry_runs(commands: list[list[str]]) -> list[dict[str, int] | str]:

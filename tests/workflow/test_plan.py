@@ -89,7 +89,7 @@ finally:
 
 def test_parsing_imports_nothing_heavy(tmp_path):
     """Every job of a cluster parses the rules again: no torch, pandas or pyarrow for that."""
-    where = Workflow(tmp_path)._where({})
+    where = Workflow(tmp_path).where({})
     done = subprocess.run(
         [sys.executable, "-c", PARSE, "all", "-n", "--quiet", "--cores", "1", *where],
         capture_output=True, text=True, check=True,
@@ -123,7 +123,7 @@ def test_training_does_not_reach_the_network(tmp_path):
         ({"variants": {"mine": {"label": "mine", "lamda_0": 2}}}, "variants.mine: Additional"),
         ({"training": {"counting_set": "mian"}}, "there is no 'mian'"),
         ({"counting_set": {"confidence": 0.05}}, "kept from detector.confidence_floor, 0.1"),
-        ({"figures": {"confusion": {"figure3": {"variants": ["nobody"]}}}}, "nobody"),
+        ({"figures": {"confusion": {"figure3": {"variants": ["nobody"]}}}}, "figure3.variants: no"),
     ],
 )
 def test_a_wrong_config_is_named_before_anything_runs(tmp_path, overlay, complaint):

@@ -1,4 +1,4 @@
-"""What rules share: their part of the config, the digest of their code, the lists of targets."""
+"""What rules share: what makes them run again, what they need, their inputs and the targets."""
 
 import csv
 import sys
@@ -28,6 +28,39 @@ def spec(*keys):
     return canonical(sections(config, keys))
 
 
+def look_spec(section, *keys, **more):
+    """What a table or figure of CountBench follows from: the variants that a section of the config
+    names, those of its keys that decide how they are shown, and more."""
+    own = value_of(section)
+    return canonical(
+        {
+            "benchmark": config["countbench"]["variant"],
+            "variants": about(by=f"{section}.variants"),
+            "scale": config["scale"],
+        }
+        | {key: own[key] for key in keys}
+        | more
+    )
+
+
+def confusion_spec(wildcards):
+    return look_spec(f"figures.confusion.{wildcards.figure}", "checkpoint")
+
+
+def ablations_spec(wildcards):
+    """All that the training of each variant follows from, and which of them the others change."""
+    if reference() is None:
+        raise WorkflowError(
+            "results/ablations.csv needs a variant to compare the others with: name one that is "
+            "trained as `reference`"
+        )
+    own = {
+        name: settings(name) | {"counting_set": counting_set_of(name)}
+        for name in variants()
+    }
+    return canonical({"settings": own, "reference": reference()})
+
+
 # ---- what a job needs and what it has cost ----
 
 
@@ -44,7 +77,26 @@ def cost(job):
     return f"{COSTS}/{job}.tsv"
 
 
-# ---- paths and targets ----
+def gpus_of(variant):
+    """How many GPUs a training of this variant holds."""
+    own = settings(variant)
+    return 0 if own["accelerator"] == "cpu" else own["devices"]
+
+
+def gpus():
+    """How many GPUs a job holds, by how the name of its cost() begins."""
+    trained = {f"train_variant/{name}_seed": gpus_of(name) for name in variants()}
+    detects = int(config["detector"]["device"] != "cpu")
+    evaluates = int(config["evaluation"]["accelerator"] != "cpu")
+    evaluated = ("evaluate/", "measure_retention/", "sweep_wise_ft/")
+    return {
+        "detect_objects/": detects,
+        **dict.fromkeys(evaluated, evaluates),
+        **trained,
+    }
+
+
+# ---- files that the config names ----
 
 
 def given(*paths):
@@ -85,191 +137,16 @@ def model_files():
     return files
 
 
-def variants():
-    """The ids of the variants; one that an overlay sets to null is left out."""
-    return [name for name, own in config["variants"].items() if own is not None]
-
-
-EFFORT = ("checkpoint_minutes", "loggers")  # keys of `training` that change no result
-
-
-def all_settings(variant):
-    """What `training` and a variant say together: the common keys with its own over them."""
-    if variant not in variants():
-        raise WorkflowError(
-            f"variants: there is no {variant!r}; there are {', '.join(variants())}"
-        )
-    return config["training"] | config["variants"][variant]
-
-
-def settings(variant):
-    """The training settings of one variant that decide its result.
-
-    Not the label, not on which counting set it trains, which is an input, and no EFFORT.
-    """
-    both = all_settings(variant)
-    others = ("label", "counting_set", *EFFORT)
-    return {key: both[key] for key in both if key not in others}
-
-
-def effort(variant, key):
-    """One of the EFFORT keys of a variant."""
-    return all_settings(variant)[key]
-
-
-def counting_set_of(variant):
-    """The id of the counting set that a variant trains on."""
-    name = all_settings(variant)["counting_set"]
-    if name not in config["counting_sets"]:
-        raise WorkflowError(
-            f"variant {variant}: counting_set: there is no {name!r}; counting_sets has "
-            f"{', '.join(config['counting_sets'])}"
-        )
-    return name
-
-
-def counting_sets():
-    """The counting sets that some variant trains on, in the config's order; no other is made."""
-    used = {counting_set_of(variant) for variant in variants()}
-    return [name for name in config["counting_sets"] if name in used]
-
-
-def set_settings(name):
-    """The settings of one counting set: the common ones with its own over them.
-
-    Not the table of nouns, where its class rule asks for none.
-    """
-    both = config["counting_set"] | config["counting_sets"][name]
-    floor = config["detector"]["confidence_floor"]
-    if both["class_rule"] != "none" and both["confidence"] < floor:
-        raise WorkflowError(
-            f"counting set {name}: confidence is {both['confidence']}, but detections are kept from "
-            f"detector.confidence_floor, {floor}, on alone; lower that too"
-        )
-    unused = () if both["class_rule"] == "caption_noun" else ("nouns",)
-    return {key: both[key] for key in both if key not in unused}
-
-
 def nouns_of(name):
     """The table of nouns that a counting set is made with, if any."""
-    return [path for key, path in set_settings(name).items() if key == "nouns"]
+    own = set_settings(name)
+    return [own["nouns"]] if "nouns" in own else []
 
 
-def detections_of(wildcards):
-    """The detections that a counting set is made with: none where captions alone decide."""
-    if set_settings(wildcards.set)["class_rule"] == "none":
-        return []
-    return each_part("results/detections/{part}.parquet")
-
-
-def of_set(pattern):
-    """The path, for a variant's job, of a file of the counting set that it trains on."""
-    return lambda wildcards: pattern.format(set=counting_set_of(wildcards.variant))
-
-
-def each_part(pattern):
-    """One path for every part of LAION."""
-    return expand(pattern, part=config["laion"]["parts"], allow_missing=True)
-
-
-def runs(pattern):
-    """One path for every variant and seed that is trained."""
-    return expand(pattern, variant=variants(), seed=config["seeds"])
-
-
-def predictions(benchmark="countbench"):
-    """The predictions on a benchmark of the untouched model and of every run."""
-    folder = f"results/evaluation/{benchmark}"
-    return [
-        f"{folder}/baseline/seed0/predictions.parquet",
-        *runs(f"{folder}/{{variant}}/seed{{seed}}/predictions.parquet"),
-    ]
-
-
-def benchmark_of(wildcards):
-    """The table and the pictures of a job's benchmark."""
-    folder = (
-        "results/countbench"
-        if wildcards.benchmark == "countbench"
-        else "results/benchmarks/{benchmark}"
-    )
-    return {
-        "benchmark": f"{folder}/benchmark.parquet",
-        "benchmark_images": f"{folder}/images.parquet",
-    }
-
-
-def checkpoints(*names):
-    """The weights of a run, each file named as its checkpoint is; none for the untouched model."""
-    return lambda wildcards: (
-        []
-        if wildcards.variant == "baseline"
-        else expand(
-            "results/training/{variant}/seed{seed}/{name}.safetensors",
-            name=names,
-            allow_missing=True,
-        )
-    )
-
-
-def histories():
-    return runs("results/training/{variant}/seed{seed}/history.csv")
-
-
-def world():
-    """The server's table where the miniature stands for the internet, and no input elsewhere."""
-    return "results/miniature/world.parquet" if config["network"] == "miniature" else []
-
-
-def manifest():
-    """The table of parts: one that a person gives, the miniature's, or what make_manifest lists.
-
-    Of one that is given `line_of` says what of it counts, and not its age.
-    """
-    given = config["laion"]["manifest"]
-    if given is not None:
-        return ancient(resource(given))
-    if config["laion"]["source"] != "miniature":
-        return "results/laion/manifest.tsv"
-    if config["network"] != "miniature":
-        raise WorkflowError(
-            "laion.source: the miniature's parts are on the miniature's network alone; name "
-            "another source, or set network: miniature"
-        )
-    return "results/miniature/laion.tsv"
-
-
-def local_files():
-    """The files of one's own that make_manifest hashes: those that begin with a part's name."""
-    if config["laion"]["source"] != "local" or config["laion"]["manifest"] is not None:
-        return []
-    if config["laion"]["folder"] is None:
-        raise WorkflowError(
-            "laion.source: local needs laion.folder, where your files are"
-        )
-    folder = Path(config["laion"]["folder"])
-    return sorted(
-        {
-            str(file)
-            for part in config["laion"]["parts"]
-            for file in folder.glob(f"{part}*.parquet")
-        }
-    )
-
-
-def line_of(wildcards):
-    """What a given manifest says of one part, so that another part may be added to it.
-
-    Nobody adds to one that a rule makes, and it counts as a whole.
-    """
-    given = config["laion"]["manifest"]
-    if given is None or not (path := Path(resource(given))).is_file():
-        return ""
-    with open(path, encoding="utf-8") as lines:
-        return next(
-            (line.rstrip() for line in lines if line.startswith(f"{wildcards.part}\t")),
-            "",
-        )
+def templates_of(*names):
+    """The files of templates of some tasks; captions need none."""
+    own = (config["retention"]["tasks"][name]["templates"] for name in names)
+    return [path for path in own if path is not None]
 
 
 def lock():
@@ -296,6 +173,21 @@ def repair_files():
     return files_named(repairs, "file", repairs.parent)
 
 
+def own_pictures(name):
+    """The pictures that a CSV of one's own names: another under an old name is another picture.
+
+    Not those of a CSV that a rule makes, which are not there yet when this is asked first. What is
+    published does not change.
+    """
+    own = further(name)
+    table = Path(resource(own["path"]))
+    if own["source"] != "folder" or table.is_relative_to("results"):
+        return []
+    return files_named(
+        table, "image", Path(resource(own["images"] or str(table.parent)))
+    )
+
+
 def files_named(table, column, folder):
     """The files in a folder that a CSV of people names; none where it is not there."""
     if not table.is_file():
@@ -318,34 +210,108 @@ def files_named(table, column, folder):
     )
 
 
-def further_benchmarks():
-    """The ids of the benchmarks beside CountBench; one that an overlay sets to null is left out."""
-    return [name for name, own in config["benchmarks"].items() if own is not None]
-
-
-def further(name):
-    """The settings of one of them, with the defaults of what it does not say."""
-    if name not in further_benchmarks():
-        raise WorkflowError(
-            f"benchmarks: there is no {name!r}; there are {', '.join(further_benchmarks())}"
-        )
-    default = {"images": None, "caption": "{number} {noun}", "sha256": None}
-    return default | config["benchmarks"][name]
-
-
-def own_pictures(name):
-    """The pictures that a CSV of one's own names: another under an old name is another picture.
-
-    Not those of a CSV that a rule makes, which are not there yet when this is asked first. What is
-    published does not change.
-    """
-    own = further(name)
-    table = Path(resource(own["path"]))
-    if own["source"] != "folder" or table.is_relative_to("results"):
+def local_files():
+    """The files of one's own that make_manifest hashes: those that begin with a part's name."""
+    if config["laion"]["source"] != "local" or config["laion"]["manifest"] is not None:
         return []
-    return files_named(
-        table, "image", Path(resource(own["images"] or str(table.parent)))
+    if config["laion"]["folder"] is None:
+        raise WorkflowError(
+            "laion.source: local needs laion.folder, where your files are"
+        )
+    folder = Path(config["laion"]["folder"])
+    return sorted(
+        {
+            str(file)
+            for part in config["laion"]["parts"]
+            for file in folder.glob(f"{part}*.parquet")
+        }
     )
+
+
+def manifest():
+    """The table of parts: one that a person gives, the miniature's, or what make_manifest lists.
+
+    Of one that is given `line_of` says what of it counts, and not its age.
+    """
+    own = config["laion"]["manifest"]
+    if own is not None:
+        return ancient(resource(own))
+    if config["laion"]["source"] != "miniature":
+        return "results/laion/manifest.tsv"
+    if config["network"] != "miniature":
+        raise WorkflowError(
+            "laion.source: the miniature's parts are on the miniature's network alone; name "
+            "another source, or set network: miniature"
+        )
+    return "results/miniature/laion.tsv"
+
+
+def line_of(wildcards):
+    """What a given manifest says of one part, so that another part may be added to it.
+
+    Nobody adds to one that a rule makes, and it counts as a whole.
+    """
+    own = config["laion"]["manifest"]
+    if own is None or not (path := Path(resource(own))).is_file():
+        return ""
+    with open(path, encoding="utf-8") as lines:
+        return next(
+            (line.rstrip() for line in lines if line.startswith(f"{wildcards.part}\t")),
+            "",
+        )
+
+
+# ---- what the stages hand on ----
+
+
+def world():
+    """The server's table where the miniature stands for the internet, and no input elsewhere."""
+    return "results/miniature/world.parquet" if config["network"] == "miniature" else []
+
+
+def each_part(pattern):
+    """One path for every part of LAION."""
+    return expand(pattern, part=config["laion"]["parts"], allow_missing=True)
+
+
+def detections_of(wildcards):
+    """The detections that a counting set is made with: none where captions alone decide."""
+    if set_settings(wildcards.set)["class_rule"] == "none":
+        return []
+    return each_part("results/detections/{part}.parquet")
+
+
+def of_set(pattern):
+    """The path, for a variant's job, of a file of the counting set that it trains on."""
+    return lambda wildcards: pattern.format(set=counting_set_of(wildcards.variant))
+
+
+def runs(pattern, only=None):
+    """One path for every variant, or for `only` those, and every seed."""
+    chosen = variants() if only is None else only
+    return expand(pattern, variant=chosen, seed=config["seeds"])
+
+
+def predictions(benchmark="countbench"):
+    """The predictions on a benchmark of the untouched model and of every run."""
+    folder = f"results/evaluation/{benchmark}"
+    return [
+        f"{folder}/baseline/seed0/predictions.parquet",
+        *runs(f"{folder}/{{variant}}/seed{{seed}}/predictions.parquet"),
+    ]
+
+
+def benchmark_of(wildcards):
+    """The table and the pictures of a job's benchmark."""
+    folder = (
+        "results/countbench"
+        if wildcards.benchmark == "countbench"
+        else "results/benchmarks/{benchmark}"
+    )
+    return {
+        "benchmark": f"{folder}/benchmark.parquet",
+        "benchmark_images": f"{folder}/images.parquet",
+    }
 
 
 def answers_of(name):
@@ -356,31 +322,23 @@ def answers_of(name):
     return "results/benchmarks/{benchmark}/answers.parquet"
 
 
-def benchmark_tables():
-    """The table of each further benchmark."""
-    return expand(
-        "results/benchmarks/{benchmark}/table.{kind}",
-        benchmark=further_benchmarks(),
-        kind=["csv", "md"],
+def checkpoints(*names):
+    """The weights of a run, each file named as its checkpoint is; none for the untouched model."""
+    return lambda wildcards: (
+        []
+        if wildcards.variant == "baseline"
+        else expand(
+            "results/training/{variant}/seed{seed}/{name}.safetensors",
+            name=names,
+            allow_missing=True,
+        )
     )
 
 
-def retention_tasks():
-    """The ids of the retention tasks; one that an overlay sets to null is left out."""
-    tasks = config["retention"]["tasks"]
-    return [name for name, own in tasks.items() if own is not None]
-
-
-def retention_task(name):
-    """How one task is read: everything but its templates."""
-    own = config["retention"]["tasks"][name]
-    return {key: own[key] for key in own if key != "templates"}
-
-
-def templates_of(*names):
-    """The files of templates of some tasks; captions need none."""
-    own = (config["retention"]["tasks"][name]["templates"] for name in names)
-    return [path for path in own if path is not None]
+def after(section):
+    """The weights at the end of training of the variants that a section names."""
+    chosen = [variant["id"] for variant in about(by=f"{section}.variants")]
+    return runs("results/training/{variant}/seed{seed}/end.safetensors", chosen)
 
 
 def retention_answers():
@@ -396,93 +354,7 @@ def retention_answers():
     ]
 
 
-def retention():
-    """The tables of what counting cost elsewhere, where there is a task to see it by."""
-    if not retention_tasks():
-        return []
-    own = ["results/retention.csv", "results/retention.md"]
-    return own + ["results/wise_ft.csv"] * wise_ft()
-
-
-def wise_ft():
-    """Whether there are weights in between to measure, and something to measure them by."""
-    return bool(retention_tasks() and wise_ft_variants())
-
-
-def wise_ft_variants():
-    return trained(config["wise_ft"]["variants"], "wise_ft.variants")
-
-
-def figures():
-    """Every figure, as vector and as picture."""
-    names = expand(
-        "{figure}_{set}", figure=["class_frequency", "lambdas"], set=counting_sets()
-    )
-    names += ["training_curves", "retrieval", "relevancy"] + ["wise_ft"] * wise_ft()
-    names += [f"confusion_{figure}" for figure in config["figures"]["confusion"]]
-    return expand("results/figures/{name}.{kind}", name=names, kind=["svg", "png"])
-
-
-def about(*keys, only=(), by="figures.confusion"):
-    """What a table or figure says of the variants: a list, so that the config's order stays.
-
-    only: those that the config's key `by` names; none means all.
-    """
-    return [
-        {"id": name, "label": config["variants"][name]["label"]}
-        | {key: settings(name)[key] for key in keys}
-        for name in (trained(only, by) if only else variants())
-    ]
-
-
-def trained(named, by):
-    """The variants that the config's key `by` names, but those that an overlay leaves out."""
-    if unknown := sorted(set(named) - set(config["variants"])):
-        raise WorkflowError(f"{by}: no such variants: {', '.join(unknown)}")
-    return [name for name in named if name in variants()]
-
-
-def reference():
-    """The variant that the others are compared with; None where it is not trained."""
-    name = config["reference"]
-    if name is not None and name not in config["variants"]:
-        raise WorkflowError(
-            f"reference: there is no variant {name!r}; variants has {', '.join(variants())}"
-        )
-    return name if name in variants() else None
-
-
-def ablations_spec(wildcards):
-    """All that the training of each variant follows from, and which of them the others change."""
-    if reference() is None:
-        raise WorkflowError(
-            "results/ablations.csv needs a variant to compare the others with: name one that is "
-            "trained as `reference`"
-        )
-    own = {
-        name: settings(name) | {"counting_set": counting_set_of(name)}
-        for name in variants()
-    }
-    return canonical({"settings": own, "reference": reference()})
-
-
-def gpus_of(variant):
-    """How many GPUs a training of this variant holds."""
-    own = settings(variant)
-    return 0 if own["accelerator"] == "cpu" else own["devices"]
-
-
-def gpus():
-    """How many GPUs a job holds, by how the name of its cost() begins."""
-    trained = {f"train_variant/{name}_seed": gpus_of(name) for name in variants()}
-    detects = int(config["detector"]["device"] != "cpu")
-    evaluates = int(config["evaluation"]["accelerator"] != "cpu")
-    evaluated = ("evaluate/", "measure_retention/", "sweep_wise_ft/")
-    return {
-        "detect_objects/": detects,
-        **dict.fromkeys(evaluated, evaluates),
-        **trained,
-    }
+# ---- targets ----
 
 
 def tables():
@@ -490,44 +362,25 @@ def tables():
     names = ["paper", "retrieval"]
     if reference():  # there is a variant to compare the others with
         names.append("ablations")
+    names += [f"benchmarks/{name}/table" for name in further_benchmarks()]
     own = expand("results/{name}.{kind}", name=names, kind=["csv", "md"])
-    return [*own, *benchmark_tables(), *retention(), "results/relevancy.csv"]
+    return [*own, *retention(), "results/relevancy.csv"]
 
 
-def confusion_spec(wildcards):
-    figure = config["figures"]["confusion"][wildcards.figure]
-    return canonical(
-        {
-            "benchmark": config["countbench"]["variant"],
-            "checkpoint": figure["checkpoint"],
-            "variants": about(only=figure["variants"]),
-            "scale": config["scale"],
-        }
+def retention():
+    """The tables of what counting cost elsewhere, where there is a task to see it by."""
+    if not retention_tasks():
+        return []
+    own = ["results/retention.csv", "results/retention.md"]
+    return [*own, "results/wise_ft.csv"] if wise_ft_variants() else own
+
+
+def figures():
+    """Every figure, as vector and as picture."""
+    names = expand(
+        "{figure}_{set}", figure=["class_frequency", "lambdas"], set=counting_sets()
     )
-
-
-def about_of(section):
-    """What the results of a section that names variants say of these; none means all."""
-    return about(only=config[section]["variants"], by=f"{section}.variants")
-
-
-def after(section):
-    """The weights at the end of training of the variants that a section names."""
-    chosen = [variant["id"] for variant in about_of(section)]
-    return expand(
-        "results/training/{variant}/seed{seed}/end.safetensors",
-        variant=chosen,
-        seed=config["seeds"],
-    )
-
-
-def look_spec(section, *keys):
-    """What a table or figure of such a section says of the variants that it names."""
-    return canonical(
-        {
-            "benchmark": config["countbench"]["variant"],
-            "variants": about_of(section),
-            "scale": config["scale"],
-        }
-        | {key: config[section][key] for key in keys}
-    )
+    names += ["training_curves", "retrieval", "relevancy"]
+    names += ["wise_ft"] if wise_ft_variants() else []
+    names += [f"confusion_{figure}" for figure in config["figures"]["confusion"]]
+    return expand("results/figures/{name}.{kind}", name=names, kind=["svg", "png"])

@@ -203,7 +203,7 @@ rule plot_confusion:
 
 rule plot_training_curves:
     input:
-        histories=histories(),
+        histories=runs("results/training/{variant}/seed{seed}/history.csv"),
     output:
         svg=report(
             "results/figures/training_curves.svg",

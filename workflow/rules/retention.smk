@@ -144,11 +144,7 @@ rule sweep_wise_ft:
 
 rule make_wise_ft:
     input:
-        runs=expand(
-            "results/wise_ft/{variant}/seed{seed}.csv",
-            variant=wise_ft_variants(),
-            seed=config["seeds"],
-        ),
+        runs=runs("results/wise_ft/{variant}/seed{seed}.csv", wise_ft_variants()),
         benchmark="results/countbench/benchmark.parquet",
         intersection=intersection(),
     output:
@@ -165,17 +161,7 @@ rule make_wise_ft:
         "../../environment.yml"
     threads: 1
     params:
-        spec=lambda wildcards: canonical(
-            {
-                "benchmark": config["countbench"]["variant"],
-                "variants": about(
-                    only=config["wise_ft"]["variants"], by="wise_ft.variants"
-                ),
-                "tasks": retention_tasks(),
-                "checkpoint": config["wise_ft"]["checkpoint"],
-                "scale": config["scale"],
-            }
-        ),
+        spec=look_spec("wise_ft", "checkpoint", tasks=retention_tasks()),
         code=code("make_wise_ft"),
     script:
         "../scripts/make_wise_ft.py"

@@ -49,10 +49,10 @@ rule train_variant:
         mem_mb=growing(16000),
         runtime=growing(720),
         gpu=lambda wildcards: gpus_of(wildcards.variant),
-        checkpoint_minutes=lambda wildcards: effort(
-            wildcards.variant, "checkpoint_minutes"
-        ),
-        loggers=lambda wildcards: ",".join(effort(wildcards.variant, "loggers")),
+        checkpoint_minutes=lambda wildcards: all_settings(wildcards.variant)[
+            "checkpoint_minutes"
+        ],
+        loggers=lambda wildcards: ",".join(all_settings(wildcards.variant)["loggers"]),
     params:
         spec=lambda wildcards: canonical(
             {
