@@ -1,5 +1,8 @@
 """Tables as Markdown, as a page and for LaTeX: whatever a label holds, it stays text."""
 
+import shutil
+import subprocess
+
 import pandas as pd
 import pytest
 from pylatexenc.latexwalker import LatexEnvironmentNode, LatexWalker
@@ -78,11 +81,12 @@ def test_latex_is_one_table_whose_rows_have_all_cells(sheet) -> None:
     (tabular,) = (n for n in table.nodelist if isinstance(n, LatexEnvironmentNode))
     body = tabular.latex_verbatim()
     lines = [line for line in body.splitlines() if line.endswith(r" \\")]
-    assert len(lines) == 1 + len(sheet.rows)
+    assert len(lines) == 2 + 3 + 1  # two of headers, three of the hostile label
     assert {line.count(" & ") for line in (line.replace(r"\&", "") for line in lines)} == {1}
     for rule in (r"\toprule", r"\midrule", r"\bottomrule"):
         assert body.count(rule) == 1
-    assert r"\textbf{30.43} [26.59, 34.58]" in body
+    figure, interval = (line.split(" & ")[1] for line in lines[2:4])
+    assert (figure, interval) == (r"\textbf{30.43} \\", r"[26.59, 34.58] \\")
     # `\\` takes a star or a bracket for its own, even on the next line.
     assert not any(line.startswith(("[", "*")) for line in body.splitlines())
     assert "{[b]} & " in body
@@ -97,6 +101,57 @@ def test_latex_escapes_what_it_would_read_as_its_own(sheet) -> None:
     assert r"\input" not in table
     assert r"\ensuremath{\lambda}" in table
     table.encode("ascii")  # nothing is left that a LaTeX without the letter would stop at
+
+
+def test_latex_has_minus_signs_and_its_exponents_as_they_are() -> None:
+    row = [Cell("a-4"), Cell("-2.37", "[-6.92, 2.17]"), Cell("3.8e-05")]
+    lines = sheets.latex(Sheet("t", ["a", "b", "c"], [row], []), "tab:x").splitlines()
+    minus = r"\ensuremath{-}"
+    assert rf"a-4 & {minus}2.37 & 3.8e-05 \\" in lines
+    assert rf" & [{minus}6.92, 2.17] &  \\" in lines
+
+
+def compiled(folder, *tables: Sheet) -> str:
+    """What pdfLaTeX says of a letter page with these tables, if it can be made."""
+    lines = [r"\documentclass{article}", r"\usepackage[T1]{fontenc}", r"\usepackage{booktabs}"]
+    lines += [r"\usepackage[letterpaper,margin=1in]{geometry}", r"\begin{document}"]
+    lines += [*(sheets.latex(one, "tab:x") for one in tables), r"\end{document}"]
+    (folder / "a.tex").write_text("\n".join(lines))
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "a.tex"]
+    done = subprocess.run(
+        command, cwd=folder, capture_output=True, text=True, errors="replace", check=False
+    )
+    assert not done.returncode, done.stdout[-2000:]
+    return done.stdout
+
+
+needs_latex = pytest.mark.skipif(not shutil.which("pdflatex"), reason="needs a LaTeX")
+
+
+@needs_latex
+def test_latex_compiles_whatever_a_label_holds(tmp_path) -> None:
+    """A letter that LaTeX lacks without more packages is a question mark."""
+    letters = "".join(map(chr, range(0x21, 0x3000)))
+    strange = [*SNEAKY, "", "*", "}", r"\end{tabular}", "^^M^^41", "é Ж ą 你 ✓", letters]
+    rows = [[Cell(text), Cell(text[:9], "[-1.5, 2.3]", True)] for text in strange]
+    compiled(tmp_path, Sheet(HOSTILE, ["a", HOSTILE], rows, SNEAKY))
+
+
+@needs_latex
+def test_table_1_with_several_seeds_is_no_wider_than_a_page(tmp_path) -> None:
+    widest = Cell("61.11 ± 7.86", "[51.20, 70.09]", True)
+    columns = {
+        "Configuration": Cell("scheduler and λ_modal and L_count+, no logit scale"),
+        "Accuracy, end of training (%)": widest,
+        "Difference to baseline": Cell("-12.45", "[-17.17, -10.39]"),
+        "p, corrected": Cell("1.9e-06"),
+        "Accuracy, best on the benchmark (%)": widest,
+        "Accuracy, selected on held-out data (%)": widest,
+        "Paper, end (%)": Cell("26.33", "outside"),
+        "Paper, best (%)": Cell("28.88", "outside"),
+    }
+    said = compiled(tmp_path, Sheet("Table 1", list(columns), [list(columns.values())], []))
+    assert "Overfull" not in said
 
 
 def test_a_row_of_another_length_is_refused() -> None:

@@ -1,8 +1,10 @@
 """How does a table of results look in Markdown, on a page, and in a paper?"""
 
 import re
+import textwrap
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import NamedTuple
 
 import pandas as pd
@@ -125,44 +127,53 @@ def page(sheets: list[Sheet], template: str) -> str:
 
 
 def latex(sheet: Sheet, label: str) -> str:
-    """A table environment for a paper that uses booktabs; the highest figures are bold.
+    """A table environment for a paper that uses booktabs; the highest figures are bold, and each
+    interval stands below its figure.
 
     The notes stand above it as comments, for whoever writes the caption on.
     """
-    headers = [_shortstack(header) for header in sheet.headers]
-    lines = [
-        f"% {' '.join(note.split())}" for note in (r"Needs \usepackage{booktabs}.", *sheet.notes)
-    ]
+    needs = r"Needs \usepackage{booktabs}, and for some letters \usepackage[T1]{fontenc}."
+    lines = [f"% {' '.join(note.split())}" for note in (needs, *sheet.notes)]
     lines += [
         r"\begin{table*}",
-        r"\centering\scriptsize\setlength{\tabcolsep}{4pt}",
+        r"\centering\scriptsize\setlength{\tabcolsep}{2.5pt}\setlength{\belowcaptionskip}{6pt}",
         rf"\caption{{{_escaped(sheet.title)}.}}",
         rf"\label{{{label}}}",
-        rf"\begin{{tabular}}{{l{'r' * (len(headers) - 1)}}}",
+        rf"\begin{{tabular}}{{l{'r' * (len(sheet.headers) - 1)}}}",
         r"\toprule",
-        rf"{' & '.join(headers)} \\",
+        *_lines([_wrapped(header, 13) for header in sheet.headers]),
         r"\midrule",
-        *(rf"{' & '.join(map(_figure, row))} \\" for row in sheet.rows),
-        r"\bottomrule",
-        r"\end{tabular}",
-        r"\end{table*}",
     ]
+    for row in sheet.rows:
+        lines += _lines([_wrapped(row[0].text, 25), *map(_figure, row[1:])])
+        lines.append(r"\addlinespace")
+    lines[-1:] = [r"\bottomrule", r"\end{tabular}", r"\end{table*}"]
     return "\n".join(lines) + "\n"
 
 
-def _figure(cell: Cell) -> str:
-    text = _escaped(cell.text)
-    if cell.best:
-        text = rf"\textbf{{{text}}}"
-    elif text.startswith(("[", "*")):  # which the `\\` of the row before would take for its option
-        text = f"{{{text}}}"
-    return f"{text} {_escaped(cell.range)}".rstrip()
+def _lines(cells: list[list[str]]) -> list[str]:
+    """A row of the table, in as many lines as its tallest cell has."""
+    return [rf"{' & '.join(line)} \\" for line in zip_longest(*cells, fillvalue="")]
 
 
-def _shortstack(header: str) -> str:
-    return r"\shortstack[r]{" + _escaped(header).replace(", ", r",\\") + "}"
+def _figure(cell: Cell) -> list[str]:
+    shown = [_escaped(_SIGN.sub("−", text)) for text in (cell.text, cell.range)]
+    shown[0] = rf"\textbf{{{shown[0]}}}" if cell.best else shown[0]
+    return shown if cell.range else shown[:1]
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    """Lines of a cell; in braces one that `\\` and the like before it would take for an option."""
+    lines = map(_escaped, textwrap.wrap(text, width) or [""])
+    return [f"{{{line}}}" if line.startswith(("[", "*")) else line for line in lines]
+
+
+_SIGN = re.compile(r"(?<!\w)-(?=\d)")  # of a number, and not of its exponent
+# What LaTeX shows with its usual fonts: Latin and Greek letters, some signs.
+_UNKNOWN = re.compile("[^ -~\xa0-\u0148\u014a-\u017e\u0391-\u03a9\u03b1-\u03c9–—‘’“”„…×→≤≥≈−]")
 
 
 def _escaped(text: str) -> str:
     """Text as LaTeX that shows it: one line, and whatever it holds, no command of its own."""
-    return unicode_to_latex(" ".join(text.split()), unknown_char_policy="replace")
+    known = _UNKNOWN.sub("?", " ".join(text.split()))
+    return unicode_to_latex(known, unknown_char_policy="replace").replace("|", r"{\textbar}")
