@@ -111,6 +111,26 @@ def test_ties_are_told():
     assert table["prediction"].tolist() == [2, 6]
 
 
+def test_a_model_of_nan_ties_everything_and_answers_nothing_in_silence():
+    similarity = np.full((2, 9), np.nan, np.float32)
+    similarity[1] = np.arange(9)
+    assert evaluation.answers(similarity)["tie"].tolist() == [True, False]
+
+
+def test_captions_are_compared_in_float32_whatever_the_models_precision():
+    """In bfloat16 two cosines in a thousand's distance would be equal."""
+    rng = np.random.default_rng(0)
+    image, text = (
+        torch.nn.functional.normalize(torch.from_numpy(rng.normal(size=size)).float(), dim=-1)
+        for size in ((5, 64), (5, 9, 64))
+    )
+    plain = evaluation.cosines(image, text)
+    with evaluation.fabric_of("cpu", "bf16-mixed", 1).autocast():
+        mixed = evaluation.cosines(image, text)
+    assert mixed.dtype == np.float32
+    assert np.array_equal(mixed, plain)
+
+
 def test_questions_need_the_number_in_the_caption(clip):
     row = {"index": 0, "image": Image.new("RGB", (64, 64)), "caption": "dogs", "number": 3}
     with pytest.raises(ValueError, match="does not name 3"):

@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from countclip import pages, retention, retention_results, tables
+from countclip import evaluation, pages, retention, retention_results, tables
 from countclip.files import HOME
 from countclip.miniature import tasks
 from countclip.models import Clip
@@ -140,6 +140,13 @@ def test_parquet_as_the_hub_has_cifar(tmp_path):
         retention.read("parquet", str(tmp_path), None)
 
 
+def test_two_splits_of_the_hub_are_not_taken_for_one_task(tmp_path):
+    for split in ("test", "train"):
+        (tmp_path / f"{split}-00000-of-00001.parquet").touch()
+    with pytest.raises(ValueError, match="has the splits test, train; put the files of one"):
+        retention.read("parquet", str(tmp_path), None)
+
+
 def captioned(tmp_path):
     for number, colour in enumerate(COLOURS.values()):
         picture(tmp_path / f"{number}.png", colour)
@@ -217,6 +224,15 @@ def test_a_broken_picture_is_named(tmp_path):
         retention.pack(task, 8, str(tmp_path / "i.npy"), str(tmp_path / "t.json"))
 
 
+def test_a_picture_that_is_too_large_is_named_before_it_is_decoded(tmp_path, monkeypatch):
+    size = picture(tmp_path / "a/large.png", (200, 0, 0)).stat().st_size
+    monkeypatch.setattr(retention, "MAX_BYTES", size)
+    assert len(list(retention.read("folder", str(tmp_path), None).images)) == 1
+    monkeypatch.setattr(retention, "MAX_BYTES", size - 1)
+    with pytest.raises(ValueError, match=rf"a/large.png: more than {size - 1} bytes"):
+        list(retention.read("folder", str(tmp_path), None).images)
+
+
 def test_templates_without_a_place_are_refused(tmp_path):
     file = tmp_path / "templates.txt"
     file.write_text("# a comment\na photo of a {}.\n\n")
@@ -254,6 +270,19 @@ def test_recall_of_a_hand_made_matrix():
     for k in (1, 5, 10):
         plain = [i in of_text[np.argsort(-row)[:k]] for i, row in enumerate(similarity)]
         assert (ranked < k).tolist() == plain
+
+
+def test_ranks_are_those_of_float32_whatever_the_models_precision():
+    rng = np.random.default_rng(0)
+    queries, keys = (
+        torch.nn.functional.normalize(torch.from_numpy(rng.normal(size=(200, 64))).float(), dim=-1)
+        for _ in range(2)
+    )
+    ids = np.arange(200)
+    plain = retention.ranks(queries, keys, ids, ids)
+    with evaluation.fabric_of("cpu", "bf16-mixed", 1).autocast():
+        mixed = retention.ranks(queries, keys, ids, ids)
+    assert mixed.tolist() == plain.tolist()
 
 
 def test_a_model_of_nan_answers_nothing_right():

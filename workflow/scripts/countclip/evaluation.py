@@ -116,8 +116,9 @@ def similarities(clip: Clip, images: np.ndarray, tokens: np.ndarray, **how: Any)
     return cosines(*embed(clip, images, tokens, **how))
 
 
+@torch.autocast("cpu", enabled=False)  # bfloat16 would make many of them equal
 def cosines(image: Tensor, text: Tensor) -> np.ndarray:
-    """(n, C) of normalised embeddings (n, d) and (n, C, d)."""
+    """(n, C) of normalised embeddings (n, d) and (n, C, d), float32."""
     return torch.einsum("nd,ncd->nc", image, text).numpy()
 
 
@@ -130,14 +131,15 @@ def text_only(image: Tensor, text: Tensor) -> np.ndarray:
 
 def answers(similarity: np.ndarray) -> pd.DataFrame:
     """`similarity`, `prediction` and `tie` of each image, from (n, 9) cosines: the number of the
-    most similar caption; where two are equally similar the lower one is taken, and `tie` says so.
+    most similar caption; where two are equally similar the lower one is taken, and `tie` says so,
+    as it does where nothing can be compared: of a model of nan.
     """
     best = similarity.max(axis=1, keepdims=True)
     return pd.DataFrame(
         {
             "similarity": list(similarity.astype(np.float32)),
             "prediction": np.asarray(NUMBERS)[similarity.argmax(axis=1)],
-            "tie": (similarity == best).sum(axis=1) > 1,
+            "tie": (~(similarity < best)).sum(axis=1) > 1,  # nan is not less
         }
     )
 

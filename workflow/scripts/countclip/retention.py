@@ -44,6 +44,8 @@ MEASURES = {
 }
 """Of which question, and how many answers a model may give. A task has those of its questions with
 more than so many answers to choose from."""
+MAX_BYTES = 100_000_000
+"""Of a picture's file; what it holds is bounded by `pictures.MAX_PIXELS`."""
 
 
 @dataclass
@@ -124,6 +126,13 @@ def _parquet(folder: str) -> Task:
     files = sorted(Path(folder).glob("*.parquet"))
     if not files:
         raise ValueError(f"{folder}: there is no Parquet file in it")
+    # The hub keeps test-00000-of-00001.parquet and train-00000-of-00001.parquet in one folder.
+    splits = {file.name.partition("-")[0] for file in files if "-of-" in file.name}
+    if len(splits) > 1:
+        raise ValueError(
+            f"{folder}: has the splits {', '.join(sorted(splits))}; put the files of one, the test"
+            " split, into a folder of their own"
+        )
     about = json.loads((pq.read_schema(files[0]).metadata or {}).get(b"huggingface", b"{}"))
     columns = about.get("info", {}).get("features", {})
     picture = next((name for name, is_ in columns.items() if is_.get("_type") == "Image"), None)
@@ -197,8 +206,12 @@ def _captioned(folder: str, rows: list[tuple[str, list[str]]]) -> Task:
     )
 
 
-def _picture(file: str | Path) -> Image.Image:
-    return _decoded(Path(file).read_bytes(), str(file))
+def _picture(path: str | Path) -> Image.Image:
+    with open(path, "rb") as file:
+        body = file.read(MAX_BYTES + 1)
+    if len(body) > MAX_BYTES:
+        raise ValueError(f"{path}: more than {MAX_BYTES} bytes; make it smaller or take it away")
+    return _decoded(body, str(path))
 
 
 def _decoded(body: bytes, place: str) -> Image.Image:
@@ -301,6 +314,7 @@ def _asked(
     )
 
 
+@torch.autocast("cpu", enabled=False)  # bfloat16 would make many equally similar
 def ranks(
     queries: Tensor, keys: Tensor, of_query: np.ndarray, of_key: np.ndarray, batch: int = 512
 ) -> np.ndarray:
