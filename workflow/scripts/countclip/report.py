@@ -160,9 +160,16 @@ TABLE1 = (
 )
 
 
+CHOSEN = (
+    "; it is the best by these very images, which flatters the points and their interval, and p"
+    " alone is corrected for that"
+)
+
+
 def finding(table: pd.DataFrame) -> str:
     """The main result in one sentence, right whatever came out: the best variant at the end of
-    training, where nothing is chosen on the benchmark, against the untouched model."""
+    training, where no checkpoint is chosen on the benchmark, against the untouched model. The
+    variant itself is chosen on it, and the sentence says what that does."""
     base, variants = _models(table)
     n = f"{base['n']} images"
     if variants.empty:
@@ -180,8 +187,8 @@ def finding(table: pd.DataFrame) -> str:
     points = f"{abs(best['difference_baseline']):.2f} points"
     if best["difference_baseline"] > 0:
         which_is = "which is" if _significant(best) else "which is not"
-        interval = f"[{low:.2f}, {high:.2f}]"
-        return f"{found}: {points} more {interval}, {which_is} significant ({_test(best)})."
+        told = f"{found}: {points} more [{low:.2f}, {high:.2f}], {which_is} significant"
+        return f"{told} ({_test(best)}){'' if len(variants) == 1 else CHOSEN}."
     none = "The only variant is not" if len(variants) == 1 else "No variant is"
     return f"{none} better than the untouched model: {found}, {points} less ({_test(best)})."
 
