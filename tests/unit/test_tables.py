@@ -218,6 +218,23 @@ def test_each_class_of_each_model(made) -> None:
     assert row["recall"] == pytest.approx(100 * rights / 20)
 
 
+def test_a_class_without_images_has_no_figures_of_its_own(paths, tmp_path) -> None:
+    make(paths, tmp_path, rows={i: number for i, number in ALL.items() if number != 5})
+    table = pd.read_csv(tmp_path / "table1_per_class.csv")
+    five = table[table["number"] == 5]
+    assert (five["answers"] == 0).all()
+    assert five[["recall", "f1"]].isna().all(axis=None)
+    assert table.loc[table["number"] != 5, ["recall", "f1"]].notna().all(axis=None)
+
+
+def test_seeds_are_those_of_the_variant_and_the_untouched_model_has_none() -> None:
+    runs = [("baseline", 0), ("a", 10), ("a", 2), ("b", 1), ("a", 2)]
+    known = pd.DataFrame(runs, columns=["variant", "seed"])
+    parts = [pd.DataFrame({"variant": ["a", "baseline"]}), pd.DataFrame({"variant": ["b"]})]
+    assert tables.with_seeds(parts, known)["seeds"].tolist() == ["2 10", "", "1"]
+    assert tables.with_seeds(parts, known[:1])["seeds"].tolist() == ["", "", ""]
+
+
 def test_the_controls_come_out_at_chance(tmp_path) -> None:
     """Models that see count half of the images right; what remains without sight is one in nine."""
     rng = np.random.default_rng(0)
@@ -270,7 +287,10 @@ def test_the_commonest_number_is_named_beside_chance(tmp_path) -> None:
     table = make(paths, tmp_path, rows=dict(enumerate(numbers.tolist()))).set_index("variant")
     assert set(table["accuracy_end"]) == {"66.67"}
     note = "to answer always the commonest number would be right for 66.67 %"
-    assert note in (tmp_path / "table1.md").read_text()
+    text = (tmp_path / "table1.md").read_text()
+    assert note in text
+    within = "NOT at chance, but within reach without sight"
+    assert text.count(within) == 2  # both controls
 
 
 def test_no_variant_can_have_the_id_of_another_row() -> None:

@@ -7,7 +7,7 @@ from matplotlib.patches import Rectangle
 
 from countclip import sheets, statistics
 from countclip.figures import INK, MARKERS, drawing
-from countclip.tables import BASELINE
+from countclip.tables import BASELINE, with_seeds
 
 LONGEST = 12
 """Tokens of a caption that is drawn."""
@@ -52,9 +52,7 @@ def summarise(table: pd.DataFrame, variants: list[dict[str, str]], scale: str) -
             scale=scale,
         )
         lines.append(found.reset_index(names="variant"))
-    seeds = table.groupby("variant")["seed"].agg(lambda runs: " ".join(map(str, runs.unique())))
-    known = pd.concat(lines, ignore_index=True)
-    return known.assign(seeds=known["variant"].map(seeds))[COLUMNS]
+    return with_seeds(lines, table)[COLUMNS]
 
 
 def draw(

@@ -59,7 +59,6 @@ def _before_and_after(
     rows = []
     for number, (variant, name) in enumerate(labels):
         bounds = statistics.percentile_interval(resampled[:, number])
-        seeds = sorted(asked.loc[asked["variant"] == variant, "seed"].unique())
         rows.append(
             {
                 "n": n,
@@ -68,7 +67,7 @@ def _before_and_after(
                 "variant": variant,
                 "label": labels[variant, name],
                 "checkpoint": name,
-                "seeds": " ".join(map(str, seeds)),
+                "seeds": tables.seeds_of(asked.loc[asked["variant"] == variant, "seed"]),
             }
             | _share("before", before.mean(), len(questions))
             | _share("after", hits[variant, name].mean(), len(questions))
@@ -125,7 +124,7 @@ def _sheet(task: str, table: pd.DataFrame) -> Sheet:
               for measure in shown),
             "In brackets the difference to the untouched model and its 95 % interval, of a paired"
             " bootstrap over the same pictures, each with all of its captions; ▼ and ▲ where that"
-            " leaves out zero.",
+            " leaves out zero. Each stands for itself: of many some are marked by chance.",
             "Top-1: the class whose averaged prompts are most similar. Recall@1: the most similar"
             " caption, or picture, is a right one. A wrong one as similar as that goes before it.",
         ],

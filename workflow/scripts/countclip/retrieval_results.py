@@ -20,7 +20,7 @@ from countclip.figures import INK, drawing
 from countclip.files import write_text
 from countclip.retrieval import ALL, NAMED, QUERY, RUN
 from countclip.sheets import Cell, Sheet
-from countclip.tables import BASELINE
+from countclip.tables import BASELINE, with_seeds
 
 log = logging.getLogger(__name__)
 
@@ -111,9 +111,7 @@ def summarise(
             f"no query has more than {min(ks)} pictures to choose from, right and wrong ones: set"
             " retrieval.anything, smaller retrieval.k, or counting_set.nouns to another table"
         )
-    seeds = scores.groupby("variant")["seed"].agg(lambda runs: " ".join(map(str, runs.unique())))
-    known = pd.concat(table, ignore_index=True)
-    return known.assign(seeds=known["variant"].map(seeds))[COLUMNS]
+    return with_seeds(table, scores)[COLUMNS]
 
 
 def tabulate(
