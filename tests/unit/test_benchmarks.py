@@ -384,12 +384,18 @@ def test_the_table_of_a_small_benchmark_with_two_numbers(tmp_path):
         ],
         reference=None,
         scale="paper",
+        seen={"near_training": 1, "near_countbench": 2, "same_picture": 1},
+        distance=4,
     )
     rows = pd.read_csv(tmp_path / "table.csv").set_index("variant")
+    seen = rows.loc["mine", ["near_training", "near_countbench", "same_picture", "near_distance"]]
+    assert seen.tolist() == [1, 2, 1, 4]
     assert rows["accuracy_end"]["mine"] == pytest.approx(200 / 3, abs=0.01)
     assert rows["n_per_class"]["mine"] == "0 2 1 0 0 0 0 0 0"
     text = (tmp_path / "table.md").read_text()
     assert "n = 3 (shelves)" in text
     assert "a \\| b" in text
     assert "checkpoint that did best on CountBench" in text
+    assert "Images near one that was trained on: 1; near one of CountBench's" in text
+    assert "Rows with the picture of an earlier row: 1." in text
     assert "Paper" not in text

@@ -78,6 +78,13 @@ rule make_benchmark_table:
     input:
         predictions=lambda wildcards: predictions(wildcards.benchmark),
         benchmark="results/benchmarks/{benchmark}/benchmark.parquet",
+        counting=expand(
+            "results/counting_set/{set}/counting.parquet", set=counting_sets()
+        ),
+        non_counting=expand(
+            "results/counting_set/{set}/non_counting.parquet", set=counting_sets()
+        ),
+        countbench="results/countbench/benchmark.parquet",
     output:
         csv=report(
             "results/benchmarks/{benchmark}/table.csv",
@@ -98,6 +105,7 @@ rule make_benchmark_table:
                 "variants": about("schedule", "lambda_scheme", "loss"),
                 "reference": reference(),
                 "scale": config["scale"],
+                "distance": config["counting_set"]["phash_distance"],
             }
         ),
         code=code("make_benchmark_table"),

@@ -1,6 +1,6 @@
 """All models on a further benchmark."""
 
-from countclip import benchmarks, tables
+from countclip import benchmarks, overlap, tables
 from countclip.job import start
 
 spec = start(snakemake)  # noqa: F821
@@ -11,5 +11,8 @@ tables.make_benchmark_table(
     made.markdown,
     rows=benchmarks.rows_of(given.benchmark),
     benchmark=snakemake.wildcards.benchmark,  # noqa: F821
+    seen=overlap.seen(
+        given.benchmark, given.counting, given.non_counting, given.countbench, spec["distance"]
+    ),
     **spec,
 )

@@ -308,14 +308,19 @@ def make_benchmark_table(
     variants: list[dict[str, str]],
     reference: str | None,
     scale: str,
+    seen: dict[str, int],
+    distance: int,
 ) -> None:
-    """Publish the same table of a further benchmark, without the paper's columns.
+    """Publish the same table of a further benchmark, without the paper's columns, and with how many
+    of its pictures were seen before.
 
-    rows: index -> number of those that are measured on (benchmarks.rows_of).
+    rows: index -> number of those that are measured on (benchmarks.rows_of). seen, distance: of
+    `overlap.seen`.
     """
     no_paper = pd.DataFrame(columns=["variant", "end", "best"])
     known = load_predictions(predictions, rows)
     table = table1(known, variants, no_paper, benchmark, scale, reference)
+    table = table.assign(**seen, near_distance=distance)
     sheets.write_csv(table, csv)
     write_text(sheets.markdown(sheet(table)), markdown)
 
@@ -384,6 +389,7 @@ def notes(table: pd.DataFrame) -> list[str]:
         "Intervals and p say how sure a figure is on other images like these. How far another"
         " training of the same variant would be from it, several seeds alone can say.",
         _of_the_best(benchmark),
+        *_of_the_seen(table),
         "p: exact McNemar test against the baseline at the end of training (several seeds: twice"
         " the median), corrected after Holm over all McNemar tests of the CSV. That also holds the"
         " differences to the reference, macro-F1, mean error and more.",
@@ -402,6 +408,24 @@ def _of_the_best(benchmark: str) -> str:
         "“Best on the benchmark” is the paper's protocol: the checkpoint was chosen on the very"
         " images that it is measured on, so its figure is too good."
     )
+
+
+def _of_the_seen(table: pd.DataFrame) -> list[str]:
+    if "near_training" not in table:
+        return []
+    own = table.iloc[0]
+    lines = [
+        f"Images near one that was trained on: {own['near_training']}; near one of CountBench's, by"
+        f" which “best on the benchmark” was chosen: {own['near_countbench']}. They are measured on"
+        f" like the others. Near: perceptual hashes differ in at most {own['near_distance']} of 64"
+        " bits."
+    ]
+    if own["same_picture"]:
+        lines.append(
+            f"Rows with the picture of an earlier row: {own['same_picture']}. Intervals and p take"
+            " each row for another picture, and so are somewhat too sure."
+        )
+    return lines
 
 
 def _of_the_paper(table: pd.DataFrame) -> list[str]:
