@@ -10,8 +10,9 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import NamedTuple
@@ -76,7 +77,8 @@ class Answer(NamedTuple):
 
 
 class _Session(requests.Session):
-    """Leaves the bodies of redirects unread, and follows none after the deadline `end`."""
+    """Leaves the bodies of redirects unread, and follows none after the deadline `end`. No host is
+    told a password of ~/.netrc: whoever writes a link or a redirect would choose the host."""
 
     end: float | None = None
 
@@ -86,6 +88,10 @@ class _Session(requests.Session):
             if self.end is not None and time.monotonic() > self.end:
                 raise requests.exceptions.Timeout("redirects until the deadline")
         return target
+
+    def rebuild_auth(self, prepared_request, response: requests.Response) -> None:
+        if self.should_strip_auth(response.request.url, prepared_request.url):
+            prepared_request.headers.pop("Authorization", None)
 
 
 def session(environment: dict[str, str], contact: str = "") -> requests.Session:
@@ -99,6 +105,7 @@ def session(environment: dict[str, str], contact: str = "") -> requests.Session:
     agent = f"{AGENT} (+{contact})" if contact else AGENT
     new.headers.update({"User-Agent": agent, "Accept-Encoding": "identity"})
     new.max_redirects = 5
+    new.auth = lambda request: request  # none
     new.mount("http://", _Adapter())
     new.mount("https://", _Adapter())
     if environment:
@@ -250,12 +257,10 @@ def _stream(
     end = None if deadline is None else time.monotonic() + deadline
 
     def chunks() -> Iterator[bytes]:
-        with _failures(url):
+        detail = f"not complete after {deadline} s"
+        with _failures(url, response), _cut_off(end, response.raw.hang_up, detail):
             # What is there, unlike iter_content, which waits for a whole chunk of single bytes.
             while chunk := response.raw.read1(CHUNK, decode_content=True):
-                if end is not None and time.monotonic() > end:
-                    detail = f"not complete after {deadline} s"
-                    raise DownloadError(url, "timeout", detail, response)
                 yield chunk
 
     with _failures(url):
@@ -268,12 +273,37 @@ def _stream(
 
 
 @contextmanager
-def _failures(url: str) -> Iterator[None]:
+def _cut_off(end: float | None, hang_up: Callable[[], None], detail: str) -> Iterator[None]:
+    """Hang up at the time `end`, whatever is being read then, and raise TimeoutError: a socket's
+    own timeout begins anew with every byte, and what frames a body may have no end."""
+    if end is None:
+        yield
+        return
+    late = threading.Event()
+
+    def too_late() -> None:
+        late.set()
+        with suppress(OSError):  # it has just ended
+            hang_up()
+
+    timer = threading.Timer(max(0, end - time.monotonic()), too_late)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        if late.is_set():
+            raise TimeoutError(f"timed out: {detail}")
+
+
+@contextmanager
+def _failures(url: str, answer: requests.Response | None = None) -> Iterator[None]:
     """Turn what requests and urllib3 raise into a DownloadError."""
     try:
         yield
     except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
-        raise DownloadError(url, _reason(error), str(error)) from error
+        raise DownloadError(url, _reason(error), str(error), answer) from error
     except ValueError as error:  # requests lets a few of these through for hopeless URLs
         raise DownloadError(url, "bad_url", str(error)) from error
 
@@ -300,26 +330,15 @@ class _PrivateAddressError(urllib3.exceptions.HTTPError):
 
 
 class _Prompt:
-    """A connection on which the head of an answer must come in time as a whole: a socket's own
-    timeout begins anew with every byte."""
+    """A connection on which the head of an answer must come in time as a whole. The answer can
+    `hang_up` too: both ways, as Linux would go on receiving, and not as TLS does, which waits."""
 
     def getresponse(self):
-        late = threading.Event()
-
-        def hang_up(sock: socket.socket = self.sock) -> None:
-            late.set()
-            with suppress(OSError):
-                socket.socket.shutdown(sock, socket.SHUT_RDWR)
-
-        timer = threading.Timer(self.timeout, hang_up)
-        timer.daemon = True
-        timer.start()
-        try:
-            return super().getresponse()
-        finally:
-            timer.cancel()
-            if late.is_set():
-                raise TimeoutError("timed out: no whole head of an answer")
+        hang_up = partial(socket.socket.shutdown, self.sock, socket.SHUT_RDWR)
+        with _cut_off(time.monotonic() + self.timeout, hang_up, "no whole head of an answer"):
+            answer = super().getresponse()
+        answer.hang_up = hang_up
+        return answer
 
 
 class _Public(_Prompt):
