@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -27,7 +28,7 @@ from kill import killed_often
 SCRIPTS = str(Path(fetch.__file__).parents[1])
 IMAGES = {
     "image_size": 256, "resize_mode": "no", "encode_format": "jpg", "encode_quality": 95,
-    "timeout": 1.5, "deadline": 4.0, "max_bytes": 5_000_000, "max_pixels": 50_000_000,
+    "timeout": 30.0, "deadline": 60.0, "max_bytes": 5_000_000, "max_pixels": 50_000_000,
     "private_networks": ["127.0.0.1/32", "127.0.0.3/32", "127.0.0.4/32"],
 }  # fmt: skip
 ANSWERS = faults.answers()
@@ -43,6 +44,27 @@ EXPECTED = {path: status for path, (_, status) in ANSWERS.items()} | {
     "wait 1 s": "ok",
     "wait an hour": "http_429",
 }
+
+
+@pytest.fixture(scope="module", autouse=True)
+def direct() -> Iterator[None]:
+    """No proxy, and little patience."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(fetch, "PATIENCE", 2.0)
+        for name in ("http_proxy", "https_proxy", "all_proxy"):
+            patched.delenv(name, raising=False)
+            patched.delenv(name.upper(), raising=False)
+        yield
+
+
+def fetch_all(folder: Path, urls: dict[str, str], state: Path, **settings) -> tuple[Path, dict]:
+    """Fetch URLs by the names that the manifest calls them; the manifest and the counts."""
+    rows = {"sample_id": list(urls), "url": list(urls.values())}
+    write_table(pa.table(rows), folder / "candidates.parquet")
+    manifest, counts = folder / "images/part.parquet", folder / "images/part.json"
+    given = {"images": IMAGES, "environment": {}, "shard_rows": 100, "attempts": 1} | settings
+    fetch.fetch_images(folder / "candidates.parquet", manifest, counts, state=state, **given)
+    return manifest, json.loads(counts.read_text())
 
 
 class Fetched(NamedTuple):
@@ -64,11 +86,6 @@ def fetched(tmp_path_factory: pytest.TempPathFactory) -> Fetched:
     for context, authority in zip(certificates, (trusted, unknown), strict=True):
         authority.issue_cert("127.0.0.1").configure_cert(context)
     with ExitStack() as stack:
-        patched = stack.enter_context(pytest.MonkeyPatch.context())
-        patched.setattr(fetch, "PATIENCE", 2.0)
-        for name in ("http_proxy", "https_proxy", "all_proxy"):
-            patched.delenv(name, raising=False)
-            patched.delenv(name.upper(), raising=False)
         private = stack.enter_context(faults.host({"/secret": picture}, "127.0.0.2"))
         elsewhere = {
             "/to_private": faults.redirect(f"{private.url}/secret"),
@@ -97,23 +114,12 @@ def fetched(tmp_path_factory: pytest.TempPathFactory) -> Fetched:
             "wait 1 s": f"{busy.url}/",
             "wait an hour": f"{closed.url}/",
         }
-        rows = {"sample_id": list(urls), "url": list(urls.values())}
-        write_table(pa.table(rows), folder / "candidates.parquet")
         # On another file system than the images where there is one: shards must then be copied.
         memory = "/dev/shm" if Path("/dev/shm").is_dir() else None
         state = stack.enter_context(TemporaryDirectory(dir=memory))
-        manifest, counts = folder / "images/part.parquet", folder / "images/part.json"
-        fetch.fetch_images(
-            folder / "candidates.parquet",
-            manifest,
-            counts,
-            images=IMAGES,
-            state=state,
-            environment={"SSL_CERT_FILE": str(folder / "ca.pem")},
-            shard_rows=100,
-            success_percent_min=10,
-            connections=16,
-            attempts=1,
+        trusting = {"SSL_CERT_FILE": str(folder / "ca.pem")}
+        manifest, counts = fetch_all(
+            folder, urls, state, environment=trusting, success_percent_min=10
         )
     table = {row["key"]: row for row in pq.read_table(manifest).to_pylist()}
     images = {
@@ -121,13 +127,24 @@ def fetched(tmp_path_factory: pytest.TempPathFactory) -> Fetched:
         for key, data in pictures.read_images(manifest)
     }
     by_name = {row["sample_id"]: row for row in table.values()}
-    return Fetched(by_name, images, json.loads(counts.read_text()), private, closed)
+    return Fetched(by_name, images, counts, private, closed)
 
 
 @pytest.mark.parametrize("name", EXPECTED)
 def test_fault_has_its_status(fetched: Fetched, name: str) -> None:
     assert fetched.rows[name]["status"] == EXPECTED[name]
     assert (name in fetched.images) == (EXPECTED[name] == "ok")
+
+
+def test_who_never_comes_to_an_end_is_given_up(tmp_path: Path) -> None:
+    slow = faults.slow_answers()
+    limits = IMAGES | {"timeout": 1.0, "deadline": 2.0}
+    with faults.host(slow) as server:
+        urls = {path: server.url + path for path in slow}
+        _, counts = fetch_all(
+            tmp_path, urls, tmp_path / "state", images=limits, success_percent_min=0
+        )
+    assert counts["statuses"] == {"timeout": len(slow)}
 
 
 def test_every_row_is_counted(fetched: Fetched) -> None:
@@ -218,6 +235,15 @@ def test_resizing(mode: str, size: tuple[int, int], expected: tuple[int, int], k
     assert sizes == [*expected, *size]
     assert pictures.decode(made).size == expected
     assert (made == body) == (expected == size and kind == "jpg")
+
+
+def test_a_picture_that_takes_too_long_is_given_up() -> None:
+    body = faults.endless_scans(200)
+    errors = [
+        fetch_worker.Resizer(256, "no", "jpg", 95, 10**8, seconds)(io.BytesIO(body))[-1]
+        for seconds in (3600.0, 0.05)
+    ]
+    assert errors == [None, "undecodable (broken JPEG)"]
 
 
 def test_a_picture_that_shrinks_to_nothing_is_none() -> None:

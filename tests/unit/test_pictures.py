@@ -5,6 +5,7 @@ import io
 import pytest
 from PIL import Image
 
+import faults
 from countclip.pictures import Unusable, decode
 
 
@@ -24,6 +25,13 @@ def test_hostile_pictures_are_refused() -> None:
     for end in (10, 300, len(whole) - 100):
         with pytest.raises(Unusable, match="undecodable"):
             decode(whole[:end])
+
+
+def test_a_jpeg_has_no_more_scans_than_any_program_writes() -> None:
+    """Each walks the whole picture: a small file could take hours."""
+    assert decode(faults.endless_scans(20, side=64)).size == (64, 64)
+    with pytest.raises(Unusable, match="undecodable .a JPEG of more than 500 scans"):
+        decode(faults.endless_scans(500, side=64))
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])

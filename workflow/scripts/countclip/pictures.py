@@ -16,6 +16,8 @@ FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"RIFF", b"BM", b"II*\0", b"MM\0*")
 MAX_PIXELS = 100_000_000
 """Of a stored picture. What is kept was bounded by the config when it came, well below this."""
+MAX_SCANS = 500
+"""Of a JPEG: each walks the whole picture, and a small file can hold enough of them for a day."""
 
 
 class Unusable(ValueError):
@@ -41,6 +43,8 @@ def decode(body: bytes, max_pixels: int = MAX_PIXELS) -> Image.Image:
         raise Unusable("not_an_image", "no format of a picture") from error
     if image.width * image.height > max_pixels:
         raise Unusable("undecodable", f"{image.width} x {image.height} pixels are too many")
+    if image.format in ("JPEG", "MPO") and body.count(b"\xff\xda") > MAX_SCANS:
+        raise Unusable("undecodable", f"a JPEG of more than {MAX_SCANS} scans")
     image.decodermaxblock = 1 << 13  # a small file can be slow: let a caller's alarm come through
     try:
         image.load()
