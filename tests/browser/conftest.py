@@ -48,8 +48,8 @@ class Browser(webdriver.Chrome):
         assert all("Content Security Policy" in message for message in refused)
 
     def downloaded(self, name: str) -> Path:
-        """The file once it is whole; a test fails after ten seconds without one."""
-        for _ in range(200):
+        """The file once it is whole; a test fails after a minute without one."""
+        for _ in range(1200):
             if (self.downloads / name).is_file():
                 return self.downloads / name
             time.sleep(0.05)

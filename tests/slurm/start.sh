@@ -68,8 +68,8 @@ AccountingStorageType=accounting_storage/none
 MpiDefault=none
 ReturnToService=2
 SlurmdParameters=config_overrides
-MinJobAge=600
-KillWait=30
+MinJobAge=86400
+KillWait=120
 JobFileAppend=1
 SchedulerParameters=sched_interval=2,bf_interval=2
 GresTypes=gpu

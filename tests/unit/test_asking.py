@@ -20,7 +20,7 @@ from countclip import asking, network
 from kill import killed_often
 
 HOME = Path(__file__).parents[2]
-REQUEST = {"timeout": 1.0, "deadline": 5, "max_bytes": 100_000}
+REQUEST = {"timeout": 30.0, "deadline": 60, "max_bytes": 100_000}  # nothing here waits for these
 Answering = Callable[["Handler"], None]
 
 
@@ -177,7 +177,7 @@ print("ready", flush=True)
 asking.ask(
     f"{folder}/list.json", f"{folder}/answers.parquet", state=f"{folder}/state",
     environment={"http_proxy": proxy, "https_proxy": proxy}, threads=4, per_host=2, pause=0,
-    retries=0, request={"timeout": 5, "deadline": 9, "max_bytes": 100_000},
+    retries=0, request={"timeout": 30, "deadline": 60, "max_bytes": 100_000},
 )
 """
 

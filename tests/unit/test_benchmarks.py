@@ -256,7 +256,7 @@ def test_pixmo_counts_addresses_are_asked_for_their_pictures(tmp_path):
             str(answered),
             state=str(tmp_path / "state"),
             environment=environment,
-            request={"timeout": 2, "deadline": 5, "max_bytes": 100_000},
+            request={"timeout": 30, "deadline": 60, "max_bytes": 100_000},
             threads=4,
             per_host=4,
             pause=0,

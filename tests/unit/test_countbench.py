@@ -19,7 +19,7 @@ from countclip.connection import connection
 from countclip.files import sha256, write_table
 from countclip.network import DownloadError
 
-REQUEST = {"timeout": 0.5, "deadline": 5, "max_bytes": 100_000}
+REQUEST = {"timeout": 4, "deadline": 60, "max_bytes": 100_000}
 PICTURE = {
     "max_pixels": 1_000_000,
     "min_side": 32,
@@ -64,16 +64,20 @@ PLAN = [  # what an address does, and the status that the audit must find
 ]
 
 
-@pytest.fixture
-def web(tmp_path: Path):
-    yield from serve(tmp_path)
-
-
 @pytest.fixture(scope="module")
 def audited(tmp_path_factory):
+    """A folder with an audit of the PLAN, and the way to its server."""
     for folder, environment in serve(tmp_path_factory.mktemp("audited")):
-        audit(folder, environment)
+        ask(folder, environment)
+        judge(folder)
         yield folder, environment
+
+
+@pytest.fixture
+def copied(audited, tmp_path: Path):
+    """The same in a folder of the test's own."""
+    folder, environment = audited
+    return shutil.copytree(folder, tmp_path, dirs_exist_ok=True), environment
 
 
 def serve(folder: Path):
@@ -117,11 +121,6 @@ def judge(folder: Path, lock: str | None = None) -> pd.DataFrame:
     return pd.read_csv(folder / "audit.csv", keep_default_na=False)
 
 
-def audit(folder: Path, environment: dict) -> pd.DataFrame:
-    ask(folder, environment)
-    return judge(folder)
-
-
 def repair(folder: Path, environment: dict, lines: str) -> list[dict]:
     (folder / "repairs.csv").write_text(COLUMNS + lines)
     made = [str(folder / name) for name in ("benchmark.parquet", "images.parquet", "summary.json")]
@@ -138,9 +137,9 @@ def repair(folder: Path, environment: dict, lines: str) -> list[dict]:
     return pd.read_parquet(made[0]).to_dict("records")
 
 
-def test_every_planned_fault_is_found(web) -> None:
-    folder, environment = web
-    table = audit(folder, environment)
+def test_every_planned_fault_is_found(audited) -> None:
+    folder, _ = audited
+    table = judge(folder)
     assert table["status"].tolist() == [status for _, status in PLAN] + ["alive", "unreachable"]
     assert table["final_url"][2] == "http://a.miniature.example/0"
     assert (table["detail"] != "").equals(table["status"] != "alive")
@@ -209,9 +208,8 @@ def test_the_list_is_downloaded_only_as_it_was_published(tmp_path) -> None:
     assert [row.caption for row in countbench.load(path)] == ["two cats"]
 
 
-def test_repairs_are_applied_and_counted(web, caplog) -> None:
-    folder, environment = web
-    audit(folder, environment)
+def test_repairs_are_applied_and_counted(copied, caplog) -> None:
+    folder, environment = copied
     good = png((64, 64))
     (folder / "mine.png").write_bytes(good)
     rows = repair(

@@ -190,7 +190,8 @@ def test_server_answers_as_planned(folder, benchmark, web):
             url = next(
                 u for u, a in web.items() if a[0] == kind and payload.items() <= a[1].items()
             )
-            return network.get(url, session=session, max_bytes=10**6, timeout=1)
+            timeout = 1 if kind == "slow" else 30
+            return network.get(url, session=session, max_bytes=10**6, timeout=timeout)
 
         assert Image.open(io.BytesIO(ask("scene").body)).size == (scenes.SIZE, scenes.SIZE)
         assert ask("html").content_type.startswith("text/html")

@@ -206,7 +206,7 @@ def in_a_process(*arguments):
     context.set_forkserver_preload(["tiny_training", "countclip.training"])
     process = context.Process(target=killed_run, args=arguments)
     process.start()
-    process.join(120)
+    process.join()
     return process.exitcode
 
 
