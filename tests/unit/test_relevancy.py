@@ -100,6 +100,10 @@ def test_tables_and_figure_are_the_same_twice(tmp_path):
     assert made[0] == made[1]
     shares = pd.read_parquet(tmp_path / "a.parquet")["shares"]
     assert all(sum(share) == pytest.approx(1) for share in shares)
+    coarse = str(tmp_path / "coarse.parquet")
+    relevancy.measure(runs, MODEL, benchmark(), coarse, precision="bf16-mixed")
+    apart = np.concatenate(pd.read_parquet(coarse)["shares"]) - np.concatenate(shares)
+    assert 0 < np.abs(apart).max() < 0.1
     table = pd.read_csv(tmp_path / "a.csv").set_index(["variant", "number"])
     assert table.loc[("baseline", "all"), "uniform"] == 50  # "two stars"
     assert table.loc[("after", "all"), "gain"] == 0  # the same weights

@@ -176,6 +176,16 @@ def test_scores_are_the_models_similarities(scores):
     assert row["similarity"] == pytest.approx((left @ right.T).item(), abs=1e-5)
 
 
+def test_models_run_as_precisely_as_they_are_asked_to(scores, tmp_path):
+    runs = [("baseline", 0, None)]
+    how = {"table": NOUNS, "anything": None, "prompt": "a picture of {query}"}
+    coarse = str(tmp_path / "coarse.parquet")
+    retrieval.retrieve(runs, MODEL, benchmark(), coarse, precision="bf16-mixed", **how)
+    exact = pd.read_parquet(scores).query("variant == 'baseline'")["similarity"]
+    apart = (pd.read_parquet(coarse)["similarity"] - exact).abs()
+    assert 0 < apart.max() < 0.02
+
+
 def test_tables_and_pictures_are_the_same_twice(scores, tmp_path):
     rows = {row["index"]: row["number"] for row in benchmark()}
     made = []

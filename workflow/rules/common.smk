@@ -88,7 +88,7 @@ def gpus():
     trained = {f"train_variant/{name}_seed": gpus_of(name) for name in variants()}
     detects = int(config["detector"]["device"] != "cpu")
     evaluates = int(config["evaluation"]["accelerator"] != "cpu")
-    evaluated = ("evaluate/", "measure_retention/", "sweep_wise_ft/")
+    evaluated = ("evaluate/", "measure_", "sweep_wise_ft/", "retrieve")
     return {
         "detect_objects/": detects,
         **dict.fromkeys(evaluated, evaluates),

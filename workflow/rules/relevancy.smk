@@ -12,13 +12,17 @@ rule measure_relevancy:
         cost("measure_relevancy")
     conda:
         "../../environment.yml"
-    threads: 1
+    threads: config["evaluation"]["threads"]
     resources:
         mem_mb=growing(6000),
         runtime=growing(240),
+        gpu=int(config["evaluation"]["accelerator"] != "cpu"),
+        accelerator=config["evaluation"]["accelerator"],
     params:
-        spec=spec("model"),
+        spec=spec("model", "evaluation.precision", "evaluation.threads"),
         code=code("measure_relevancy", *model_files()),
+    message:
+        "measure how much each token of a caption matters"
     script:
         "../scripts/measure_relevancy.py"
 

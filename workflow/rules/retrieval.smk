@@ -13,15 +13,24 @@ rule retrieve:
         cost("retrieve")
     conda:
         "../../environment.yml"
-    threads: 1
+    threads: config["evaluation"]["threads"]
     resources:
         mem_mb=growing(6000),
         runtime=growing(60),
+        gpu=int(config["evaluation"]["accelerator"] != "cpu"),
+        accelerator=config["evaluation"]["accelerator"],
     params:
         spec=spec(
-            "model", "counting_set.nouns", "retrieval.prompt", "retrieval.anything"
+            "model",
+            "counting_set.nouns",
+            "evaluation.precision",
+            "evaluation.threads",
+            "retrieval.prompt",
+            "retrieval.anything",
         ),
         code=code("retrieve", config["counting_set"]["nouns"], *model_files()),
+    message:
+        "ask how similar each query by count is to the pictures that it ranks"
     script:
         "../scripts/retrieve.py"
 

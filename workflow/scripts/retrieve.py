@@ -4,12 +4,14 @@ from countclip import evaluation, pictures, retrieval
 from countclip.job import start
 
 spec = start(snakemake)  # noqa: F821
-given = snakemake.input  # noqa: F821
+given, how = snakemake.input, snakemake.resources  # noqa: F821
 retrieval.retrieve(
     evaluation.untouched_and(given.weights),
     spec["model"],
     pictures.read_benchmark(given.benchmark, given.benchmark_images),
     snakemake.output.scores,  # noqa: F821
     table=given.nouns[0],
+    accelerator=how.accelerator,
+    **spec["evaluation"],
     **spec["retrieval"],
 )

@@ -32,9 +32,10 @@ def attributions(clip: Clip, image: Tensor, tokens: np.ndarray, steps: int = STE
 
     image: normalised embeddings (n, d). tokens: ids (n, length).
     """
-    image = image.clone()  # out of inference mode, which knows no gradients
-    ids = torch.from_numpy(tokens.astype(np.int64)).to(image.device)
-    own = torch.from_numpy(_own(tokens)).to(image.device)[..., None]
+    device = next(clip.model.parameters()).device
+    image = image.to(device, copy=True)  # out of inference mode, which knows no gradients
+    ids = torch.from_numpy(tokens.astype(np.int64)).to(device)
+    own = torch.from_numpy(_own(tokens)).to(device)[..., None]
     layer = clip.model.token_embedding
     clip.model.eval().requires_grad_(False)
     whole, total = layer(ids), 0.0
@@ -76,14 +77,19 @@ def measure(
     model: dict[str, Any],
     rows: Iterable[dict[str, Any]],
     path: str,
+    *,
+    accelerator: str = "cpu",
+    precision: str = "32-true",
     batch: int = 64,
+    threads: int = 1,
 ) -> None:
     """Publish each caption's tokens with their shares: variant, seed, index, tokens, shares, and
     `first` and `last`, between which (the last left out) the number word stands.
 
     runs: (variant, seed, weights); None stands for the pretrained weights.
-    rows: of `pictures.read_benchmark`.
+    rows: of `pictures.read_benchmark`. The others: as `evaluation.evaluate` has them.
     """
+    fabric = evaluation.fabric_of(accelerator, precision, threads)
     clip = Clip(model["name"], model["pretrained"], model["config"])
     pictures, texts, spans, indices = [], [], [], []
     for row in rows:  # resized one by one: full-size pictures of a benchmark fill the memory
@@ -103,11 +109,15 @@ def measure(
     )
     for variant, seed, weights in runs:
         clip = Clip(model["name"], weights or model["pretrained"], model["config"])
-        image = evaluation.embed_images(clip, np.stack(pictures))
+        clip.model.to(fabric.device)
+        with fabric.autocast():
+            image = evaluation.embed_images(clip, np.stack(pictures))
         found = []
         for start in progress(range(0, len(ids), batch), unit="batch", desc=variant):
             some = models.cut_padding(ids[start : start + batch])
-            share = shares(attributions(clip, image[start : start + batch], some), some)
+            with fabric.autocast():
+                added = attributions(clip, image[start : start + batch], some)
+            share = shares(added, some)
             found += [line[1:end] for line, end in zip(share, ends[start:], strict=False)]
         tables.append(about.assign(variant=variant, seed=seed, shares=found))
     columns = ["variant", "seed", "index", "tokens", "shares", "first", "last"]

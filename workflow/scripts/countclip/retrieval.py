@@ -64,13 +64,18 @@ def retrieve(
     table: str,
     anything: str | None,
     prompt: str,
+    accelerator: str = "cpu",
+    precision: str = "32-true",
+    threads: int = 1,
 ) -> None:
     """Publish how similar each query is to each of its candidates: variant, seed, candidates,
     query, number, index, similarity.
 
     runs: (variant, seed, weights); None stands for the pretrained weights.
     rows: of `pictures.read_benchmark`. prompt: a text with `{query}` in it.
+    accelerator, precision, threads: as `evaluation.evaluate` has them.
     """
+    fabric = evaluation.fabric_of(accelerator, precision, threads)
     pictures, captions, numbers, tables = [], {}, {}, []
     clip = Clip(model["name"], model["pretrained"], model["config"])
     for row in rows:  # resized one by one: full-size pictures of a benchmark fill the memory
@@ -87,8 +92,10 @@ def retrieve(
     candidate = pool["index"].map(place).to_numpy()
     for variant, seed, weights in runs:
         clip = Clip(model["name"], weights or model["pretrained"], model["config"])
-        text = evaluation.embed_texts(clip, tokens)
-        image = evaluation.embed_images(clip, np.stack(pictures), show=True)
+        clip.model.to(fabric.device)
+        with fabric.autocast():
+            text = evaluation.embed_texts(clip, tokens)
+            image = evaluation.embed_images(clip, np.stack(pictures), show=True)
         similarity = (image @ text.T).numpy()[candidate, asked]
         tables.append(pool.assign(variant=variant, seed=seed, similarity=similarity))
         log.info("%s, seed %s: %d queries, %d pictures", variant, seed, len(queries), len(place))
