@@ -1,5 +1,6 @@
 import csv
 import json
+import re
 
 import yaml
 
@@ -8,6 +9,13 @@ from countclip.provenance import HOME, canonical
 
 DEFAULT = yaml.safe_load((HOME / "config/config.yaml").read_text(encoding="utf-8"))
 COSTS = HOME / "resources/costs.csv"
+RULES = {  # name -> its file, its text
+    name: (file.stem, body)
+    for file in (HOME / "workflow/rules").glob("*.smk")
+    for name, body in re.findall(
+        r"^(?:rule|use rule \w+ as) (\w+)(.*?)(?=^\S|\Z)", file.read_text(), re.M | re.S
+    )
+}
 
 
 def job(spec, recorded=None, code="'aa'", **about):
@@ -79,10 +87,21 @@ def test_every_default_cost_is_one_of_a_rule_in_a_unit_that_is_expected():
         lines = list(csv.DictReader(file))
     amounts = expected(DEFAULT)
     for line in lines:
-        assert (HOME / f"workflow/scripts/{line['rule']}.py").is_file(), line
+        assert line["rule"] in RULES, line
         assert not line["unit"] or line["unit"] in amounts, line
         assert line["source"], line
     assert len({(line["scale"], line["rule"]) for line in lines}) == len(lines)
+
+
+def test_every_rule_that_takes_time_has_a_default_cost():
+    """Those that run where Snakemake does are short; the miniature's own have no other scale."""
+    with open(COSTS, encoding="utf-8", newline="") as file:
+        priced = {line["rule"] for line in csv.DictReader(file) if line["scale"] == "paper"}
+    measured = {name for name, (_, body) in RULES.items() if "cost(" in body}
+    short = {name for name, (_, body) in RULES.items() if "localrule: True" in body}
+    assert measured.isdisjoint(short)
+    assert measured | short == set(RULES)
+    assert priced == {name for name in measured if RULES[name][0] != "miniature"}
 
 
 def test_a_brace_in_a_text_is_no_wildcard_of_snakemake_and_reads_back() -> None:
