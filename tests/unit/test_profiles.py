@@ -2,10 +2,12 @@
 
 import dataclasses
 import re
+from pathlib import Path
 
 import pytest
 import yaml
 from packaging.version import Version
+from snakemake.profiles import ProfileConfigFileParser
 from snakemake_executor_plugin_slurm import ExecutorSettings
 
 from countclip.provenance import HOME
@@ -38,6 +40,15 @@ def test_slurm_settings_are_those_of_the_plugin():
     named = {name.replace("-", "_") for name in re.findall(r"^(?:# )?slurm-([a-z-]+):", text, re.M)}
     known = {setting.name for setting in dataclasses.fields(ExecutorSettings)}
     assert {"array_jobs", "efficiency_report", "requeue", "status_command"} <= named <= known
+
+
+def test_slurms_partitions_are_found_wherever_the_run_lies(monkeypatch):
+    """Snakemake changes to --directory before the plugin reads them."""
+    monkeypatch.chdir(HOME)
+    monkeypatch.setenv("PWD", str(HOME))  # as every shell does
+    with open("profiles/slurm/profile.yaml", encoding="utf-8") as file:
+        read = ProfileConfigFileParser().parse(file)
+    assert Path(read["slurm-partition-config"]) == HOME / "profiles/slurm/partitions.yaml"
 
 
 def test_slurm_has_a_partition_with_gpus_and_one_without():

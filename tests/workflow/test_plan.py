@@ -65,12 +65,44 @@ def test_the_run_of_paiss_is_planned_over_the_papers(tmp_path):
     expected = {"train_variant": 3, "evaluate": 4, "assemble_counting_set": 2}
     expected |= {"pack_images": 2, "download_part": 32, "detect_objects": 32}
     assert {rule: planned.get(rule, 0) for rule in expected} == expected
+    # The plugin never submits an array of which a limit holds a part back.
+    profile = yaml.safe_load((HOME / "profiles/slurm/profile.yaml").read_text(encoding="utf-8"))
+    assert profile["jobs"] > sum(planned.values())
 
 
 def test_naive_filtering_detects_nothing(tmp_path):
     planned = Workflow(tmp_path).plan("all", counting_set={"class_rule": "none"})
     assert "detect_objects" not in planned
     assert planned["assemble_counting_set"] == 1
+
+
+RESOURCES = """
+import sys
+from pathlib import Path
+from snakemake.api import SnakemakeApi
+from snakemake.settings.types import ConfigSettings, DAGSettings, OutputSettings, ResourceSettings
+snakefile, folder, config = map(Path, sys.argv[1:])
+with SnakemakeApi(OutputSettings()) as asked:
+    workflow = asked.workflow(
+        ResourceSettings(cores=1), ConfigSettings(configfiles=[config]),
+        snakefile=snakefile, workdir=folder,
+    )
+    workflow.dag(DAGSettings(targets={"all"})).summary()
+    jobs = list(workflow._workflow.dag.jobs)
+    print("GPU", *sorted({job.rule.name for job in jobs if job.resources.get("gpu")}))
+"""
+
+
+def test_all_that_asks_models_holds_a_gpu_where_one_is_wanted(tmp_path):
+    overlay = tmp_path / "overlay.yaml"
+    models = "evaluate measure_relevancy measure_retention retrieve sweep_wise_ft"
+    for accelerator, expected in (("cpu", ""), ("cuda", f" {models}")):
+        overlay.write_text(f"evaluation: {{accelerator: {accelerator}}}\n")
+        done = subprocess.run(
+            [sys.executable, "-c", RESOURCES, HOME / "Snakefile", tmp_path, overlay],
+            capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        assert re.findall("^GPU(.*)$", done.stdout, re.M) == [expected]
 
 
 PARSE = """
