@@ -165,6 +165,13 @@ def test_weights_of_another_model_are_named(trained, tmp_path):
         predict.load(other)
 
 
+def test_an_accelerator_that_is_not_there_is_named(trained, folder):
+    pairs = predict.from_files([folder], "{} dogs")
+    absent = "mps" if sys.platform == "linux" else "cuda"
+    with pytest.raises(ValueError, match=f"--accelerator {absent}: .* not available"):
+        predict.predict(trained, pairs, None, absent, 8)
+
+
 def test_a_folder_is_not_overwritten_by_the_answers(trained, folder, monkeypatch, capsys):
     arguments = ("--model", trained, "--images", folder, "--caption", "{} dogs", "--output", folder)
     monkeypatch.setattr(sys, "argv", ["predict", *map(str, arguments)])

@@ -145,7 +145,10 @@ def predict(
     weights: Path, pairs: list[Pair], output: Path | None, accelerator: str, batch: int
 ) -> Counter:
     """Write the CSV, to standard output without `output`; how many pictures had which problem."""
-    fabric = Fabric(accelerator=accelerator, devices=1)
+    try:
+        fabric = Fabric(accelerator=accelerator, devices=1)
+    except RuntimeError as error:
+        raise ValueError(f"--accelerator {accelerator}: {error}") from error
     clip = load(weights)
     clip.model.to(fabric.device)
     tables = []
