@@ -38,6 +38,19 @@ def test_one_row_a_file_in_order(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["images.npy"]
 
 
+def test_it_takes_only_the_space_that_it_has_written(tmp_path: Path) -> None:
+    """A map of the whole file ended a process on a full disk by a signal, without a message."""
+    sizes = []
+
+    def images():
+        for body in files(40):
+            sizes.append(next(tmp_path.iterdir()).stat().st_size)
+            yield pictures.decode(body)
+
+    batches.pack_images(images(), 40, SIZE, str(tmp_path / "images.npy"))
+    assert sizes[0] < sizes[-1] < (tmp_path / "images.npy").stat().st_size
+
+
 def pack_for(seconds: float, *arguments) -> None:
     """Pack, and be ended by the kernel after so many seconds of this process's own work."""
     signal.setitimer(signal.ITIMER_PROF, seconds)

@@ -30,15 +30,16 @@ def pack_images(images: Iterable[Image.Image], n: int, size: int, path: str) -> 
 
     Decoding and resizing happen once here instead of once an epoch and variant.
     """
-    with publish(path) as temporary:
-        shape = (n, size, size, 3)
-        array = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.uint8, shape=shape)
+    about = {"descr": "|u1", "fortran_order": False, "shape": (n, size, size, 3)}
+    # Written and not mapped: a full disk is then an error, and no signal that ends the process.
+    with publish(path) as temporary, open(temporary, "wb") as file:
+        np.lib.format.write_array_header_1_0(file, about)
         done = 0
-        for done, image in enumerate(progress(images, total=n, unit="image", desc="pack"), 1):
-            array[done - 1] = resize(image, size)
+        for image in progress(images, total=n, unit="image", desc="pack"):
+            file.write(resize(image, size).tobytes())
+            done += 1
         if done != n:
             raise ValueError(f"{path}: {n} pairs need an image each, {done} images were read")
-        array.flush()
 
 
 @dataclass
