@@ -1,28 +1,26 @@
 """An image host on the loopback interface that does everything wrong, over real HTTP(S)."""
 
 import gzip
-import http.server
 import io
 import socket
 import ssl
 import struct
-import threading
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from itertools import count, repeat
 
 from PIL import Image, ImageDraw
 
-Answer = Callable[["Handler"], None]
+import loopback
+from loopback import Answer, serving
+
 PERIOD = 0.05  # seconds between two pieces of an answer that drips
 
 
-class Handler(http.server.BaseHTTPRequestHandler):
+class Handler(loopback.Handler):
     """Answers by the server's table: path -> Answer."""
-
-    protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
         self.close_connection = True
@@ -30,22 +28,16 @@ class Handler(http.server.BaseHTTPRequestHandler):
         with suppress(OSError):  # the client hangs up, as it should
             self.server.answers[self.path](self)
 
-    def log_message(self, *args) -> None:
-        pass
 
+class Server(loopback.Server):
+    """Counts how many `connected`."""
 
-class Server(http.server.ThreadingHTTPServer):
-    daemon_threads = True
-    block_on_close = False
-    request_queue_size = 128
+    connected = 0
 
     def get_request(self):
         found = super().get_request()
         self.connected += 1
         return found
-
-    def handle_error(self, request, client_address) -> None:
-        pass  # a client went away
 
 
 @contextmanager
@@ -53,19 +45,14 @@ def host(
     answers: dict[str, Answer], address: str = "127.0.0.1", tls: ssl.SSLContext | None = None
 ) -> Iterator[Server]:
     """A server while the block runs, with its `url`, the paths `asked` and how many `connected`."""
-    server = Server((address, 0), Handler)
-    server.answers, server.asked, server.connected = answers, [], 0
-    server.url = f"{'https' if tls else 'http'}://{address}:{server.server_port}"
+    server = Server(Handler, address, answers=answers, asked=[])
     if tls:
+        server.url = server.url.replace("http:", "https:")
         server.socket = tls.wrap_socket(
             server.socket, server_side=True, do_handshake_on_connect=False
         )
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
+    with serving(server):
         yield server
-    finally:
-        server.shutdown()
-        server.server_close()
 
 
 # ---- pictures ----
@@ -112,16 +99,7 @@ def endless_scans(times: int = 4000, side: int = 4000) -> bytes:
 
 
 def send(body: bytes, content_type: str = "image/jpeg", status: int = 200, **headers) -> Answer:
-    standard = {"Content_Type": content_type, "Content_Length": len(body)}
-
-    def answer(handler: Handler) -> None:
-        handler.send_response(status)
-        for name, value in {**standard, **headers}.items():
-            handler.send_header(name.replace("_", "-"), str(value))
-        handler.end_headers()
-        handler.wfile.write(body)
-
-    return answer
+    return lambda handler: handler.send(status, body, content_type, **headers)
 
 
 def redirect(location: str) -> Answer:

@@ -7,13 +7,13 @@ host, by addresses that need no token.
 import hashlib
 import json
 import re
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import unquote, urlsplit
+
+import loopback
 
 ENDPOINT = "http://hub.example"
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -43,30 +43,15 @@ class Hub:
 @contextmanager
 def serving(hub: Hub) -> Iterator[Hub]:
     """Serve while the block runs; `hub.environment` leads there."""
-
-    class Handler(_Handler):
-        pass
-
-    Handler.hub = hub
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    server.block_on_close = False
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    proxy = f"http://127.0.0.1:{server.server_port}"
-    hub.environment = {"http_proxy": proxy, "https_proxy": proxy, "no_proxy": ""}
-    try:
+    with loopback.serving(loopback.Server(_Handler, hub=hub)) as server:
+        hub.environment = {"http_proxy": server.url, "https_proxy": server.url, "no_proxy": ""}
         yield hub
-    finally:
-        server.shutdown()
-        server.server_close()
 
 
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    hub: Hub
-
-    def log_message(self, *args) -> None:
-        pass
+class _Handler(loopback.Handler):
+    @property
+    def hub(self) -> Hub:
+        return self.server.hub
 
     def do_GET(self) -> None:
         address = urlsplit(self.path)
@@ -84,13 +69,13 @@ class _Handler(BaseHTTPRequestHandler):
             elif address.hostname == "hub.example" and not self._refused():
                 self._hub(unquote(address.path))
             elif address.hostname != "hub.example":
-                self._send(502, b"no such host")
+                self.send(502, b"no such host")
 
     def _refused(self) -> bool:
         token = self.headers.get("Authorization", "").removeprefix("Bearer ")
         if not self.hub.gated or token == TOKEN:
             return False
-        self._send(403 if token == NARROW else 401, b"{}", **{"X-Error-Code": "GatedRepo"})
+        self.send(403 if token == NARROW else 401, b"{}", X_Error_Code="GatedRepo")
         return True
 
     def _hub(self, path: str) -> None:
@@ -98,11 +83,12 @@ class _Handler(BaseHTTPRequestHandler):
         file = re.fullmatch(rf"/datasets/{self.hub.repository}/resolve/{COMMIT}/(.+)", path)
         if question and (commit := self.hub.branches.get(question[1])):
             about = {"id": self.hub.repository, "sha": commit, "gated": self.hub.gated}
-            self._send(200, json.dumps(about | {"siblings": self._siblings()}).encode())
+            body = json.dumps(about | {"siblings": self._siblings()}).encode()
+            self.send(200, body, "application/json")
         elif file and file[1] in self.hub.files:
-            self._send(302, b"", Location=f"http://cdn.example/blob/{file[1]}?signed=yes")
+            self.send(302, b"", Location=f"http://cdn.example/blob/{file[1]}?signed=yes")
         else:
-            self._send(404, b"{}", **{"X-Error-Code": "RevisionNotFound"})
+            self.send(404, b"{}", X_Error_Code="RevisionNotFound")
 
     def _siblings(self) -> list[dict]:
         return [
@@ -121,7 +107,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _file(self, path: str) -> None:
         if (body := self.hub.files.get(path)) is None:
-            return self._send(404, b"")
+            return self.send(404, b"")
         body = bytes(len(body)) if self.hub.lies else body
         wanted = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
         start = int(wanted[1]) if wanted else 0
@@ -138,10 +124,3 @@ class _Handler(BaseHTTPRequestHandler):
         for place in range(start, end, self.hub.chunk):
             self.wfile.write(body[place : min(place + self.hub.chunk, end)])
             time.sleep(self.hub.pause)
-
-    def _send(self, status: int, body: bytes, **headers: str) -> None:
-        self.send_response(status)
-        for name, value in {"Content-Length": str(len(body)), **headers}.items():
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(body)

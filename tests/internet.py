@@ -10,16 +10,17 @@ import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from random import Random
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import numpy as np
 import requests
 import trustme
 from PIL import Image
+
+import loopback
 
 # How many rows of the list shall have a status; the others are alive.
 FATES = {
@@ -97,9 +98,8 @@ def internet(plan: dict[str, Fate], folder: Path) -> Iterator[dict[str, str]]:
     authority = trustme.CA()
     authority.cert_pem.write_to_path(str(folder / "authority.pem"))
     names = sorted({host_of(url) for url in plan})
-    server = _Server(("127.0.0.1", 0), _Handler)
+    server = loopback.Server(_Handler, stop=threading.Event())
     server.answers = {asked(url): (n, fate) for n, (url, fate) in enumerate(plan.items())}
-    server.stop = threading.Event()
     server.untrusted = {host_of(url) for url, fate in plan.items() if fate.status == "tls"}
     server.refused = {
         host_of(url)
@@ -119,38 +119,22 @@ def internet(plan: dict[str, Fate], folder: Path) -> Iterator[dict[str, str]]:
             raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
         return resolve(host, *args, **kwargs)
 
-    threading.Thread(target=server.serve_forever, daemon=True).start()
     socket.getaddrinfo = resolver
-    proxy = f"http://127.0.0.1:{server.server_port}"
     try:
-        yield {
-            "http_proxy": proxy,
-            "https_proxy": proxy,
-            "no_proxy": ",".join(sorted(unknown)),
-            "REQUESTS_CA_BUNDLE": str(folder / "authority.pem"),
-        }
+        with loopback.serving(server):
+            yield {
+                "http_proxy": server.url,
+                "https_proxy": server.url,
+                "no_proxy": ",".join(sorted(unknown)),
+                "REQUESTS_CA_BUNDLE": str(folder / "authority.pem"),
+            }
     finally:
         socket.getaddrinfo = resolve
         server.stop.set()
-        server.shutdown()
-        server.server_close()
 
 
-class _Server(ThreadingHTTPServer):
-    request_queue_size = 128
-    block_on_close = False
-
-    def handle_error(self, request, client_address) -> None:
-        pass  # clients hang up on certificates that they do not trust
-
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
+class _Handler(loopback.Handler):
     site = ""
-    server: Any
-
-    def log_message(self, *args) -> None:
-        pass
 
     def do_CONNECT(self) -> None:
         host = self.path.partition(":")[0]
@@ -175,35 +159,27 @@ class _Handler(BaseHTTPRequestHandler):
         url = self.site + self.path
         site = self.site or f"http://{urlsplit(url).netloc}"
         if url.startswith(f"{site}/elsewhere/"):
-            return self._send(200, picture(int(url.rpartition("/")[2].split(".")[0])))
+            return self.send(200, picture(int(url.rpartition("/")[2].split(".")[0])))
         number, (status, n, delay) = self.server.answers[url]
         if self.server.stop.wait(600 if status == "timeout" else delay) or status == "unreachable":
             self.close_connection = True
         elif status in CODES:
-            self._send(CODES[status][n % len(CODES[status])], PAGE, "text/html")
+            self.send(CODES[status][n % len(CODES[status])], PAGE, "text/html")
         elif status == "not_an_image":
-            self._send(200, PAGE, "text/html")
+            self.send(200, PAGE, "text/html")
         elif status == "moved" or (status == "placeholder" and n % 3 == 0):
             name = "image_not_available" if status == "placeholder" else "moved"
-            self._send(302, PAGE, Location=f"/elsewhere/{name}/{number}.jpg")
+            self.send(302, PAGE, Location=f"/elsewhere/{name}/{number}.jpg")
         elif status == "placeholder":  # the same for many, or flat
             flat = io.BytesIO()
             Image.new("RGB", (200, 200 + n), "white").save(flat, "PNG")
-            self._send(200, picture(999_999) if n % 3 == 1 else flat.getvalue())
+            self.send(200, picture(999_999) if n % 3 == 1 else flat.getvalue())
         elif status == "too_small":
-            self._send(200, picture(number, size=(120, 20)))
+            self.send(200, picture(number, size=(120, 20)))
         elif status == "undecodable":
             body = picture(number)
-            self._send(200, body[: len(body) // 2])
+            self.send(200, body[: len(body) // 2])
         elif status == "not_allowed":
-            self._send(200, picture(number), X_Robots_Tag="noai, noimageai")
+            self.send(200, picture(number), X_Robots_Tag="noai, noimageai")
         else:
-            self._send(200, picture(number, 60 if status == "re-encoded" else 90))
-
-    def _send(self, code: int, body: bytes, kind: str = "image/jpeg", **headers: str) -> None:
-        self.send_response(code)
-        headers = {"Content-Type": kind, "Content-Length": str(len(body)), **headers}
-        for name, value in headers.items():
-            self.send_header(name.replace("_", "-"), value)
-        self.end_headers()
-        self.wfile.write(body)
+            self.send(200, picture(number, 60 if status == "re-encoded" else 90))

@@ -6,9 +6,8 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -18,10 +17,10 @@ from PIL import Image
 
 from countclip import asking, network
 from kill import killed_often
+from loopback import Answer, Handler, Server, serving
 
 HOME = Path(__file__).parents[2]
 REQUEST = {"timeout": 30.0, "deadline": 60, "max_bytes": 100_000}  # nothing here waits for these
-Answering = Callable[["Handler"], None]
 
 
 def png(seed: int = 0) -> bytes:
@@ -30,44 +29,11 @@ def png(seed: int = 0) -> bytes:
     return stream.getvalue()
 
 
-class Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    answer: Answering
-
-    def do_GET(self) -> None:
-        with suppress(OSError):  # the client hangs up, as it should
-            type(self).answer(self)
-
-    def log_message(self, *args) -> None:
-        pass
-
-    def send(self, status: int, body: bytes, kind: str = "text/html", **headers: str) -> None:
-        self.send_response(status)
-        headers = {"Content-Type": kind, "Content-Length": str(len(body)), **headers}
-        for name, value in headers.items():
-            self.send_header(name.replace("_", "-"), value)
-        self.end_headers()
-        self.wfile.write(body)
-
-
-class Server(ThreadingHTTPServer):
-    request_queue_size = 64
-
-    def handle_error(self, request, client_address) -> None:
-        pass  # clients are killed here
-
-
 @contextmanager
-def web(answer: Answering) -> Iterator[dict[str, str]]:
+def web(answer: Answer) -> Iterator[dict[str, str]]:
     """The environment of a network where a proxy gives every answer."""
-    server = Server(("127.0.0.1", 0), type("Own", (Handler,), {"answer": answer}))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    proxy = f"http://127.0.0.1:{server.server_port}"
-    try:
-        yield {"http_proxy": proxy, "https_proxy": proxy}
-    finally:
-        server.shutdown()
-        server.server_close()
+    with serving(Server(answer=answer)) as proxy:
+        yield {"http_proxy": proxy.url, "https_proxy": proxy.url}
 
 
 def listed(folder: Path, urls: list[str]) -> None:

@@ -1,14 +1,11 @@
 """img2dataset on a leash: what it may open, how it is supervised, what the manifest says."""
 
-import http.server
 import io
 import json
 import os
-import threading
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from urllib.error import URLError
 
@@ -20,6 +17,7 @@ from PIL import Image
 from countclip import fetch, fetch_worker, pictures
 from countclip.connection import connection
 from countclip.files import write_table
+from loopback import Handler, Server, serving
 
 IMAGES = {
     "image_size": 256, "resize_mode": "no", "encode_format": "jpg", "encode_quality": 95,
@@ -292,28 +290,23 @@ def no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name)
 
 
+def pieces(handler: Handler) -> None:
+    """A body without a length (or with a false one) that ends with its connection."""
+    handler.close_connection = True
+    handler.send_response(200)
+    if handler.path == "/cut":
+        handler.send_header("Content-Length", "100")
+    handler.end_headers()
+    while handler.path == "/drip":
+        handler.wfile.write(b"x")
+        time.sleep(0.05)
+    handler.wfile.write(b"x" * (5_000_000 if handler.path == "/big" else 10))
+
+
 @pytest.fixture
 def server() -> Iterator[str]:
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200)
-            if self.path == "/cut":
-                self.send_header("Content-Length", "100")
-            self.end_headers()
-            with suppress(OSError):  # the client hangs up, as it should
-                while self.path == "/drip":
-                    self.wfile.write(b"x")
-                    time.sleep(0.05)
-                self.wfile.write(b"x" * (5_000_000 if self.path == "/big" else 10))
-
-        def log_message(self, *args) -> None:
-            pass
-
-    made = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=made.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{made.server_port}"
-    made.shutdown()
-    made.server_close()
+    with serving(Server(answer=pieces)) as made:
+        yield made.url
 
 
 def read(url: str, *allowed: str, deadline: float = 60) -> bytes:

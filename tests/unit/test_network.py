@@ -5,9 +5,8 @@ import hashlib
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import chain, repeat
 
 import pyarrow as pa
@@ -15,10 +14,12 @@ import pyarrow.parquet as pq
 import pytest
 
 import faults
+import loopback
 from countclip import network
 from countclip.connection import connection
 from countclip.network import DownloadError
 from internet import Fate, internet
+from loopback import Answer, Handler, Server
 
 BODY = bytes(range(256)) * 4000
 FILE = "http://hub.miniature.example/file.bin"
@@ -89,19 +90,9 @@ def test_get_says_why_not(session, url, reason):
 
 
 @contextmanager
-def serving(answer: Callable[[BaseHTTPRequestHandler], None]) -> Iterator[str]:
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_GET(self):
-            with suppress(OSError):  # the client hangs up, as it should
-                answer(self)
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
+def serving(answer: Answer) -> Iterator[str]:
+    with loopback.serving(Server(answer=answer)) as server:
+        yield server.url
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
@@ -123,10 +114,10 @@ HEADERS = {
 }
 
 
-def answering(kind: str, *pieces: bytes) -> Callable[[BaseHTTPRequestHandler], None]:
+def answering(kind: str, *pieces: bytes) -> Answer:
     """An answer whose body comes in pieces with a pause after each."""
 
-    def answer(handler: BaseHTTPRequestHandler) -> None:
+    def answer(handler: Handler) -> None:
         handler.close_connection = True
         handler.wfile.write(f"HTTP/1.1 200 OK\r\n{HEADERS[kind]}\r\n".encode())
         for piece in pieces:
@@ -219,8 +210,8 @@ def behind(proxy: str, **more: str) -> network.requests.Session:
     return network.session({"http_proxy": proxy, "https_proxy": proxy, **more})
 
 
-def replying(*head: str, body: bytes = b"x") -> Callable[[BaseHTTPRequestHandler], None]:
-    def answer(handler: BaseHTTPRequestHandler) -> None:
+def replying(*head: str, body: bytes = b"x") -> Answer:
+    def answer(handler: Handler) -> None:
         handler.close_connection = True
         lines = ["HTTP/1.1 200 OK", *head] if not head[0].startswith("HTTP/") else head
         handler.wfile.write("\r\n".join([*lines, "", ""]).encode() + body)
@@ -229,7 +220,7 @@ def replying(*head: str, body: bytes = b"x") -> Callable[[BaseHTTPRequestHandler
 
 
 def test_a_head_that_drips_meets_the_timeout():
-    def drip(handler: BaseHTTPRequestHandler) -> None:
+    def drip(handler: Handler) -> None:
         handler.wfile.write(b"HTTP/1.1 200 OK\r\n")
         for number in range(900):
             handler.wfile.write(b"X-%d: x\r\n" % number)
@@ -267,7 +258,7 @@ def test_what_frames_a_body_meets_the_deadline_too(name):
 def test_the_body_of_a_redirect_is_left_unread(framing):
     sent, ended = [], threading.Event()
 
-    def endless(handler: BaseHTTPRequestHandler) -> None:
+    def endless(handler: Handler) -> None:
         if handler.path.endswith("/there"):
             return replying("Content-Length: 5", body=b"there")(handler)
         handler.close_connection = True
@@ -289,7 +280,7 @@ def test_the_body_of_a_redirect_is_left_unread(framing):
 
 
 def test_redirects_meet_the_deadline():
-    def slowly(handler: BaseHTTPRequestHandler) -> None:
+    def slowly(handler: Handler) -> None:
         time.sleep(0.3)
         head = ("HTTP/1.1 302 Found", f"Location: {handler.path}1", "Content-Length: 0")
         replying(*head, body=b"")(handler)
@@ -323,7 +314,7 @@ def test_files_that_robots_are_asked_to_leave_alone_are_not_read(field, allowed)
 def test_the_host_says_when_it_is_asked_again():
     times = []
 
-    def busy(handler: BaseHTTPRequestHandler) -> None:
+    def busy(handler: Handler) -> None:
         times.append(time.monotonic())
         head = ("HTTP/1.1 429 Slow down", "Retry-After: 1", "Content-Length: 1")
         replying(*head)(handler)
@@ -356,7 +347,7 @@ def test_no_host_is_told_a_password(tmp_path, monkeypatch):
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
     told = []
 
-    def answer(handler: BaseHTTPRequestHandler) -> None:
+    def answer(handler: Handler) -> None:
         told.append((handler.path, handler.headers["Authorization"]))
         if handler.path == "http://x.example/":
             head = ("HTTP/1.1 302 Found", "Location: http://y.example/", "Content-Length: 0")
