@@ -140,7 +140,7 @@ def disturbed(profile, tmp_path_factory) -> Disturbed:
     return run
 
 
-def test_a_disturbed_run_by_way_of_slurm_gives_the_same_table(finished, disturbed):
+def test_a_disturbed_run_by_way_of_slurm_gives_the_same_table(disturbed, finished):
     for name in (TABLE, *(f"results/training/{name}/seed1/history.csv" for name in KEPT)):
         ours, local = (run.folder / name for run in (disturbed.workflow, finished))
         assert ours.read_bytes() == local.read_bytes(), name

@@ -25,6 +25,7 @@ TINY: dict[str, Any] = {
     "training": {"epochs": 1},
     # Whoever answers at all does so by then, however busy the machine; the others cost it once.
     "countbench": {"request": {"timeout": 15, "retries": 0}},
+    "wise_ft": {"alphas": [0.0, 0.5, 1.0]},
     "counting_sets": {"another": {}},  # no variant names it, so it is not made
     "figures": {"confusion": {"figure3": {"variants": ["modal_sched_plus"]}}},
     "variants": {name: None for name in DEFAULT["variants"] if name not in KEPT},
@@ -113,9 +114,9 @@ def dry_runs(commands: list[list[str]]) -> list[dict[str, int] | str]:
 
 def finish(home: Path) -> Workflow:
     """The tiny workflow after a whole run with two cores, in a checkout of its own at `home`."""
+    home.mkdir()
     for name in ("Snakefile", "environment.yml", "config", "profiles", "resources", "workflow"):
         copy = shutil.copytree if (HOME / name).is_dir() else shutil.copy
-        home.mkdir(exist_ok=True)
         copy(HOME / name, home / name)
     workflow = Workflow(home / "runs/tiny", home)
     workflow("all")
