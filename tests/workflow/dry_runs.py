@@ -11,6 +11,8 @@ import multiprocessing
 import os
 import sys
 import tempfile
+from collections.abc import Iterator
+from multiprocessing.connection import Connection, wait
 
 from snakemake.cli import main
 
@@ -39,9 +41,39 @@ def dry_run(arguments: list[str]) -> dict[str, int] | str:
         return output if failed else jobs(output)
 
 
+def send_dry_run(to: Connection, arguments: list[str]) -> None:
+    to.send(dry_run(arguments))
+
+
+def each_in_a_child(commands: list[list[str]]) -> Iterator[tuple[int, dict[str, int] | str]]:
+    """Place and result of each command, a few at a time, in the order in which they end.
+
+    Not by a pool: that forks while threads of its own run, and a child then waits for ever for
+    what one of them just held.
+    """
+    fork, places = multiprocessing.get_context("fork"), {}
+    for place, arguments in enumerate(commands):
+        if len(places) == os.cpu_count():
+            yield from received(places)
+        here, there = fork.Pipe(duplex=False)
+        fork.Process(target=send_dry_run, args=(there, arguments), daemon=True).start()
+        there.close()
+        places[here] = place
+    while places:
+        yield from received(places)
+
+
+def received(places: dict[Connection, int]) -> Iterator[tuple[int, dict[str, int] | str]]:
+    """What has come of those that are under way; EOFError of one that died."""
+    ready = wait(places, timeout=300)
+    if not ready:
+        raise TimeoutError(f"no dry run of the places {sorted(places.values())} ended in 300 s")
+    for connection in ready:
+        yield places.pop(connection), connection.recv()
+
+
 if __name__ == "__main__":
     commands = json.load(sys.stdin)
-    results = sys.stdout
     dry_run(commands[0])  # what Snakemake imports as it goes, all children inherit
-    with multiprocessing.get_context("fork").Pool(os.cpu_count(), maxtasksperchild=1) as pool:
-        json.dump(pool.map(dry_run, commands, chunksize=1), results)
+    results = dict(each_in_a_child(commands))
+    json.dump([results[place] for place in range(len(commands))], sys.stdout)
