@@ -124,7 +124,7 @@ def end(job: str, how: str) -> None:
         slurm("scontrol", "update", f"JobId={job}", "StartTime=now")  # not in two minutes
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")  # as `finished`, which would otherwise be waited for first
 def disturbed(profile, tmp_path_factory) -> Disturbed:
     run = Disturbed(Workflow(tmp_path_factory.mktemp("disturbed")), {})
 
