@@ -18,8 +18,8 @@ one, as they share what a whole run has made; others go to them file by file."""
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory, request) -> Workflow:
-    """The tiny workflow after a whole run, which the tests of workflow/ and slurm/ share. They may
-    put files beside its results, and change none of these."""
+    """The tiny workflow after a whole run, which the tests of workflow/ and slurm/ share. Whoever
+    changes its results holds its lock meanwhile, and leaves them as they were."""
     folder = tmp_path_factory.getbasetemp()
     if hasattr(request.config, "workerinput"):  # one of several workers, who have this in common
         folder = folder.parent
