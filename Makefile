@@ -22,9 +22,8 @@ run: $(DONE)  ## build any target: make run TARGET=results/figures/class_frequen
 predict: $(DONE)  ## count in pictures of your own: make predict ARGS="--help"
 	@PYTHONPATH=workflow/scripts $(BIN)/python -m countclip.predict $(ARGS)
 
-test: $(DONE)  ## all tests, on up to four cores
-	PATH="$(BIN):$$PATH" python -m pytest -n logical --maxprocesses 4 --dist loadfile \
-	  --no-loadscope-reorder
+test: $(DONE)  ## all tests
+	PATH="$(BIN):$$PATH" python -m pytest
 
 BENCHES := $(filter-out common,$(notdir $(basename $(wildcard benchmarks/*.py))))
 

@@ -115,7 +115,7 @@ def dry_runs(commands: list[list[str]]) -> list[dict[str, int] | str]:
 
 def finish(home: Path) -> Workflow:
     """The tiny workflow after a whole run with two cores, in a checkout of its own at `home`."""
-    home.mkdir()
+    home.mkdir(parents=True)
     for name in ("Snakefile", "environment.yml", "config", "profiles", "resources", "workflow"):
         copy = shutil.copytree if (HOME / name).is_dir() else shutil.copy
         copy(HOME / name, home / name)
