@@ -1,6 +1,8 @@
 """What runs the weights: each kind of file gives the same detections, within rounding."""
 
 import os
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -57,6 +59,26 @@ def test_torch_its_export_and_openvino_agree(
     names = detect.Detector(folder, **SETTINGS).names
     assert names == detect.Detector(torch_weights, sha256=digest, **SETTINGS).names
     assert len(names) == 80
+
+
+def test_a_signal_after_a_detector_is_gone_reaches_its_handler() -> None:
+    code = """
+import signal, sys, threading
+from countclip.detect import Detector
+
+settings = {"image_size": 128, "confidence_floor": 0.1, "iou": 0.7, "max_detections": 300}
+one, two = ([Detector(sys.argv[1], **settings)] for _ in range(2))
+one.clear()
+threading.Thread(target=two.clear).start()
+signal.signal(signal.SIGUSR1, lambda *_: print("handled"))
+signal.raise_signal(signal.SIGUSR1)
+"""
+    run = subprocess.run(
+        [sys.executable, "-c", code, ONNX],
+        env={"PYTHONPATH": str(Path(detect.__file__).parents[1])},
+        capture_output=True,
+    )
+    assert (run.returncode, run.stdout.splitlines()[-1:]) == (0, [b"handled"]), run.stderr.decode()
 
 
 def test_weights_of_one_size_say_so(torch_weights: Path, tmp_path: Path) -> None:

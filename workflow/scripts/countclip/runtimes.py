@@ -74,7 +74,7 @@ class OnOpenVINO:
         if path is None:
             raise ValueError(f"detector.weights: {weights} has no .xml file, as OpenVINO's have")
         self.names = _names(weights)
-        model = openvino.Core().read_model(path)
+        model = _openvino().read_model(path)
         size = model.input().partial_shape[2]
         self.square = None if size.is_dynamic else size.get_length()
         if self.square is None:
@@ -89,7 +89,7 @@ class OnOpenVINO:
             "INFERENCE_NUM_THREADS": threads,
             "INFERENCE_PRECISION_HINT": precision,  # else what is fastest on this machine
         }
-        self._model = openvino.Core().compile_model(steps.build(), "CPU", settings)
+        self._model = _openvino().compile_model(steps.build(), "CPU", settings)
         torch.set_num_threads(1)  # its small work on predictions would only get in OpenVINO's way
         self._pool = ThreadPoolExecutor(threads)
         self._own = threading.local()
@@ -148,6 +148,16 @@ def _onnxruntime_sees_gpus() -> bool:
     import onnxruntime
 
     return "CUDAExecutionProvider" in onnxruntime.get_available_providers()
+
+
+@functools.cache
+def _openvino() -> Any:
+    """OpenVINO's core, one for the whole process. Its CPU plugin gives signal handlers a stack of
+    its own and unmaps it when the core goes, while the process may still point to it: the next
+    signal, a Ctrl-C say, would then be a segmentation fault without a word."""
+    import openvino
+
+    return openvino.Core()
 
 
 def _names(weights: Path) -> dict[int, str]:
