@@ -80,9 +80,18 @@ def test_a_text_tower_that_is_read_elsewhere_is_refused(config, tmp_path):
         Clip("tiny-last", None, str(other))
 
 
-def test_openai_weights_under_a_plain_name_are_refused():
-    with pytest.raises(ValueError, match="ViT-B-32-quickgelu"):
-        Clip("ViT-B-32", "openai")
+@pytest.mark.parametrize(
+    ("pretrained", "message"),
+    [
+        ("openai", "trained with QuickGELU; use ViT-B-32-quickgelu"),
+        ("laion400m_e32", "trained with QuickGELU; use ViT-B-32-quickgelu"),
+        ("opnai", "model.pretrained opnai: there is no such file, and .*it knows openai, "),
+        ("gone.safetensors", "model.pretrained gone.safetensors: there is no such file"),
+    ],
+)
+def test_weights_that_do_not_fit_the_name_are_refused(pretrained, message):
+    with pytest.raises(ValueError, match=message):
+        Clip("ViT-B-32", pretrained)
 
 
 def test_a_batch_has_the_counting_pairs_first_and_their_counterfactuals_last(clip, batches):

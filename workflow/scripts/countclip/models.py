@@ -25,25 +25,20 @@ LARGEST_LOGIT_SCALE = float(np.log(100))
 class Clip:
     """An open_clip model with its tokenizer and the numbers that its images need.
 
-    name: open_clip's model name. With the weights of OpenAI it must be a `-quickgelu` one: the same
-        weights under the plain name silently compute something else.
+    name: open_clip's model name. For weights that were trained with QuickGELU, such as OpenAI's and
+        LAION-400M's, a `-quickgelu` one: under the plain name they silently compute something else.
     pretrained: a tag that open_clip knows (`openai`), a file (.safetensors), or None (random).
     config: a JSON file of open_clip's form that registers `name`; None for open_clip's own models.
         `<name>.merges.txt.gz` beside it replaces the tokenizer's vocabulary.
     """
 
     def __init__(self, name: str, pretrained: str | None, config: str | None = None) -> None:
-        if pretrained == "openai" and "quickgelu" not in name:
-            raise ValueError(
-                f"model.name {name}, pretrained openai: those weights were trained with QuickGELU;"
-                f" use {name}-quickgelu"
-            )
         merges = None
         if config is not None:
             config = resource(config)
             open_clip.add_model_config(config)
             merges = Path(config).with_name(f"{name}.merges.txt.gz")
-        self.model = open_clip.create_model(name, pretrained=pretrained and resource(pretrained))
+        self.model = open_clip.create_model(name, pretrained=_weights(name, pretrained))
         # What `encode_text` computes. Other towers would be read at the wrong token.
         if (
             getattr(self.model, "text_pool_type", None) != "argmax"
@@ -75,6 +70,27 @@ class Clip:
         images = images.permute(0, 3, 1, 2).float() / 255
         shape = (1, 3, 1, 1)
         return (images - self.mean.to(images).view(shape)) / self.std.to(images).view(shape)
+
+
+def _weights(name: str, pretrained: str | None) -> str | None:
+    """What open_clip loads into the model `name`: a file or a tag; ValueError where it cannot."""
+    if pretrained is None:
+        return None
+    if Path(path := resource(pretrained)).is_file():
+        return str(path)
+    known = open_clip.get_pretrained_cfg(name, pretrained)
+    if not known:
+        tags = ", ".join(open_clip.list_pretrained_tags_by_model(name)) or "none"
+        raise ValueError(
+            f"model.pretrained {pretrained}: there is no such file, and open_clip knows no such"
+            f" weights for {name} (it knows {tags})"
+        )
+    if known.get("quick_gelu") and not open_clip.get_model_config(name).get("quick_gelu"):
+        raise ValueError(
+            f"model.name {name}, pretrained {pretrained}: those weights were trained with"
+            f" QuickGELU; use {name}-quickgelu"
+        )
+    return pretrained
 
 
 def image_size(name: str, config: str | None = None) -> int:
