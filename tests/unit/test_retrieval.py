@@ -7,12 +7,12 @@ import pandas as pd
 import pytest
 import torch
 
-from countclip import retrieval, retrieval_results
+from countclip import queries, retrieval, retrieval_results
 from countclip.batches import resize
 from countclip.captions import NUMBERS, WORDS
 from countclip.files import resource, sha256
 from countclip.models import Clip
-from countclip.retrieval import ALL, NAMED
+from countclip.queries import ALL, NAMED
 from countclip.tables import BASELINE
 from small_benchmark import MODEL, benchmark
 
@@ -115,7 +115,7 @@ def test_a_query_without_a_choice_counts_nothing():
 
 def test_each_noun_ranks_the_pictures_whose_captions_count_it():
     captions = {3: "five red stars", 5: "Stars: two hearts and a star", 8: "six unknown"}
-    pools = retrieval.pools(captions, {3: 5, 5: 2, 8: 6}, NOUNS, "objects")
+    pools = queries.pools(captions, {3: 5, 5: 2, 8: 6}, NOUNS, "objects")
     found = {key: group["index"].tolist() for key, group in pools.groupby(["candidates", "noun"])}
     assert found == {
         (ALL, "objects"): [3, 5, 8],
@@ -123,13 +123,13 @@ def test_each_noun_ranks_the_pictures_whose_captions_count_it():
         (NAMED, "stars"): [3],
     }
     with pytest.raises(ValueError, match="counts any of its nouns"):
-        retrieval.pools({8: "six unknown"}, {8: 6}, NOUNS, None)
+        queries.pools({8: "six unknown"}, {8: 6}, NOUNS, None)
 
 
 def test_a_plural_of_two_classes_asks_for_each_picture_once(tmp_path):
     table = tmp_path / "nouns.csv"
     table.write_text("class,nouns\nmouse,mice\ncomputer mouse,mice\n")
-    assert retrieval.pools({4: "five mice"}, {4: 5}, table, None)["index"].tolist() == [4]
+    assert queries.pools({4: "five mice"}, {4: 5}, table, None)["index"].tolist() == [4]
 
 
 def test_queries_left_out_are_counted_and_a_label_may_be_that_of_two(tmp_path):

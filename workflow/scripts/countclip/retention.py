@@ -32,18 +32,6 @@ from countclip.models import Clip
 
 log = logging.getLogger(__name__)
 
-MEASURES = {
-    "top-1": ("label", 1),
-    "top-5": ("label", 5),
-    "image to text, recall@1": ("image_to_text", 1),
-    "image to text, recall@5": ("image_to_text", 5),
-    "image to text, recall@10": ("image_to_text", 10),
-    "text to image, recall@1": ("text_to_image", 1),
-    "text to image, recall@5": ("text_to_image", 5),
-    "text to image, recall@10": ("text_to_image", 10),
-}
-"""Of which question, and how many answers a model may give. A task has those of its questions with
-more than so many answers to choose from."""
 MAX_BYTES = 100_000_000
 """Of a picture's file; what it holds is bounded by `pictures.MAX_PIXELS`."""
 

@@ -9,9 +9,20 @@ from scipy.stats import hypergeom
 
 from countclip import pages, statistics, tables
 from countclip.files import write_text
-from countclip.retention import MEASURES
 from countclip.sheets import Cell, Sheet, markdown, write_csv
 
+MEASURES = {
+    "top-1": ("label", 1),
+    "top-5": ("label", 5),
+    "image to text, recall@1": ("image_to_text", 1),
+    "image to text, recall@5": ("image_to_text", 5),
+    "image to text, recall@10": ("image_to_text", 10),
+    "text to image, recall@1": ("text_to_image", 1),
+    "text to image, recall@5": ("text_to_image", 5),
+    "text to image, recall@10": ("text_to_image", 10),
+}
+"""Of which question, and how many answers a model may give. A task has those of its questions with
+more than so many answers to choose from."""
 CHECKPOINTS = ("end", "selected")
 BOUNDS = ("", "_low", "_high")
 COLUMNS = [

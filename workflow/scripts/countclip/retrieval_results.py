@@ -18,7 +18,7 @@ from PIL import Image, ImageOps
 from countclip import pages, sheets, statistics
 from countclip.figures import INK, drawing
 from countclip.files import write_text
-from countclip.retrieval import ALL, NAMED, QUERY, RUN
+from countclip.queries import ALL, NAMED, QUERY, RUN
 from countclip.sheets import Cell, Sheet
 from countclip.tables import BASELINE, with_seeds
 
