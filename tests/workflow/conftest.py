@@ -26,7 +26,6 @@ TINY: dict[str, Any] = {
     # Whoever answers at all does so by then, however busy the machine; the others cost it once.
     "countbench": {"request": {"timeout": 15, "retries": 0}},
     "wise_ft": {"alphas": [0.0, 0.5, 1.0]},
-    "relevancy": {"variants": ["modal_sched_plus"]},
     "counting_sets": {"another": {}},  # no variant names it, so it is not made
     "figures": {"confusion": {"figure3": {"variants": ["modal_sched_plus"]}}},
     "variants": {name: None for name in DEFAULT["variants"] if name not in KEPT},
