@@ -80,9 +80,8 @@ class Audit:
         inputs = (self.list, self.audit, self.audited_images, self.repairs)
         made = (self.benchmark, self.images, self.summary)
         request = {"timeout": 1, "deadline": 1, "retries": 0, "max_bytes": 10**6}
-        repairs.repair(
-            *map(str, (*inputs, *made)), environment={}, request=request, picture=PICTURE
-        )
+        how = {"environment": {}, "request": request, "pause": 0, "picture": PICTURE}
+        repairs.repair(*map(str, (*inputs, *made)), state=str(self.folder / "state"), **how)
         return pd.read_parquet(self.benchmark)
 
     def render(self, lines: str = "", scale: str = "paper", **own: str) -> Path:

@@ -130,8 +130,10 @@ def repair(folder: Path, environment: dict, lines: str) -> list[dict]:
         str(folder / "audited.parquet"),
         str(folder / "repairs.csv"),
         *made,
+        state=str(folder / "state"),
         environment=environment,
         request=REQUEST,
+        pause=0,
         picture=PICTURE,
     )
     return pd.read_parquet(made[0]).to_dict("records")
@@ -251,6 +253,30 @@ def test_repairs_are_applied_and_counted(copied, caplog) -> None:
     assert before == [
         (folder / name).read_bytes() for name in ("benchmark.parquet", "summary.json")
     ]
+
+
+def test_an_address_that_showed_its_picture_is_not_asked_again(copied, monkeypatch) -> None:
+    folder, environment = copied
+    asked = []
+
+    def get(url, **how):
+        asked.append(url.rpartition("/")[2])
+        return network_get(url, **how)
+
+    network_get = repairs.network.get
+    monkeypatch.setattr(repairs.network, "get", get)
+    good = "3,replace,http://a.miniature.example/other,,,web,,\n"
+    dead = "4,replace,http://a.miniature.example/3,,,web,,\n"
+    with pytest.raises(ValueError, match=r"line 3 \(index 4\): .*http_404; run again later"):
+        repair(folder, environment, good + dead)
+    row = repair(folder, environment, good)[3]
+    assert asked == ["other", "3"]
+    digest = row["sha256"]
+    assert repair(folder, environment, good.replace(",,web", f",{digest},web"))[3] == row
+    assert asked == ["other", "3"]
+    with pytest.raises(ValueError, match=f"sha256 is {digest}"):  # asked whether it is there now
+        repair(folder, environment, good.replace(",,web", f",{'0' * 64},web"))
+    assert asked == ["other", "3", "other"]
 
 
 @pytest.mark.parametrize(

@@ -61,14 +61,19 @@ def test_what_earlier_jobs_took_goes_before_the_defaults(tmp_path):
         file = tmp_path / f"train_variant/{name}.tsv"
         file.write_text(f"s\th:m:s\tmax_rss\n{seconds}.0\t0:00:00\t1\n")
     (tmp_path / "make_world.tsv").write_text("s\th:m:s\n9.0\t0:00:09\n")
-    assert {rule: cost.seconds for rule, cost in measured(tmp_path).items()} == {
-        "train_variant": 3600.0,
-        "make_world": 9.0,
+    assert measured(tmp_path) == {
+        "train_variant": (3600.0, "2 jobs here"),
+        "make_world": (9.0, "1 jobs here"),
     }
     text = report([job({}, missing=True)] * 3, DEFAULT, tmp_path, COSTS)
     line = next(line for line in text.splitlines() if line.startswith("train_variant"))
     assert line.split()[:3] == ["train_variant", "3", "3.00"]
     assert line.endswith("2 jobs here")
+    # What was not measured, GPUs and disk, is still as shipped.
+    paper = DEFAULT | {"scale": "paper"}
+    text = report([job({}, missing=True)] * 3, paper, tmp_path, COSTS)
+    line = next(line for line in text.splitlines() if line.startswith("train_variant"))
+    assert line.split()[1:5] == ["3", "-", "3.00", "5.40"]
 
 
 def test_what_is_expected_follows_the_config():

@@ -165,6 +165,7 @@ rule repair_countbench:
     resources:
         mem_mb=growing(4000),
         runtime=growing(60),
+        pause_ms=config["countbench"]["request"]["pause_ms"],
         retries=config["countbench"]["request"]["retries"],
     params:
         spec=spec(
@@ -216,7 +217,7 @@ rule render_audit:
         mem_mb=growing(4000),
         runtime=growing(30),
     params:
-        spec=spec("scale", "countbench.repairs"),
+        spec=spec("scale"),
         code=code("render_audit"),
     message:
         "the page of the audit, for a person to mend the benchmark on"

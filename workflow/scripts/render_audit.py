@@ -16,6 +16,6 @@ gallery.render_audit(
     given.template,
     made.page,
     scale=spec["scale"],
-    save_as=spec["countbench"]["repairs"],
+    save_as=given.repairs,
     intersection=given.get("intersection"),
 )

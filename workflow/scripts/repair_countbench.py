@@ -6,7 +6,7 @@ from countclip.job import start
 
 spec = start(snakemake)  # noqa: F821
 given, made = snakemake.input, snakemake.output  # noqa: F821
-request = spec["countbench"]["request"] | {"retries": snakemake.resources.retries}  # noqa: F821
+resources = snakemake.resources  # noqa: F821
 with connection(spec["network"], given.get("world")) as environment:
     repairs.repair(
         given.list,
@@ -16,7 +16,9 @@ with connection(spec["network"], given.get("world")) as environment:
         made.benchmark,
         made.images,
         made.summary,
+        state="results/.state/repairs",
         environment=environment,
-        request=request,
+        request=spec["countbench"]["request"] | {"retries": resources.retries},
+        pause=resources.pause_ms / 1000,
         picture=spec["countbench"]["picture"],
     )

@@ -4,7 +4,7 @@ import ast
 import csv
 import json
 from collections import Counter, defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +48,10 @@ def report(jobs: list[Job], config: dict[str, Any], costs: Path, defaults: Path)
     if not jobs:
         return "\n".join([*lines, "\nNothing to be done: all results are up to date.\n"])
     scale = "miniature" if config["scale"] == "miniature" else "paper"  # a job is as dear in a part
-    prices = {**shipped(defaults, scale, amounts), **measured(costs)}
+    prices = shipped(defaults, scale, amounts)
+    for rule, (seconds, source) in measured(costs).items():
+        known = prices.get(rule, Cost(0.0, 0.0, False, ""))  # nobody measures disk and GPUs
+        prices[rule] = replace(known, seconds=seconds, source=source)
     head = ("jobs", "hours", "GPU hours", "GB of disk", "from")
     lines += ["\n## What would run\n", _row("rule", *head)]
     sums = [0.0, 0.0, 0.0, 0.0]
@@ -130,15 +133,16 @@ def shipped(path: Path, scale: str, amounts: dict[str, float]) -> dict[str, Cost
     return prices
 
 
-def measured(folder: Path) -> dict[str, Cost]:
-    """What jobs of each rule took here, from the files that Snakemake's `benchmark` wrote."""
+def measured(folder: Path) -> dict[str, tuple[float, str]]:
+    """Seconds that a job of each rule took here on average, and how many there were, from the files
+    that Snakemake's `benchmark` wrote."""
     seconds = defaultdict(list)
     for file in sorted(folder.rglob("*.tsv")):
         rule = file.relative_to(folder).parts[0].removesuffix(".tsv")
         with open(file, encoding="utf-8", newline="") as lines:
             seconds[rule] += [float(line["s"]) for line in csv.DictReader(lines, delimiter="\t")]
     return {
-        rule: Cost(sum(times) / len(times), 0.0, False, f"{len(times)} jobs here")
+        rule: (sum(times) / len(times), f"{len(times)} jobs here")
         for rule, times in seconds.items()
         if times
     }

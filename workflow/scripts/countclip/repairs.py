@@ -7,7 +7,9 @@ be counted; accept: the picture that the audit doubted is the right one.
 import csv
 import io
 import logging
+import time
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +29,7 @@ from countclip.countbench import (
     per_class,
     write_images,
 )
-from countclip.files import progress, write_json, write_table
+from countclip.files import progress, publish, sha256, write_json, write_table
 from countclip.network import DownloadError
 from countclip.pictures import Unusable
 
@@ -65,12 +67,17 @@ def repair(
     images: str,
     summary: str,
     *,
+    state: str,
     environment: dict[str, str],
     request: dict[str, Any],
+    pause: float,
     picture: dict[str, Any],
 ) -> None:
     """Apply repairs.csv to the audit and publish the benchmark, its pictures and their count.
 
+    state: folder that keeps each picture that an address of repairs.csv showed: it is asked for
+        once, not again with the next line that somebody adds; delete it to ask anew.
+    pause: seconds before each request. Most replacements lie in one web archive.
     Raises ValueError that lists every wrong line of repairs.csv, and what to do about it.
     """
     rows = load(list_path)
@@ -104,12 +111,23 @@ def repair(
             elif entry["action"] == "accept":
                 _accept(entry, record)
             else:
-                body = _fetch(entry, Path(repairs_csv).parent, session, request)
+                if entry["file"]:
+                    body = _read(entry, Path(repairs_csv).parent, request["max_bytes"])
+                else:
+                    body = _ask(entry, Path(state), session, request, pause)
                 about = _verify(entry, body, picture, placeholders)
+                if entry["url"]:
+                    with publish(_kept(entry, Path(state))) as temporary:
+                        temporary.write_bytes(body)
                 bodies[record["index"]] = body
                 record.update(about._asdict(), status="repaired", original=False)
                 record.update(provenance=entry["provenance"], license=entry["license"])
-        except (Unusable, ValueError, OSError, DownloadError) as error:
+        except DownloadError as error:
+            problems.append(
+                f"line {line} (index {entry['index']}): {error}; run again later (what the others"
+                " showed is kept), name another url or a file, or exclude the row"
+            )
+        except (Unusable, ValueError, OSError) as error:
             problems.append(f"line {line} (index {entry['index']}): {error}")
     if problems:
         raise ValueError(f"{repairs_csv}: {len(problems)} wrong\n  " + "\n  ".join(problems))
@@ -165,18 +183,34 @@ def _accept(entry: dict[str, Any], record: dict[str, Any]) -> None:
     record.update(status="accepted", provenance=entry["provenance"] or record["provenance"])
 
 
-def _fetch(
-    entry: dict[str, Any], folder: Path, session: requests.Session, request: dict[str, Any]
+def _kept(entry: dict[str, Any], state: Path) -> Path:
+    return state / sha256(entry["url"].encode())
+
+
+def _ask(
+    entry: dict[str, Any],
+    state: Path,
+    session: requests.Session,
+    request: dict[str, Any],
+    pause: float,
 ) -> bytes:
-    if entry["url"]:
-        return network.get(entry["url"], session=session, **request).body
+    """What the address of a line shows, or showed when it was asked before."""
+    with suppress(FileNotFoundError):
+        body = _kept(entry, state).read_bytes()
+        if entry["sha256"] in ("", sha256(body)) and len(body) <= request["max_bytes"]:
+            return body
+    time.sleep(pause)
+    return network.get(entry["url"], session=session, **request).body
+
+
+def _read(entry: dict[str, Any], folder: Path, max_bytes: int) -> bytes:
     path = (folder / entry["file"]).resolve()
     if not path.is_relative_to(folder.resolve()):
         raise ValueError(f"file {entry['file']!r} lies outside {folder}: put it there")
     if not path.is_file():
         raise ValueError(f"no file {path}: put it there or correct the column file")
-    if path.stat().st_size > request["max_bytes"]:
-        raise ValueError(f"{path} has more than {request['max_bytes']} bytes: make it smaller")
+    if path.stat().st_size > max_bytes:
+        raise ValueError(f"{path} has more than {max_bytes} bytes: make it smaller")
     return path.read_bytes()
 
 
