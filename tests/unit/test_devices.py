@@ -60,6 +60,56 @@ def test_a_busy_card_is_waited_for_until_its_job_dies(locks: Path) -> None:
     assert looks == [0.01]
 
 
+SPREAD = """
+import sys
+from countclip import devices
+
+devices.LOCKS = devices.Path(sys.argv[1])
+devices._seen = lambda: {"cuda:0": "card-a", "cuda:1": "card-b"}
+print(devices.one_of("auto", 1), devices.one_of("auto", 1), flush=True)
+sys.stdin.read()
+"""
+
+
+def test_trainings_spread_over_the_cards_and_a_killed_one_makes_room(locks: Path) -> None:
+    jobs: list[subprocess.Popen] = []
+
+    def begin() -> str:
+        jobs.append(
+            subprocess.Popen(
+                [sys.executable, "-c", SPREAD, locks],
+                env={"PYTHONPATH": str(Path(devices.__file__).parents[1])},
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+            )  # fmt: skip
+        )
+        return jobs[-1].stdout.readline().strip()
+
+    try:
+        # Each process asks twice: what it works on stays the same.
+        assert [begin() for _ in range(3)] == ["[0] [0]", "[1] [1]", "[0] [0]"]
+        jobs[1].kill()
+        jobs[1].wait()
+        assert begin() == "[1] [1]"
+        with devices.claimed("auto", GPUS | {"cuda:2": "card-c"}) as free:  # a detector's
+            assert free == "cuda:2"
+    finally:
+        for job in jobs:
+            job.kill()
+            job.communicate()
+
+
+@pytest.mark.parametrize(
+    ("accelerator", "wanted", "seen"), [("cpu", 1, GPUS), ("cuda", 2, GPUS), ("auto", 1, {})]
+)
+def test_fabric_takes_what_there_is_where_there_is_no_choice(
+    accelerator: str, wanted: int, seen: dict, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(devices, "_seen", lambda: seen)
+    assert devices.one_of.__wrapped__(accelerator, wanted) == wanted
+
+
 def test_the_cpu_is_never_waited_for() -> None:
     with devices.claimed("cpu"), devices.claimed("cpu") as name:
         assert name == "cpu"

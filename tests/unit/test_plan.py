@@ -2,6 +2,8 @@ import csv
 import json
 import re
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import yaml
 
 from countclip.plan import Job, expected, measured, report
@@ -85,6 +87,13 @@ def test_what_is_expected_follows_the_config():
     assert expected(half)["rows"] == rows / 2
     capped = DEFAULT["counting_set"] | {"max_per_number": [10] * 9}
     assert expected(DEFAULT | {"counting_set": capped})["counting pairs of a set"] == 90
+
+
+def test_rows_of_local_files_are_counted(tmp_path):
+    pq.write_table(pa.table({"TEXT": ["two cats"] * 3}), tmp_path / "mine-0.parquet")
+    laion = {"source": "local", "folder": str(tmp_path), "parts": ["mine"]}
+    amounts = expected(DEFAULT | {"network": "internet", "laion": DEFAULT["laion"] | laion})
+    assert (amounts["parts"], amounts["rows"]) == (1, 3)
 
 
 def test_every_default_cost_is_one_of_a_rule_in_a_unit_that_is_expected():

@@ -1,5 +1,7 @@
-"""Which GPU does a job work on? One that no other job of this machine has claimed."""
+"""Which GPU does a job work on? One that no other job of this machine has, where there is one."""
 
+import functools
+import itertools
 import logging
 import os
 import tempfile
@@ -45,6 +47,32 @@ def claimed(device: str, gpus: dict[str, str] | None = None) -> Iterator[str]:
                 return
         log.info("waiting for a free GPU of %s", ", ".join(choice))
         time.sleep(PAUSE)
+
+
+@functools.cache
+def one_of(accelerator: str, devices: int) -> int | list[int]:
+    """What lightning-fabric is to work on, as its `devices`: of several GPUs of this machine the
+    one on which fewest jobs of ours work. Fabric by itself would give the first one to them all.
+
+    It stays this process's until that ends. Nobody is waited for: how many jobs run at a time is
+    up to Snakemake's resource `gpu`. Where a job wants several, or there is one alone or none,
+    Fabric takes what there is.
+    """
+    gpus = _seen() if accelerator in ("cuda", "auto") and devices == 1 else {}
+    if len(gpus) < 2:
+        return devices
+    LOCKS.mkdir(mode=0o700, exist_ok=True)
+    for others in itertools.count():
+        for name, card in gpus.items():
+            lock = FileLock(LOCKS / (f"{card}.{others}.lock" if others else f"{card}.lock"))
+            with suppress(Timeout):
+                lock.acquire(blocking=False)
+                _held.append(lock)
+                log.info("working on %s, with %d other jobs", name, others)
+                return [int(name.partition(":")[2])]
+
+
+_held: list[FileLock] = []  # until the process ends
 
 
 def _seen() -> dict[str, str]:

@@ -17,6 +17,7 @@ from torch import Tensor
 from countclip import models
 from countclip.batches import candidates, resize, tokens_of
 from countclip.captions import NUMBERS
+from countclip.devices import one_of
 from countclip.files import progress, write_table
 from countclip.models import Clip
 
@@ -161,7 +162,7 @@ def fabric_of(accelerator: str, precision: str, threads: int) -> Fabric:
     is set for it in the whole process."""
     torch.set_num_threads(threads)
     torch.backends.cudnn.allow_tf32 = False  # or a GPU rounds pictures as no CPU does
-    return Fabric(accelerator=accelerator, devices=1, precision=precision)
+    return Fabric(accelerator=accelerator, devices=one_of(accelerator, 1), precision=precision)
 
 
 def write_predictions(tables: dict[str, pd.DataFrame], variant: str, seed: int, path: str) -> None:

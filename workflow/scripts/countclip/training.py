@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from countclip import balancing, models, tracking, tuning
 from countclip.batches import Batch, Batches, Pairs
+from countclip.devices import one_of
 from countclip.evaluation import Questions, accuracy, similarities
 from countclip.files import progress, publish, write_json, write_text
 from countclip.losses import COUNTERFACTUALS
@@ -153,13 +154,16 @@ def fit(
         )
     fabric = Fabric(
         accelerator=accelerator,
-        devices=devices,
+        devices=one_of(accelerator, devices),
         strategy="auto" if devices == 1 else "ddp",
         precision=precision,
         loggers=list(loggers),
         plugins=LightningEnvironment(),  # in a SLURM job of one task it would take one device alone
     )
     fabric.launch()
+    if precision == "bf16-mixed" and fabric.device.type == "cuda":
+        if not torch.cuda.is_bf16_supported(including_emulation=False):
+            log.warning("training.precision: this GPU only emulates bf16-mixed; try 32-true")
     torch.manual_seed(seed)
     prepare_process(fabric.device)
     tuning.choose(
