@@ -144,7 +144,10 @@ def test_what_is_wrong_is_named(trained, folder, tmp_path):
     with pytest.raises(ValueError, match="image and caption, separated by commas; it is 'image;ca"):
         predict.from_table(table)
     table.write_text("image,caption\na.png,{} dogs\na.png,dogs\n", encoding="utf-8")
-    with pytest.raises(ValueError, match=r"pairs.csv, row 2: caption 'dogs': write {} once"):
+    with pytest.raises(ValueError, match=r"pairs.csv, line 3: caption 'dogs': write {} once"):
+        predict.from_table(table)
+    table.write_text("image,caption\na.png,two dogs, three cats\n", encoding="utf-8")
+    with pytest.raises(ValueError, match=r"line 2: must have as many fields.*quote one with a com"):
         predict.from_table(table)
     table.write_text("image,caption\n", encoding="utf-8")
     with pytest.raises(ValueError, match=r"pairs.csv: it names no picture; write a row for each"):

@@ -282,6 +282,15 @@ def test_patience_ends_a_run_early_and_a_resumed_one_too(config, tmp_path):
     assert pd.read_csv(tmp_path / "history.csv")["step"].tolist() == [0, 3, 6, 9]
 
 
+def test_memory_that_is_full_names_the_key(config, tmp_path, monkeypatch):
+    def full(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(Objective, "backward", full)
+    with pytest.raises(RuntimeError, match="set training.micro_batch below 6, which takes"):
+        tiny_training.train(config, tmp_path, lambda clip: {"metric": 0.0})
+
+
 def test_a_loss_that_is_no_number_ends_the_run(config, tmp_path):
     with pytest.raises(FloatingPointError, match="loss is nan by step 3; lower"):
         tiny_training.train(config, tmp_path, batches={"lambdas": dict.fromkeys(WORDS, np.nan)})

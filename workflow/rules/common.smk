@@ -65,7 +65,10 @@ def ablations_spec(wildcards):
 
 
 def growing(amount):
-    """A resource that grows with each attempt: a job that ran out of it gets more the next time."""
+    """A resource that grows with each attempt: a job that ran out of it gets more the next time.
+
+    Minutes do not where an attempt goes on from the last one: they would outgrow a partition.
+    """
     return lambda wildcards, attempt: amount * attempt
 
 

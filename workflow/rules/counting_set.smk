@@ -72,7 +72,7 @@ rule detect_objects:
     threads: config["detector"]["threads"]
     resources:
         mem_mb=growing(8000),
-        runtime=growing(480),
+        runtime=480,
         gpu=0 if config["detector"]["device"] == "cpu" else 1,
     params:
         spec=spec(

@@ -50,7 +50,7 @@ rule download_part:
     threads: 1
     resources:
         mem_mb=growing(2000),
-        runtime=growing(240),
+        runtime=240,
     params:
         spec=spec("network", "laion.source", "laion.endpoint"),
         line=line_of,
@@ -76,7 +76,7 @@ rule filter_captions:
     threads: 2
     resources:
         mem_mb=growing(4000),
-        runtime=growing(60),
+        runtime=60,
     params:
         spec=spec("captions"),
         code=code("filter_captions"),
@@ -104,7 +104,7 @@ rule fetch_images:
     threads: config["fetch"]["processes"]
     resources:
         mem_mb=growing(8000),
-        runtime=growing(1440),
+        runtime=1440,
         shard_rows=config["fetch"]["shard_rows"],
         success_percent_min=config["fetch"]["success_percent_min"],
         connections=config["fetch"]["connections"],

@@ -47,7 +47,7 @@ rule train_variant:
     threads: lambda wildcards: settings(wildcards.variant)["threads"]
     resources:
         mem_mb=growing(16000),
-        runtime=growing(720),
+        runtime=720,
         gpu=lambda wildcards: gpus_of(wildcards.variant),
         checkpoint_minutes=lambda wildcards: all_settings(wildcards.variant)[
             "checkpoint_minutes"

@@ -9,6 +9,8 @@ lowest); the nine cosines; and, where a picture could not be read, `problem` in 
 """
 
 import argparse
+import csv
+import io
 import json
 import sys
 from collections import Counter
@@ -83,23 +85,31 @@ def from_files(given: list[Path], caption: str) -> list[Pair]:
 
 def from_table(path: Path) -> list[Pair]:
     """The rows of a CSV with the columns image, seen from its folder, and caption."""
-    try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except ValueError as error:
-        raise ValueError(f"{path}: it cannot be read as a CSV in UTF-8: {error}") from error
-    if lacking := [name for name in ("image", "caption") if name not in table]:
-        raise ValueError(
-            f"{path}: its first line must name the column {' and '.join(lacking)}, separated by"
-            f" commas; it is {','.join(table.columns)[:200]!r}"
-        )
-    if table.empty:
-        raise ValueError(f"{path}: it names no picture; write a row for each")
     pairs = []
-    for i, (image, caption) in enumerate(zip(table["image"], table["caption"], strict=True), 1):
-        try:
-            pairs.append(Pair(path.parent / image, caption, *captions.fill(caption)))
-        except ValueError as error:
-            raise ValueError(f"{path}, row {i}: {error}") from error
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+        reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+        names = reader.fieldnames or ()
+        if lacking := [name for name in ("image", "caption") if name not in names]:
+            raise ValueError(
+                f"{path}: its first line must name the column {' and '.join(lacking)}, separated"
+                f" by commas; it is {','.join(names)[:200]!r}"
+            )
+        for row in reader:
+            place = f"{path}, line {reader.line_num}"
+            if None in row or None in row.values():
+                raise ValueError(
+                    f"{place}: must have as many fields as the first line; quote one with a comma"
+                )
+            try:
+                filled = captions.fill(row["caption"])
+            except ValueError as error:
+                raise ValueError(f"{place}: {error}") from error
+            pairs.append(Pair(path.parent / row["image"], row["caption"], *filled))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"{path}: it cannot be read as a CSV in UTF-8: {error}") from error
+    if not pairs:
+        raise ValueError(f"{path}: it names no picture; write a row for each")
     return pairs
 
 

@@ -161,9 +161,9 @@ def fit(
         plugins=LightningEnvironment(),  # in a SLURM job of one task it would take one device alone
     )
     fabric.launch()
-    if precision == "bf16-mixed" and fabric.device.type == "cuda":
-        if not torch.cuda.is_bf16_supported(including_emulation=False):
-            log.warning("training.precision: this GPU only emulates bf16-mixed; try 32-true")
+    in_bfloat16 = precision == "bf16-mixed" and fabric.device.type == "cuda"
+    if in_bfloat16 and not torch.cuda.is_bf16_supported(including_emulation=False):
+        log.warning("training.precision: this GPU only emulates bf16-mixed; try 32-true")
     torch.manual_seed(seed)
     prepare_process(fabric.device)
     tuning.choose(
@@ -199,7 +199,13 @@ def fit(
         saved = time.monotonic()
         while run.step < steps and not _stalled(run.history, watched, patience):
             rate = learning_rate * rate_multiplier(schedule, run.step, steps)
-            losses = _step(objective, adam, batches.batch(run.step), rate, seed=run.step)
+            try:
+                losses = _step(objective, adam, batches.batch(run.step), rate, seed=run.step)
+            except torch.OutOfMemoryError as error:
+                raise RuntimeError(
+                    "the GPU's memory is full: set training.micro_batch below"
+                    f" {micro_batch or batches.size}, which takes longer and changes rounding alone"
+                ) from error
             run.count(losses)
             bar.update()
             if loggers and run.step % LOGGED_STEPS == 0:
