@@ -1,20 +1,32 @@
 from pathlib import Path
 
-from snakemake.utils import min_version, validate
+from snakemake.common.configfile import load_configfile
+from snakemake.utils import min_version, update_config, validate
 
 min_version("9.20")
 
 
 HOME = Path(workflow.current_basedir.get_path_or_uri(secret_free=True))
 
+DEFAULT = str(HOME / "config" / "config.yaml")
 
-# Snakemake begins with what --configfile says, so a variant that it touches would come first in the
-# table. Cleared, the default's order holds, and the overlay is laid over it all the same.
-if not workflow.modifier.skip_configfile:
+
+if workflow.modifier.skip_configfile:
+    # A module with `config:`, for which Snakemake reads no configfile: it is laid over the default.
+    overlay, config = config, load_configfile(DEFAULT)
+    update_config(config, overlay)
+else:
+    # Snakemake begins with what --configfile says, so a variant that it touches would come first in
+    # the table. Cleared, the default's order holds, and the overlay is laid over it all the same.
     config.clear()
 
 
-configfile: str(HOME / "config" / "config.yaml")
+configfile: DEFAULT
+
+
+if not (workflow.modifier.is_main_snakefile() or workflow.modifier.skip_configfile):
+    # A module without `config:`: what else --configfile says is the outer workflow's.
+    config = {key: config[key] for key in load_configfile(DEFAULT)}
 
 
 try:
@@ -64,6 +76,6 @@ rule plan:
         "environment.yml"
     threads: 1
     params:
-        costs=COSTS,
+        costs=placed(COSTS),
     script:
         "workflow/scripts/plan.py"

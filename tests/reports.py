@@ -43,13 +43,17 @@ class Run:
     """The results of a run under the working directory, and the page over them.
 
     rows: variant, accuracy and corrected p of each row of Table 1. labels: of some variants.
+    results: the folder of them.
     """
 
-    def __init__(self, rows: list = LOOSE, labels: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, rows: list = LOOSE, labels: dict[str, str] | None = None, results: str = "results"
+    ) -> None:
+        self.results = results
         self.files: list[str] = []
         labels = labels or {}
         table = table1(rows, labels)
-        sheets.write_csv(table, "results/table1.csv")
+        sheets.write_csv(table, f"{results}/table1.csv")
         cells = [[Cell(row.label), Cell(f"{row.accuracy_end}", "[1.00, 2.00]", row.variant == "a")]
                  for row in table.itertuples()]  # fmt: skip
         self.write("table1.md", sheets.markdown(Sheet("Table 1", ["what", "how"], cells, ["said"])))
@@ -61,7 +65,7 @@ class Run:
         self.write("training/a/seed1/model.json", json.dumps({"versions": {"torch": "0.0.1"}}))
 
     def write(self, name: str, text: str) -> str:
-        path = Path("results", name)
+        path = Path(self.results, name)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
         return str(path)
@@ -77,19 +81,20 @@ class Run:
         self.write("counting_set/main/summary.json", json.dumps(summary))
 
     def render(self, scale: str = "paper", **own: Any) -> Path:
-        page = Path("results/report.html").absolute()
+        page = Path(self.results, "report.html").absolute()
         report.render_report(
-            "results/table1.csv",
-            "results/table1.md",
+            f"{self.results}/table1.csv",
+            f"{self.results}/table1.md",
             self.files,
-            ["results/counting_set/main/summary.json"],
-            "results/countbench/summary.json",
+            [f"{self.results}/counting_set/main/summary.json"],
+            f"{self.results}/countbench/summary.json",
             self.further,
-            ["results/training/a/seed1/model.json"],
-            ["results/table1.html"],
+            [f"{self.results}/training/a/seed1/model.json"],
+            [f"{self.results}/table1.html"],
             resource("resources/report.html.jinja"),
             str(page),
-            **{"scale": scale, "gpus": {}, "costs": "results/costs", "config": DEFAULT, **own},
+            scale=scale,
+            **{"gpus": {}, "costs": f"{self.results}/costs", "config": DEFAULT, **own},
         )
         return page
 

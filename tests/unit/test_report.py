@@ -93,6 +93,20 @@ def test_what_this_run_does_not_have_is_named(run) -> None:
     assert 'id="benchmarks"' not in text
 
 
+def test_a_run_under_a_prefix_has_the_same_sections(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    pages_of = []
+    for folder in ("results", "counting/results"):
+        run = Run(results=folder)
+        run.add("paper.md", "# The paper\n\n| name |\n|:--|\n| x |\n")
+        run.add("benchmarks/own/table.md", "# Own\n\n| name |\n|:--|\n| x |\n")
+        run.add("figures/retention.svg", "<svg>")
+        run.add("figures/training_curves.svg", "<svg>")
+        pages_of.append(run.render().read_text().replace("counting/", ""))
+    assert pages_of[0] == pages_of[1]
+    assert 'id="benchmarks"' in pages_of[0]
+
+
 def test_a_file_that_no_section_shows_is_named(run) -> None:
     run.add("surprise.csv", "a\n1\n")
     with pytest.raises(ValueError, match=r"no section shows results/surprise.csv"):

@@ -20,6 +20,14 @@ wildcard_constraints:
     form=r"onnx|engine",
 
 
+MODIFIER = workflow.modifier  # while the rules are read, it is this workflow's own
+
+
+def placed(path):
+    """A path as a script sees it, where it is no input: a module's lies under its prefix."""
+    return path if is_ours(path) else str(MODIFIER.modify_path(path))
+
+
 # ---- what triggers a rerun: the spec and the code of a rule, nothing else about them ----
 
 

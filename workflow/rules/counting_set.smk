@@ -83,7 +83,7 @@ rule detect_objects:
             )
         ),
         code=code("detect_objects", weights()),
-        weights=lambda wildcards: weights(),
+        weights=lambda wildcards: placed(weights()),
     message:
         "detect objects in the counting images of {wildcards.part}"
     script:

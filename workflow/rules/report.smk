@@ -28,7 +28,7 @@ rule render_report:
         spec=spec("scale"),
         code=code("render_report"),
         # Shown as they are found: what takes `resources` triggers nothing.
-        costs=lambda wildcards, resources: COSTS,
+        costs=lambda wildcards, resources: placed(COSTS),
         gpus=lambda wildcards, resources: gpus(),
     script:
         "../scripts/render_report.py"

@@ -5,5 +5,6 @@ from countclip.job import start
 from countclip.models import image_size
 
 spec = start(snakemake)  # noqa: F821
-made = snakemake.output  # noqa: F821
-retention.pack(retention.read(**spec["task"]), image_size(**spec["model"]), made.images, made.texts)
+given, made = snakemake.input, snakemake.output  # noqa: F821
+task = retention.read(spec["task"]["source"], given.folder, given.annotations or None)
+retention.pack(task, image_size(**spec["model"]), made.images, made.texts)

@@ -10,7 +10,6 @@ import logging
 import platform
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -48,8 +47,8 @@ RESULTS = (
     ("figures", "Figures", "Each also lies beside the page, as vector and as picture.",
      ("results/figures/*",)),
 )  # fmt: skip
-"""Sections made of tables and figures alone: id, title, introduction, the files that belong to it.
-A file belongs to the first that names it."""
+"""Sections made of tables and figures alone: id, title, introduction, the files that belong to it,
+wherever `results` lies. A file belongs to the first that names it."""
 STEPS = {
     "filter": "caption and number word",
     "download": "image downloaded",
@@ -251,7 +250,7 @@ def _results(files: list[str]) -> tuple[list[Section], dict[str, str]]:
     """The sections of RESULTS that have files, and title and files of those that have none."""
     left, sections, absent = list(files), [], {}
     for name, title, intro, patterns in RESULTS:
-        own = [path for path in left if any(fnmatchcase(path, p) for p in patterns)]
+        own = [path for path in left if any(Path(path).match(p) for p in patterns)]
         left = [path for path in left if path not in own]
         if own:
             sections.append(Section(name, title, intro, _tables(own), _pictures(own), _raw(own)))
