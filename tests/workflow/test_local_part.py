@@ -28,4 +28,3 @@ def test_files_of_ones_own_are_used_in_place(tmp_path):
     assert "laion.source: local needs laion.folder" in workflow(
         PART, "-n", fails=True, network="internet", laion={"source": "local"}
     )
-    assert "laion.source: the miniature" in workflow("-n", fails=True, network="internet")

@@ -154,6 +154,12 @@ def test_training_does_not_reach_the_network(tmp_path):
         ({"variants": {"baseline": {"label": "mine"}}}, "variants: 'baseline' does not match"),
         ({"variants": {"mine": {"label": "mine", "lamda_0": 2}}}, "variants.mine: Additional"),
         ({"training": {"counting_set": "mian"}}, "there is no 'mian'"),
+        ({"network": "internet"}, "laion.source: the miniature's parts are on the miniature's"),
+        ({"laion": {"source": "relaion400m"}}, "laion.source: relaion400m is on the inter"),
+        (
+            {"network": "internet", "laion": {"source": "relaion400m"}},
+            "countbench.list: the links of results/miniature/countbench.json are on the min",
+        ),
         ({"counting_set": {"confidence": 0.05}}, "kept from detector.confidence_floor, 0.1"),
         ({"figures": {"confusion": {"figure3": {"variants": ["nobody"]}}}}, "figure3.variants: no"),
     ],

@@ -239,20 +239,43 @@ def local_files():
     )
 
 
+# What to do about a config whose parts are on different networks.
+OVER_PAPER = "or lay yours over the paper's: --configfile config/paper.yaml yours.yaml"
+
+
+def benchmark_list():
+    """CountBench's list, whose links are asked for on the config's network."""
+    path = config["countbench"]["list"]
+    if config["network"] == "internet" and Path(path).is_relative_to(
+        "results/miniature"
+    ):
+        raise WorkflowError(
+            f"countbench.list: the links of {path} are on the miniature's network alone, and network "
+            f"is internet; name another list, {OVER_PAPER}"
+        )
+    return resource(path)
+
+
 def manifest():
     """The table of parts: one that a person gives, the miniature's, or what make_manifest lists.
 
     Of one that is given `line_of` says what of it counts, and not its age.
     """
-    own = config["laion"]["manifest"]
+    own, source = config["laion"]["manifest"], config["laion"]["source"]
+    # Files of one's own may be copies of the miniature's parts.
+    if config["network"] == "miniature" and source not in ("miniature", "local"):
+        raise WorkflowError(
+            f"laion.source: {source} is on the internet, and network is miniature; set network: "
+            f"internet and a countbench.list of yours, {OVER_PAPER}"
+        )
     if own is not None:
         return ancient(resource(own))
-    if config["laion"]["source"] != "miniature":
+    if source != "miniature":
         return "results/laion/manifest.tsv"
     if config["network"] != "miniature":
         raise WorkflowError(
             "laion.source: the miniature's parts are on the miniature's network alone; name "
-            "another source, or set network: miniature"
+            f"another source, set network: miniature, {OVER_PAPER}"
         )
     return "results/miniature/laion.tsv"
 

@@ -5,7 +5,7 @@
 
 rule ask_countbench:
     input:
-        list=resource(config["countbench"]["list"]),
+        list=lambda wildcards: benchmark_list(),
         world=world(),
     output:
         # Kept until it is replaced: asking again may end in an outage.

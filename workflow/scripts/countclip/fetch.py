@@ -347,7 +347,8 @@ def _gate(answers: dict[int, dict[str, Any]], percent: int, run: _Run) -> None:
         raise RuntimeError(
             f"only {statuses['ok']} of {asked} URLs answered with an image, and "
             f"fetch.success_percent_min is {percent}: {dict(statuses.most_common(6))}. Check the "
-            "network and run again (only the shards that failed are asked again), or lower it"
+            "network, and the config's `network`, and run again (only the shards that failed are "
+            "asked again), or lower it"
         )
 
 
