@@ -21,7 +21,7 @@ import tiny_training
 from countclip import models, tracking, tuning
 from countclip.batches import Batches, Pairs, tokens_of
 from countclip.captions import WORDS
-from countclip.models import Clip
+from countclip.models import Clip, image_size
 from countclip.objective import Objective
 from countclip.training import make_optimizer, rate_multiplier
 
@@ -78,6 +78,22 @@ def test_a_text_tower_that_is_read_elsewhere_is_refused(config, tmp_path):
     other.write_text(json.dumps(architecture), encoding="utf-8")
     with pytest.raises(ValueError, match="model.name tiny-last: its text tower is not CLIP's"):
         Clip("tiny-last", None, str(other))
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "message"),
+    [
+        ("local-dir:models/mine", None, "model.name local-dir:models/mine: .*use a plain name"),
+        ("hf-hub:someone/mine", None, "model.name hf-hub:someone/mine: .*use a plain name"),
+        ("ViT-B-32", "my-vit.json", "model.config my-vit.json: .*call it ViT-B-32.json"),
+        ("ViT-B-23", None, "model.name ViT-B-23: open_clip has no such model"),
+    ],
+)
+def test_a_name_that_would_be_another_model_is_refused(name, file, message):
+    """Under the first two open_clip reads no file of weights, the third it builds without it."""
+    for build in (image_size, lambda name, file: Clip(name, None, file)):
+        with pytest.raises(ValueError, match=message):
+            build(name, file)
 
 
 @pytest.mark.parametrize(

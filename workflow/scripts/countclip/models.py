@@ -33,11 +33,8 @@ class Clip:
     """
 
     def __init__(self, name: str, pretrained: str | None, config: str | None = None) -> None:
-        merges = None
-        if config is not None:
-            config = resource(config)
-            open_clip.add_model_config(config)
-            merges = Path(config).with_name(f"{name}.merges.txt.gz")
+        _architecture(name, config)
+        merges = config and Path(resource(config)).with_name(f"{name}.merges.txt.gz")
         self.model = open_clip.create_model(name, pretrained=_weights(name, pretrained))
         # What `encode_text` computes. Other towers would be read at the wrong token.
         if (
@@ -95,12 +92,27 @@ def _weights(name: str, pretrained: str | None) -> str | None:
 
 def image_size(name: str, config: str | None = None) -> int:
     """The side in pixels of the square that a model sees; its weights are not needed for that."""
+    return int(np.max(_architecture(name, config)["vision_cfg"]["image_size"]))
+
+
+def _architecture(name: str, config: str | None) -> dict[str, Any]:
+    """What open_clip builds as `name`, which `config` registers; ValueError where it cannot."""
+    if ":" in name:  # hf-hub:..., local-dir:...
+        raise ValueError(
+            f"model.name {name}: such a name brings its own weights, and open_clip would never read"
+            " fine-tuned ones; use a plain name, and the weights' file as model.pretrained"
+        )
     if config is not None:
+        if Path(config).name != f"{name}.json":
+            raise ValueError(
+                f"model.config {config}: open_clip takes a model's name from its file's; call it"
+                f" {name}.json, or model.name {Path(config).stem}"
+            )
         open_clip.add_model_config(resource(config))
     known = open_clip.get_model_config(name)
     if known is None:
         raise ValueError(f"model.name {name}: open_clip has no such model; name its model.config")
-    return int(np.max(known["vision_cfg"]["image_size"]))
+    return known
 
 
 def cut_padding(tokens: np.ndarray) -> np.ndarray:
