@@ -110,6 +110,13 @@ def test_weights_that_do_not_fit_the_name_are_refused(pretrained, message):
         Clip("ViT-B-32", pretrained)
 
 
+def test_a_pickle_of_weights_is_refused(config, tmp_path):
+    path = tmp_path / "weights.pt"
+    torch.save(tiny_training.make_clip(config).model.state_dict(), path)
+    with pytest.raises(ValueError, match="model.pretrained .*weights.pt: .* .safetensors file"):
+        Clip("tiny-test", str(path), str(config))
+
+
 def test_a_batch_has_the_counting_pairs_first_and_their_counterfactuals_last(clip, batches):
     batch = batches.batch(0)
     assert batch.images[:].shape == (6, 64, 64, 3)

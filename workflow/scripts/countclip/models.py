@@ -73,7 +73,13 @@ def _weights(name: str, pretrained: str | None) -> str | None:
     """What open_clip loads into the model `name`: a file or a tag; ValueError where it cannot."""
     if pretrained is None:
         return None
-    if Path(path := resource(pretrained)).is_file():
+    path = Path(resource(pretrained))
+    if path.is_file():
+        if path.suffix != ".safetensors":
+            raise ValueError(
+                f"model.pretrained {pretrained}: weights are read from a .safetensors file alone;"
+                " other kinds may run whatever their maker put in"
+            )
         return str(path)
     known = open_clip.get_pretrained_cfg(name, pretrained)
     if not known:
