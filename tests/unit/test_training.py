@@ -97,6 +97,19 @@ def test_a_name_that_would_be_another_model_is_refused(name, file, message):
 
 
 @pytest.mark.parametrize(
+    ("name", "pretrained", "message"),
+    [
+        ("ViT-L-14", "laion2b_s32b_b82k", r"mean \(0.5, 0.5, 0.5\), std \(0.5, 0.5, 0.5\);"),
+        ("ViT-H-14-quickgelu", "dfn5b", "pictures of resize_mode squash;"),
+        ("ViT-L-14-CLIPA", "datacomp1b", "mean .*, std .*, interpolation bilinear, resize_mode"),
+    ],
+)
+def test_weights_for_other_pictures_are_refused(name, pretrained, message):
+    with pytest.raises(ValueError, match=f"model.pretrained {pretrained}: .*{message}"):
+        Clip(name, pretrained)
+
+
+@pytest.mark.parametrize(
     ("pretrained", "message"),
     [
         ("openai", "trained with QuickGELU; use ViT-B-32-quickgelu"),

@@ -22,6 +22,16 @@ LARGEST_LOGIT_SCALE = float(np.log(100))
 """CLIP clips the learnt logit scale (a logarithm) so that logits are never scaled by over 100."""
 
 
+PREPROCESSING = {
+    "mean": open_clip.OPENAI_DATASET_MEAN,
+    "std": open_clip.OPENAI_DATASET_STD,
+    "interpolation": "bicubic",
+    "resize_mode": "shortest",
+}
+"""What a picture goes through before any model here (`batches.resize`, `Clip.normalise`), as
+open_clip has it: a file of weights does not say, and gets this."""
+
+
 class Clip:
     """An open_clip model with its tokenizer and the numbers that its images need.
 
@@ -92,6 +102,16 @@ def _weights(name: str, pretrained: str | None) -> str | None:
         raise ValueError(
             f"model.name {name}, pretrained {pretrained}: those weights were trained with"
             f" QuickGELU; use {name}-quickgelu"
+        )
+    other = [
+        f"{key} {known[key]}"
+        for key, value in PREPROCESSING.items()
+        if known.get(key, value) != value
+    ]
+    if other:
+        raise ValueError(
+            f"model.pretrained {pretrained}: those weights need pictures of {', '.join(other)};"
+            " here all are prepared as OpenAI's CLIP has them, so use other weights"
         )
     return pretrained
 
