@@ -63,6 +63,17 @@ def test_a_result_loads_with_plain_open_clip(clip, undisturbed):
         assert json.loads(file.metadata()["about"]) == {"name": "tiny-test", "step": 12}
 
 
+def test_embeddings_are_normalised_in_float32_whatever_the_models_precision(clip):
+    """In bfloat16 their lengths would differ by some thousandths, and so would cosines."""
+    images = torch.rand(4, 3, 64, 64)
+    tokens = clip.tokenizer(["two dogs", "three cats", "four dogs", "cats"])
+    with torch.autocast("cpu", torch.bfloat16):
+        assert clip.model.visual(images).dtype == torch.bfloat16
+        embedded = models.encode_image(clip.model, images), models.encode_text(clip.model, tokens)
+    for embeddings in embedded:
+        assert (embeddings.double().norm(dim=1) - 1).abs().max() < 1e-6
+
+
 def test_patches_by_product_are_those_of_the_convolution(clip):
     images = torch.rand(2, 3, 64, 64)
     expected = clip.model.visual(images)

@@ -148,7 +148,7 @@ def cut_padding(tokens: np.ndarray) -> np.ndarray:
 
 def encode_image(model: torch.nn.Module, images: Tensor) -> Tensor:
     """Normalised embeddings (n, d) of images that `Clip.normalise` has prepared."""
-    return F.normalize(model.visual(images), dim=-1)
+    return unit_length(model.visual(images))
 
 
 def patches_by_product(model: torch.nn.Module) -> None:
@@ -180,7 +180,14 @@ def encode_text(model: torch.nn.Module, tokens: Tensor) -> Tensor:
     x = model.token_embedding(tokens) + model.positional_embedding[:length]
     x = model.transformer(x, attn_mask=model.attn_mask[:length, :length])
     x = model.ln_final(x)[torch.arange(len(x), device=x.device), tokens.argmax(dim=-1)]
-    return F.normalize(x @ model.text_projection, dim=-1)
+    return unit_length(x @ model.text_projection)
+
+
+def unit_length(embeddings: Tensor) -> Tensor:
+    """Normalised embeddings, in float32 or wider: autocast on a CPU would leave bfloat16, lengths
+    some thousandths off one, and of equally similar captions the longest vector would win."""
+    wide = torch.promote_types(embeddings.dtype, torch.float32)
+    return F.normalize(embeddings.to(wide), dim=-1)
 
 
 def save(model: torch.nn.Module, path: str | Path, about: dict[str, Any]) -> None:

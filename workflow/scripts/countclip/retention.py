@@ -26,7 +26,7 @@ from PIL import Image
 from torch import Tensor
 from torchvision import datasets
 
-from countclip import batches, evaluation, pictures
+from countclip import batches, evaluation, models, pictures
 from countclip.files import inside, write_json, write_table
 from countclip.models import Clip
 
@@ -267,13 +267,10 @@ def answers(clip: Clip, task: Task, batch: int = 64) -> pd.DataFrame:
     image = evaluation.embed_images(clip, task.images, batch, show=True)
     if task.templates:
         device = next(clip.model.parameters()).device
-        text = (
-            open_clip.build_zero_shot_classifier(
-                clip.model, clip.tokenizer, task.texts, task.templates, device=device
-            )
-            .T.float()
-            .cpu()
+        text = open_clip.build_zero_shot_classifier(
+            clip.model, clip.tokenizer, task.texts, task.templates, device=device
         )
+        text = models.unit_length(text.T).cpu()
         return _asked("label", image, text, task.of_image, task.of_text)
     text = evaluation.embed_texts(clip, clip.tokenize(task.texts), show=True)
     ways = (
