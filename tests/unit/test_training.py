@@ -6,6 +6,7 @@ import json
 import multiprocessing
 import os
 import random
+import shutil
 import signal
 import sys
 
@@ -23,7 +24,7 @@ from countclip.batches import Batches, Pairs, tokens_of
 from countclip.captions import WORDS
 from countclip.models import Clip, image_size
 from countclip.objective import Objective
-from countclip.training import make_optimizer, rate_multiplier
+from countclip.training import fit, make_optimizer, rate_multiplier
 
 
 @pytest.fixture(scope="module")
@@ -390,6 +391,27 @@ def test_one_tower(config, tmp_path):
     moved = changed(config, tmp_path, tower="image", train_logit_scale=False)
     assert moved == {name for name in moved if name.startswith("visual.")}
     assert {"visual.conv1.weight", "visual.proj"} <= moved
+
+
+@pytest.mark.parametrize("tower", ["text", "image"])
+def test_a_frozen_resnet_keeps_its_statistics(config, tmp_path, tower):
+    """What a batch norm has seen is no parameter, and in training mode each batch moves it."""
+    form = json.loads(config.read_text(encoding="utf-8"))
+    form["vision_cfg"] = {"image_size": 64, "layers": [1] * 4, "width": 8, "patch_size": None}
+    own = tmp_path / "tiny-resnet.json"
+    own.write_text(json.dumps(form), encoding="utf-8")
+    shutil.copy(config.with_suffix(".merges.txt.gz"), own.with_suffix(".merges.txt.gz"))
+    clip = Clip("tiny-resnet", None, str(own))
+    before = copy.deepcopy(clip.model.visual.state_dict())
+    outputs = {name: str(tmp_path / name) for name in ("history", "end")}
+    fit(
+        clip, tiny_training.make_batches(clip), tiny_training.of_the_weights, outputs,
+        str(tmp_path / "state"), {}, steps=2, evaluations=1, tower=tower, **tiny_training.SETTINGS,
+    )  # fmt: skip
+    moved = {name for name, value in clip.model.visual.state_dict().items()
+             if not torch.equal(value, before[name])}  # fmt: skip
+    assert ("bn1.running_mean" in moved) == (tower == "image")
+    assert bool(moved) == (tower == "image")
 
 
 def test_the_last_blocks(config, tmp_path):

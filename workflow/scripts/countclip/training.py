@@ -248,7 +248,7 @@ def _step(
     for group in optimizer.param_groups:
         group["lr"] = rate
     model = objective.clip.model
-    model.train()
+    tuning.train(model)
     losses = objective.backward(batch, seed)
     optimizer.step()
     optimizer.zero_grad()

@@ -80,6 +80,15 @@ def trained(model: nn.Module) -> tuple[bool, bool]:
     return image, text
 
 
+def train(model: nn.Module) -> None:
+    """Put a model in training mode, but for its frozen batch norms: each batch would move their
+    statistics, and with them what a tower computes that is not trained."""
+    model.train()
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d) and not module.weight.requires_grad:
+            module.eval()
+
+
 def _parameters(model: nn.Module, tower: str) -> dict[str, nn.Parameter]:
     """A tower's parameters; what is not in `visual` is the text tower's, the logit scale aside."""
     return {
