@@ -127,3 +127,15 @@ def test_the_best_alphas_are_those_of_the_stated_rule():
     assert table.index[table["selected"]].tolist() == [0.5]
     assert table["benchmark_accuracy_low"][1] < 70 < table["benchmark_accuracy_high"][1]
     assert table["seeds"].tolist() == [2, 2, 2]
+
+
+def test_an_alpha_is_written_as_it_is(tmp_path):
+    run, csv = tmp_path / "a/seed0.csv", tmp_path / "wise_ft.csv"
+    run.parent.mkdir()
+    shares = "benchmark_accuracy,heldout_accuracy,things"
+    run.write_text(f"alpha,{shares}\n" + "".join(f"{a},0.3,0.3,0.9\n" for a in (0.0, 0.125, 0.3)))
+    about = {"tasks": ["things"], "checkpoint": "end", "benchmark": "repaired", "scale": "paper"}
+    variants = [{"id": "a", "label": "A"}]
+    retention_results.make_wise_ft([str(run)], str(csv), rows={1: 2}, variants=variants, **about)
+    assert pd.read_csv(csv)["alpha"].tolist() == [0, 0.125, 0.3]
+    assert pd.read_csv(csv, dtype=str)["benchmark_accuracy"].tolist() == ["30.00"] * 3

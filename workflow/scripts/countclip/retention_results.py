@@ -203,4 +203,5 @@ def make_wise_ft(runs: list[str], csv: str, *, rows: dict[int, int], **about: An
     for path in runs:
         by_variant.setdefault(Path(path).parent.name, []).append(pd.read_csv(path))
     table = wise_ft(by_variant, len(rows), **about)
-    write_csv(table, csv)
+    exact = table["alpha"].map("{:g}".format)  # two decimals would make 0.125 another alpha
+    write_csv(table.assign(alpha=exact), csv)
