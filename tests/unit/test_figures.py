@@ -85,6 +85,17 @@ def test_the_same_numbers_give_the_same_bytes(draw) -> None:
     assert b"<dc:date>" not in svg
 
 
+def test_the_counting_loss_is_labelled_with_the_lambda_that_it_has(
+    histories, tmp_path, monkeypatch
+) -> None:
+    """Or it and L_CLIP would not add up to the whole loss."""
+    drawn = []
+    monkeypatch.setattr(Figure, "legend", lambda self, handles, **_: drawn.extend(handles))
+    out = [str(tmp_path / f"figure.{kind}") for kind in ("svg", "png")]
+    figures.training_curves(histories, *out, variants=VARIANTS, scale="paper")
+    assert [line.get_label() for line in drawn[:3]] == ["whole loss", "L_CLIP", "λ L_count"]
+
+
 def test_no_place_in_a_figure_hangs_on_the_last_digits_of_the_layout(tmp_path) -> None:
     """They differ between two drawings of one process, now and then."""
     out = [str(tmp_path / f"figure.{kind}") for kind in ("svg", "png")]

@@ -28,7 +28,7 @@ MARKERS = ("o", "s", "^", "D")
 LOSSES = {
     "loss": ("whole loss", "#000000", "-", "o"),
     "loss_clip": ("L_CLIP", "#0072b2", "--", "s"),
-    "loss_count": ("L_count", "#d55e00", "-.", "^"),
+    "loss_count": ("λ L_count", "#d55e00", "-.", "^"),
 }
 ACCURACIES = {
     "heldout_accuracy": ("accuracy, held-out pairs", "#009e73", "-", "D"),
@@ -216,7 +216,7 @@ def training_curves(
     scale: str,
 ) -> None:
     """Losses (log scale) above accuracies, by step, for each variant; thin lines are further
-    seeds, the dotted line is chance.
+    seeds, the dotted line is chance. L_count is drawn as it enters the whole loss, times lambda.
 
     histories: paths <variant>/seed<seed>/history.csv.
     """

@@ -41,7 +41,8 @@ def _entropy(part: Tensor, other: Tensor, scale: Tensor, right: Tensor) -> Tenso
 
 
 class CountLoss(nn.Module):
-    """The counting losses of CountCLIP: L_count (Eq. 2) with K = 1, L_count+ (Eq. 7) with K = 8.
+    """The counting losses of CountCLIP: L_count (Eq. 2) with K = 1, L_count+ (Eq. 7) with K = 8;
+    each pair's times its lambda, and the mean of these.
 
     Both are the cross entropy of the true caption among 1 + K, so one class serves. With the
     paper's form (`logit_scale` None) cosines enter the softmax as they are: the loss then lies near

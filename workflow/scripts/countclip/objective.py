@@ -61,7 +61,8 @@ class Objective:
             self.token_gradient = _TokenGradient(clip.model)
 
     def losses(self, image: Tensor, text: Tensor, weights: Tensor) -> dict[str, Tensor]:
-        """The parts of the loss and their sum, `loss`, of the embeddings of a whole batch.
+        """The parts of the loss and their sum, `loss`, of the embeddings of a whole batch;
+        `loss_count` is that with the lambdas.
 
         image: (B, d). text: (B + N K, d), captions and then counterfactuals, as in `Batch`.
         """
