@@ -110,7 +110,8 @@ def train_variant(config: Path, folder: Path, **settings) -> None:
     outputs |= {name: str(folder / f"{name}.csv") for name in ("history", "lambdas")}
     outputs["model"] = str(folder / "model.json")
     common = {
-        "batch_size": 6, "counting_per_batch": 4, "epochs": 1, "loss": "count", "threads": 1,
+        "batch_size": 6, "counting_per_batch": 4, "epochs": 1, "steps": None,
+        "loss": "count", "threads": 1,
         "lambda_scheme": "modal", "lambda_0": 1.0, "normalise": "none",
         "counterfactuals": "drawn", "augment": "none",
     }  # fmt: skip

@@ -85,6 +85,8 @@ def test_what_is_expected_follows_the_config():
     assert expected(DEFAULT | {"seeds": [1, 2, 3]})["runs"] == 3 * amounts["variants"]
     half = DEFAULT | {"laion": DEFAULT["laion"] | {"parts": ["part-00000"]}}
     assert expected(half)["rows"] == rows / 2
+    fixed = DEFAULT | {"training": DEFAULT["training"] | {"steps": 77}}
+    assert expected(fixed)["steps a run"] == 77 != amounts["steps a run"]
     capped = DEFAULT["counting_set"] | {"max_per_number": [10] * 9}
     assert expected(DEFAULT | {"counting_set": capped})["counting pairs of a set"] == 90
 

@@ -217,6 +217,25 @@ def test_schedules():
     assert steps == pytest.approx(ran, abs=6e-4)
 
 
+def test_a_training_has_as_many_steps_as_its_epochs_or_as_it_is_told(config, tmp_path):
+    """Four an epoch: 18 pairs, four at a time. A schedule ends with the steps that there are."""
+    for name, settings, at in (
+        ("as epochs", {"epochs": 2}, [0, 4, 8]),
+        ("told", {"epochs": 2, "steps": 6}, [0, 3, 6]),
+        ("fewer than evaluations", {"epochs": 5, "steps": 2}, [0, 1, 2]),
+    ):
+        folder = tmp_path / name
+        folder.mkdir()
+        tiny_training.make_variant(config, folder)
+        tiny_training.train_variant(config, folder, schedule="cosine", **settings)
+        history = pd.read_csv(folder / "history.csv")
+        assert history["step"].tolist() == at
+        last = 1e-3 * rate_multiplier("cosine", at[-1] - 1, at[-1])
+        assert history["learning_rate"].iloc[-1] == pytest.approx(last, rel=1e-4)
+        assert history["epoch"].iloc[-1] == at[-1] / 4
+        assert json.loads((folder / "model.json").read_text())["steps"]["end"] == at[-1]
+
+
 def test_adamw_decays_matrices_alone_and_adam_everything(clip):
     arguments = (1e-3, (0.9, 0.98), 1e-6, 0.2)
     decay, plain = make_optimizer(clip.model, "adamw", *arguments).param_groups

@@ -98,7 +98,7 @@ def expected(config: dict[str, Any]) -> dict[str, float]:
     training = config["training"]
     variants = [name for name, settings in config["variants"].items() if settings is not None]
     links = captions * (1 + config["captions"]["non_counting_ratio"])
-    steps = pairs / training["counting_per_batch"] * training["epochs"]
+    steps = training["steps"] or pairs / training["counting_per_batch"] * training["epochs"]
     return {
         "parts": parts,
         "rows": rows,

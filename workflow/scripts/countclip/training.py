@@ -389,6 +389,7 @@ def finetune(
     batch_size: int,
     counting_per_batch: int,
     epochs: int,
+    steps: int | None,
     loss: str,
     lambda_scheme: str,
     lambda_0: float,
@@ -445,7 +446,7 @@ def finetune(
 
     about = about | {"versions": models.versions()}
     with tracking.loggers(loggers, about) as watching:
-        steps = fit(
+        weights_of = fit(
             clip,
             batches,
             evaluate,
@@ -457,7 +458,7 @@ def finetune(
             },
             state,
             about,
-            steps=epochs * batches.steps_per_epoch,
+            steps=steps or epochs * batches.steps_per_epoch,
             evaluations=epochs,
             seed=seed,
             watched="heldout_accuracy",
@@ -468,4 +469,4 @@ def finetune(
         rows = [{"number": k, "n": counts[k], "lambda": value} for k, value in lambdas.items()]
         table = pd.DataFrame(rows)
         write_text(table.to_csv(index=False, lineterminator="\n"), outputs["lambdas"])
-        write_json(about | {"steps": steps}, outputs["model"])
+        write_json(about | {"steps": weights_of}, outputs["model"])
