@@ -50,6 +50,7 @@ from torchvision import transforms
 
 from countclip.batches import Batches, Pairs
 from countclip.captions import NUMBERS, WORDS
+from countclip.losses import CountClipLoss
 from countclip.models import Clip
 from countclip.objective import Objective
 from countclip.training import make_optimizer, prepare_process
@@ -127,7 +128,7 @@ def ours(clip: Clip, precision: str, n: int = 1, micro_batch: int | None = None)
     )  # fmt: skip
     fabric = Fabric(accelerator="cpu", devices=1, precision=precision)
     prepare_process(fabric.device)
-    objective = Objective(clip, fabric, count_logit_scale=None, micro_batch=micro_batch)
+    objective = Objective(clip, fabric, CountClipLoss(rows=micro_batch), micro_batch=micro_batch)
     adam = make_optimizer(clip.model, "adam", *ADAM)
     steps = iter(range(10**9))
 

@@ -18,6 +18,7 @@ from PIL import Image
 from countclip import models
 from countclip.batches import Batches, Pairs
 from countclip.captions import WORDS
+from countclip.losses import CountClipLoss
 from countclip.miniature.clip import ARCHITECTURE
 from countclip.models import Clip
 from countclip.objective import Objective
@@ -30,7 +31,6 @@ SETTINGS = {
     "epsilon": 1e-6,
     "weight_decay": 0.1,
     "schedule": "warmup_cosine",
-    "count_logit_scale": 10.0,
     "train_logit_scale": True,
     "precision": "32-true",
     "accelerator": "cpu",
@@ -82,9 +82,10 @@ def train(config: Path, folder: Path, evaluate=of_the_weights, batches=None, **s
     outputs = {name: str(folder / f"{name}.safetensors") for name in ("end", "metric")}
     outputs["history"] = str(folder / "history.csv")
     common = {"steps": 12, "evaluations": 4, "watched": "metric"}
+    criterion = CountClipLoss(10.0, rows=settings.get("micro_batch"))
     return fit(
-        clip, make_batches(clip, **batches or {}), evaluate, outputs, str(folder / "state"),
-        {"name": "tiny-test"}, **SETTINGS | common | settings,
+        clip, make_batches(clip, **batches or {}), criterion, evaluate, outputs,
+        str(folder / "state"), {"name": "tiny-test"}, **SETTINGS | common | settings,
     )  # fmt: skip
 
 
@@ -113,7 +114,7 @@ def train_variant(config: Path, folder: Path, **settings) -> None:
         "batch_size": 6, "counting_per_batch": 4, "epochs": 1, "steps": None,
         "loss": "count", "threads": 1,
         "lambda_scheme": "modal", "lambda_0": 1.0, "normalise": "none",
-        "counterfactuals": "drawn", "augment": "none",
+        "counterfactuals": "drawn", "count_logit_scale": 10.0, "augment": "none",
     }  # fmt: skip
     finetune(
         str(folder / "counting.parquet"),

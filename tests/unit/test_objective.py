@@ -20,7 +20,7 @@ from countclip import balancing, models, tuning
 from countclip.balancing import SCHEMES
 from countclip.captions import WORDS
 from countclip.files import HOME
-from countclip.losses import COUNTERFACTUALS, ClipLoss
+from countclip.losses import COUNTERFACTUALS, ClipLoss, CountClipLoss
 from countclip.models import Clip
 from countclip.objective import Objective
 
@@ -33,7 +33,10 @@ def config(tmp_path_factory):
     return tiny_training.make_config(tmp_path_factory.mktemp("model"))
 
 
-def make(config, loss, scheme, dtype=torch.float64, precision="32-true", **settings):
+def make(
+    config, loss, scheme, dtype=torch.float64, precision="32-true",
+    count_logit_scale=None, micro_batch=None,
+):  # fmt: skip
     """An objective of the tiny model and a batch for it."""
     clip = tiny_training.make_clip(config)
     clip.model.to(dtype)
@@ -43,8 +46,8 @@ def make(config, loss, scheme, dtype=torch.float64, precision="32-true", **setti
     batch = tiny_training.make_batches(clip, counterfactuals=k, lambdas=lambdas).batch(0)
     batch.weights = batch.weights.to(dtype)
     fabric = Fabric(accelerator="cpu", devices=1, precision=precision)
-    settings = {"count_logit_scale": None} | settings
-    return Objective(clip, fabric, **settings), batch
+    criterion = CountClipLoss(count_logit_scale, rows=micro_batch)
+    return Objective(clip, fabric, criterion, micro_batch=micro_batch), batch
 
 
 def gradients(objective):
@@ -272,7 +275,7 @@ def test_a_frozen_tower_is_not_computed_again(config, tower, passes):
     tuning.choose(clip.model, tower=tower, last_blocks=None, lora_rank=None, logit_scale=False)
     batch = tiny_training.make_batches(clip, counterfactuals=1).batch(0)  # 6 pictures, 10 captions
     fabric = Fabric(accelerator="cpu", devices=1, precision="32-true")
-    objective = Objective(clip, fabric, count_logit_scale=None, micro_batch=5)
+    objective = Objective(clip, fabric, CountClipLoss(), micro_batch=5)
     seen = {"visual": 0, "transformer": 0}
     for name in seen:
 
@@ -294,9 +297,9 @@ def test_batch_statistics_do_not_go_into_pieces(tmp_path):
     config.write_text(json.dumps(architecture), encoding="utf-8")
     clip = Clip("tiny-resnet", None, str(config))
     fabric = Fabric(accelerator="cpu", devices=1, precision="32-true")
-    Objective(clip, fabric, count_logit_scale=None)
+    Objective(clip, fabric, CountClipLoss())
     with pytest.raises(ValueError, match="micro_batch.*use a vision transformer"):
-        Objective(clip, fabric, count_logit_scale=None, micro_batch=2)
+        Objective(clip, fabric, CountClipLoss(), micro_batch=2)
     with pytest.raises(ValueError, match="lora_rank need transformers: the image tower"):
         tuning.choose(clip.model, tower="both", last_blocks=None, lora_rank=2, logit_scale=True)
 

@@ -22,6 +22,7 @@ import tiny_training
 from countclip import models, tracking, tuning
 from countclip.batches import Batches, Pairs, tokens_of
 from countclip.captions import WORDS
+from countclip.losses import CountClipLoss
 from countclip.models import Clip, image_size
 from countclip.objective import Objective
 from countclip.training import fit, make_optimizer, rate_multiplier
@@ -424,8 +425,9 @@ def test_a_frozen_resnet_keeps_its_statistics(config, tmp_path, tower):
     before = copy.deepcopy(clip.model.visual.state_dict())
     outputs = {name: str(tmp_path / name) for name in ("history", "end")}
     fit(
-        clip, tiny_training.make_batches(clip), tiny_training.of_the_weights, outputs,
-        str(tmp_path / "state"), {}, steps=2, evaluations=1, tower=tower, **tiny_training.SETTINGS,
+        clip, tiny_training.make_batches(clip), CountClipLoss(), tiny_training.of_the_weights,
+        outputs, str(tmp_path / "state"), {}, steps=2, evaluations=1, tower=tower,
+        **tiny_training.SETTINGS,
     )  # fmt: skip
     moved = {name for name, value in clip.model.visual.state_dict().items()
              if not torch.equal(value, before[name])}  # fmt: skip

@@ -1,7 +1,10 @@
 """What is minimised? Small losses over embeddings, one shape convention.
 
-`image` is (batch, d), `text` is (batch, d), both L2-normalised. A counting loss takes the N
-counting pairs: `image` (N, d), `captions` (N, 1 + K, d) with the true caption first and its K
+A training minimises one criterion: (image, text, batch, logit scale), the embeddings of a whole
+batch as `Batch` orders them, -> the parts of the loss by name and their sum, `loss`.
+
+In a loss `image` is (batch, d), `text` is (batch, d), both L2-normalised. A counting loss takes the
+N counting pairs: `image` (N, d), `captions` (N, 1 + K, d) with the true caption first and its K
 counterfactuals after it, and `weights` (N,), the lambda of each pair. All reductions are float32
 or wider, whatever autocast does around them.
 """
@@ -10,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
+
+from countclip.batches import Batch
 
 
 class ClipLoss(nn.Module):
@@ -59,6 +64,36 @@ class CountLoss(nn.Module):
         )
         log_probability = F.log_softmax(self.logit_scale * similarity, dim=1)[:, 0]
         return -(weights * log_probability).mean()
+
+
+class CountClipLoss(nn.Module):
+    """The criterion of CountCLIP: L = L_CLIP + lambda L_count (Eq. 1).
+
+    The images and captions of the whole batch make L_CLIP; the counterfactuals of its N counting
+    pairs enter L_count alone (section 2.2 of the paper). `loss_count` is that with the lambdas.
+
+    count_logit_scale: of `CountLoss`. rows: of `ClipLoss`.
+    """
+
+    def __init__(self, count_logit_scale: float | None = None, rows: int | None = None) -> None:
+        super().__init__()
+        self.clip_loss = ClipLoss(rows)
+        self.count_loss = CountLoss(count_logit_scale)
+
+    def forward(
+        self, image: Tensor, text: Tensor, batch: Batch, logit_scale: Tensor
+    ) -> dict[str, Tensor]:
+        """image: (B, d). text: (B + N K, d), captions and then counterfactuals."""
+        size, n = len(image), len(batch.weights)
+        losses = {"loss_clip": self.clip_loss(image, text[:size], logit_scale)}
+        losses["loss_count"] = losses["loss_clip"].new_zeros(())
+        if len(text) > size:
+            counterfactuals = text[size:].reshape(n, -1, text.shape[1])
+            captions = torch.cat([text[:n, None], counterfactuals], dim=1)
+            weights = batch.weights.to(image.device)
+            losses["loss_count"] = self.count_loss(image[:n], captions, weights)
+        losses["loss"] = losses["loss_clip"] + losses["loss_count"]
+        return losses
 
 
 COUNTERFACTUALS = {"none": 0, "count": 1, "count_plus": 8}

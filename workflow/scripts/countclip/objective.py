@@ -18,15 +18,11 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from countclip import models, tuning
 from countclip.batches import Batch
-from countclip.losses import ClipLoss, CountLoss
 from countclip.models import Clip
 
 
 class Objective:
-    """L = L_CLIP + lambda L_count (Eq. 1) of one batch, with one pass of each tower.
-
-    The images and captions of the whole batch make L_CLIP; the counterfactuals of its N counting
-    pairs enter L_count alone (section 2.2 of the paper).
+    """A criterion (losses.py) of one batch, with one pass of each tower.
 
     micro_batch: images, and captions, that go through a tower at a time; None takes all at once.
         With it a tower that is trained runs forward twice, and memory no longer grows with the
@@ -37,8 +33,8 @@ class Objective:
         self,
         clip: Clip,
         fabric: Fabric,
+        criterion: nn.Module,
         *,
-        count_logit_scale: float | None,
         micro_batch: int | None = None,
     ) -> None:
         by_batch = any(isinstance(module, nn.BatchNorm2d) for module in clip.model.modules())
@@ -48,10 +44,9 @@ class Objective:
                 " of a batch, which no piece of it has; set them to null and 1, or use a vision"
                 " transformer"
             )
-        self.clip, self.fabric, self.micro_batch = clip, fabric, micro_batch
+        self.clip, self.fabric, self.criterion = clip, fabric, criterion
+        self.micro_batch = micro_batch
         self.trained = tuning.trained(clip.model)
-        self.clip_loss = ClipLoss(micro_batch)
-        self.count_loss = CountLoss(count_logit_scale)
         with fabric.autocast():
             self.bfloat16_on_cpu = fabric.device.type == "cpu" and torch.is_autocast_enabled("cpu")
         if self.bfloat16_on_cpu:
@@ -59,23 +54,6 @@ class Objective:
         self.token_gradient = None
         if fabric.device.type == "cpu" and clip.model.token_embedding.weight.requires_grad:
             self.token_gradient = _TokenGradient(clip.model)
-
-    def losses(self, image: Tensor, text: Tensor, weights: Tensor) -> dict[str, Tensor]:
-        """The parts of the loss and their sum, `loss`, of the embeddings of a whole batch;
-        `loss_count` is that with the lambdas.
-
-        image: (B, d). text: (B + N K, d), captions and then counterfactuals, as in `Batch`.
-        """
-        size, n = len(image), len(weights)
-        scale = self.clip.model.logit_scale.exp()
-        losses = {"loss_clip": self.clip_loss(image, text[:size], scale)}
-        losses["loss_count"] = losses["loss_clip"].new_zeros(())
-        if len(text) > size:
-            counterfactuals = text[size:].reshape(n, -1, text.shape[1])
-            captions = torch.cat([text[:n, None], counterfactuals], dim=1)
-            losses["loss_count"] = self.count_loss(image[:n], captions, weights)
-        losses["loss"] = losses["loss_clip"] + losses["loss_count"]
-        return losses
 
     def backward(self, batch: Batch, seed: int) -> dict[str, Tensor]:
         """Give the parameters, which must have none, the gradients of a batch; return its losses,
@@ -94,7 +72,7 @@ class Objective:
                 parts = [self._encode(tower, batch, piece, seed) for piece in pieces]
             kept.append(parts if whole else [None] * len(parts))
             joint.append(self._gather([part.detach() for part in parts], pieces, batch, tower))
-        losses = self.losses(*joint, batch.weights.to(self.fabric.device))
+        losses = self.criterion(*joint, batch, self.clip.model.logit_scale.exp())
         losses["loss"].backward()
         for tower, pieces in enumerate(own):
             if not self.trained[tower]:

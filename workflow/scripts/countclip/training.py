@@ -27,7 +27,7 @@ from countclip.batches import Batch, Batches, Pairs
 from countclip.devices import one_of
 from countclip.evaluation import Questions, accuracy, similarities
 from countclip.files import progress, publish, write_json, write_text
-from countclip.losses import COUNTERFACTUALS
+from countclip.losses import COUNTERFACTUALS, CountClipLoss
 from countclip.models import Clip
 from countclip.objective import Objective
 
@@ -104,6 +104,7 @@ def prepare_process(device: torch.device) -> None:
 def fit(
     clip: Clip,
     batches: Batches,
+    criterion: nn.Module,
     evaluate: Callable[[Clip], dict[str, float]],
     outputs: dict[str, str],
     state: str,
@@ -117,7 +118,6 @@ def fit(
     epsilon: float,
     weight_decay: float,
     schedule: str,
-    count_logit_scale: float | None,
     train_logit_scale: bool,
     precision: str,
     accelerator: str,
@@ -134,6 +134,7 @@ def fit(
 ) -> dict[str, int]:
     """Train for `steps` steps and publish the weights and the history.
 
+    criterion: what is minimised (losses.py).
     evaluate: model -> metrics, called before the first step and `evaluations` times at even
         distances, the last time at the end. A metric's column in the history has its name.
     outputs: `history` and `end` (the last weights), and for any metric its name -> a file for the
@@ -175,9 +176,7 @@ def fit(
     )
     clip.model.to(fabric.device)
     adam = make_optimizer(clip.model, optimizer, learning_rate, betas, epsilon, weight_decay)
-    objective = Objective(
-        clip, fabric, count_logit_scale=count_logit_scale, micro_batch=micro_batch
-    )
+    objective = Objective(clip, fabric, criterion, micro_batch=micro_batch)
     metrics = [name for name in outputs if name not in ("history", "end")]
     points = {round(steps * (i + 1) / evaluations) for i in range(evaluations)}
     folder = Path(state)
@@ -395,7 +394,9 @@ def finetune(
     lambda_0: float,
     normalise: str,
     counterfactuals: str,
+    count_logit_scale: float | None,
     augment: str,
+    micro_batch: int | None = None,
     threads: int,
     loggers: Sequence[str] = (),
     **settings: Any,
@@ -449,6 +450,7 @@ def finetune(
         weights_of = fit(
             clip,
             batches,
+            CountClipLoss(count_logit_scale, rows=micro_batch),
             evaluate,
             {
                 "history": outputs["history"],
@@ -462,6 +464,7 @@ def finetune(
             evaluations=epochs,
             seed=seed,
             watched="heldout_accuracy",
+            micro_batch=micro_batch,
             loggers=watching,
             **settings,
         )

@@ -12,6 +12,7 @@ import torch
 from countclip.batches import Batches, Pairs, resize
 from countclip.evaluation import Questions, accuracy, similarities
 from countclip.files import progress, sha256, with_digest, write_json
+from countclip.losses import CountClipLoss
 from countclip.miniature.scenes import draw, make
 from countclip.miniature.world import COUNTED, caption, pretraining_pairs, vocabulary
 from countclip.models import Clip, cut_merges
@@ -87,13 +88,13 @@ def pretrain(
     fit(
         clip,
         batches,
+        CountClipLoss(),
         evaluate,
         {"end": outputs["weights"], "history": outputs["history"]},
         f"{state}/{made_by['digest'][:16]}",
         {"name": NAME, "recipe": made_by["digest"]},
         steps=steps,
         evaluations=evaluations,
-        count_logit_scale=None,
         seed=seed,
         **settings,
     )
