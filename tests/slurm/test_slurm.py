@@ -171,6 +171,7 @@ def test_a_training_that_slurm_ends_goes_on_where_it_was(disturbed):
     print(disturbed.ended, saved, gone_on)
     assert all(0 < int(step) < 19 for (step,) in saved.values())
     assert sorted(saved[job] for job in ended[:2]) == sorted(gone_on[job][:1] for job in retried)
-    assert {about(job)["TimeLimit"] for job in retried} == {"1-00:00:00"}  # twice the first one's
+    # As many minutes again: what goes on where it was must not outgrow its partition.
+    assert {about(job)["TimeLimit"] for job in retried} == {"12:00:00"}
     assert about(ended[2])["Restarts"] == "1"  # requeued, it goes on in the same job
     assert gone_on[ended[2]][1:] == saved[ended[2]]
