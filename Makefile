@@ -20,16 +20,16 @@ run: $(DONE)  ## build any target: make run TARGET=results/figures/class_frequen
 	$(RUN) $(TARGET)
 
 predict: $(DONE)  ## count in pictures of your own: make predict ARGS="--help"
-	@PYTHONPATH=workflow/scripts $(BIN)/python -m countclip.predict $(ARGS)
+	@PYTHONPATH=workflow/scripts $(BIN)/python -m countclip.evaluation.predict $(ARGS)
 
 test: $(DONE)  ## all tests
 	PATH="$(BIN):$$PATH" python -m pytest
 
-BENCHES := $(filter-out common,$(notdir $(basename $(wildcard benchmarks/*.py))))
+BENCHES := $(filter-out common,$(notdir $(basename $(wildcard perf/*.py))))
 
 bench: $(DONE)  ## measure side by side: make bench BENCH=filter, or all of them
 	PATH="$(BIN):$$PATH" sh -ec 'for name in $(BENCH:all=$(BENCHES)); do \
-	  python benchmarks/$$name.py; done'
+	  python perf/$$name.py; done'
 
 lint: $(DONE)
 	PATH="$(BIN):$$PATH" sh -ec 'ruff check . && ruff format --check . && \
@@ -43,7 +43,7 @@ miniature-models: $(DONE)  ## train the two small models anew and put them into 
 	cp -r results/miniature_models/detector results/miniature_models/clip resources/miniature/
 
 docs: $(DONE)  ## config/README.md from the schema
-	PYTHONPATH=workflow/scripts $(BIN)/python -m countclip.manual
+	PYTHONPATH=workflow/scripts $(BIN)/python -m countclip.runtime.config_docs
 
 lock: $(DONE)  ## resolve requirements.in; torch pins its own CUDA packages, on Linux only
 	$(BIN)/pip install --quiet uv

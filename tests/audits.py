@@ -7,9 +7,10 @@ from pathlib import Path
 import pandas as pd
 from PIL import Image
 
-from countclip import audit, countbench, gallery, repairs
-from countclip.captions import WORDS
-from countclip.files import resource
+from countclip.benchmarks import audit, countbench, image_checks, repairs, repairs_csv, store
+from countclip.data.number_words import WORDS
+from countclip.report import audit_page
+from countclip.runtime.provenance import resource
 
 PICTURE = {"max_pixels": 10**6, "min_side": 32, "placeholder_distance": 0}
 SUFFIX = {
@@ -18,7 +19,7 @@ SUFFIX = {
     **dict.fromkeys(("audited_images", "benchmark", "images"), "parquet"),
     "page": "html",
 }
-HEADER = ",".join(repairs.COLUMNS) + "\n"
+HEADER = ",".join(repairs_csv.COLUMNS) + "\n"
 
 
 def picture(index: int, side: int = 96) -> bytes:
@@ -58,13 +59,13 @@ class Audit:
             seen |= {"status": made["status"], "detail": made["detail"]}
             if made["status"] in (*countbench.USABLE, "placeholder", "too_small", "changed"):
                 bodies[index] = made.get("picture") or picture(index)
-                seen |= countbench.examine(bodies[index], 10**6, 1)[0]._asdict()
+                seen |= image_checks.examine(bodies[index], 10**6, 1)[0]._asdict()
             records.append(seen)
         table = pd.DataFrame(records, columns=audit.COLUMNS)
         table = table.astype(dict.fromkeys(("width", "height", "bytes", "http"), "Int64"))
         self.list.write_text(json.dumps(entries), encoding="utf-8")
         table.to_csv(self.audit, index=False)
-        countbench.write_images(list(bodies), list(bodies.values()), str(self.audited_images))
+        store.write_images(list(bodies), list(bodies.values()), str(self.audited_images))
         for lines in (self.repairs, self.offered):
             lines.write_text(HEADER, encoding="utf-8")
 
@@ -89,7 +90,7 @@ class Audit:
         self.repair(lines)
         inputs = (self.list, self.audit, self.audited_images, self.repairs, self.offered)
         template = resource("resources/audit.html.jinja")
-        gallery.render_audit(
+        audit_page.render_audit(
             *map(str, (*inputs, self.benchmark, self.images, template, self.page)),
             scale=scale,
             save_as="resources/countbench/repairs.csv",

@@ -6,10 +6,10 @@ from typing import Any
 
 import pandas as pd
 
-from countclip import pages, report, sheets, tables
-from countclip.captions import WORDS
-from countclip.files import resource
-from countclip.sheets import Cell, Sheet
+from countclip.data.number_words import WORDS
+from countclip.report import pages, run_page, scores, sheets
+from countclip.report.sheets import Cell, Sheet
+from countclip.runtime.provenance import resource
 from workflow.conftest import DEFAULT
 
 FUNNEL = [
@@ -35,7 +35,7 @@ def table1(rows: list[tuple[str, float, float | None]], labels: dict[str, str]) 
         }
         for name, accuracy, p in rows
     ]
-    table = pd.DataFrame(known, columns=tables.COLUMNS)
+    table = pd.DataFrame(known, columns=scores.COLUMNS)
     return table.astype({"p_end_vs_baseline_holm": float})
 
 
@@ -82,7 +82,7 @@ class Run:
 
     def render(self, scale: str = "paper", **own: Any) -> Path:
         page = Path(self.results, "report.html").absolute()
-        report.render_report(
+        run_page.render_report(
             f"{self.results}/table1.csv",
             f"{self.results}/table1.md",
             self.files,

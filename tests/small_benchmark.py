@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from countclip.captions import WORDS
+from countclip.data.number_words import WORDS
 
 MODEL = {
     "name": "miniature-vit",
@@ -16,7 +16,7 @@ MODEL = {
 
 
 def benchmark() -> Iterator[dict[str, Any]]:
-    """Rows as `pictures.read_benchmark` has them; two to four, of stars and of hearts."""
+    """Rows as `store.read_benchmark` has them; two to four, of stars and of hearts."""
     rng = np.random.default_rng(2)
     for index in range(12):
         number = 2 + index % 3

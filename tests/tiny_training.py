@@ -15,14 +15,14 @@ import pandas as pd
 import torch
 from PIL import Image
 
-from countclip import models
-from countclip.batches import Batches, Pairs
-from countclip.captions import WORDS
-from countclip.losses import CountClipLoss
-from countclip.miniature.clip import ARCHITECTURE
-from countclip.models import Clip
-from countclip.objective import Objective
-from countclip.training import finetune, fit
+from countclip.data.number_words import WORDS
+from countclip.model.clip import Clip
+from countclip.training import checkpoints
+from countclip.training.counting import Batches, Pairs, finetune
+from countclip.training.grad_cache import Objective
+from countclip.training.loop import fit
+from countclip.training.losses import CountClipLoss
+from miniature.clip import ARCHITECTURE, cut_merges
 
 SETTINGS = {
     "optimizer": "adamw",
@@ -41,7 +41,7 @@ SETTINGS = {
 def make_config(folder: Path) -> Path:
     """An open_clip config with the 77 tokens of CLIP, and a vocabulary of few words beside it."""
     path = folder / "tiny-test.json"
-    n = models.cut_merges([*WORDS.values(), "dogs", "cats"], path.with_suffix(".merges.txt.gz"))
+    n = cut_merges([*WORDS.values(), "dogs", "cats"], path.with_suffix(".merges.txt.gz"))
     text = ARCHITECTURE["text_cfg"] | {"vocab_size": 514 + n, "context_length": 77}
     path.write_text(json.dumps(ARCHITECTURE | {"text_cfg": text}), encoding="utf-8")
     return path
@@ -91,7 +91,7 @@ def train(config: Path, folder: Path, evaluate=of_the_weights, batches=None, **s
 
 def make_variant(config: Path, folder: Path) -> None:
     """What `train_variant` reads: the weights to begin with, the counting set and its pictures."""
-    models.save(make_clip(config).model, folder / "start.safetensors", {})
+    checkpoints.save(make_clip(config).model, folder / "start.safetensors", {})
     images = np.random.default_rng(0).integers(0, 256, (30, 64, 64, 3), dtype=np.uint8)
     np.save(folder / "images.npy", images)
     numbers = [2 + i % 9 for i in range(20)]

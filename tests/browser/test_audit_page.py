@@ -11,10 +11,10 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
 from audits import HEADER, Audit, picture, row
-from countclip import repairs
-from countclip.captions import WORDS
-from countclip.files import sha256
-from countclip.gallery import PICTURES
+from countclip.benchmarks import repairs_csv
+from countclip.data.number_words import WORDS
+from countclip.report.audit_page import PICTURES
+from countclip.runtime.files import sha256
 from workflow.conftest import Workflow
 
 STATUSES = ("alive", "alive", "moved", "dead", "dns", "placeholder")
@@ -90,7 +90,7 @@ def read(path: Path, content: str, rows: int) -> dict[int, dict]:
     """What the workflow reads of a repairs.csv."""
     path.write_text(content, encoding="utf-8")
     problems = []
-    found = repairs.read_repairs(path, rows, problems)
+    found = repairs_csv.read_repairs(path, rows, problems)
     assert problems == []
     return {entry["index"]: entry for _, entry in found}
 

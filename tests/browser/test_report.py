@@ -5,8 +5,8 @@ import base64
 import pytest
 from selenium.webdriver.common.by import By
 
-from countclip import sheets
-from countclip.sheets import Cell, Sheet
+from countclip.report import sheets
+from countclip.report.sheets import Cell, Sheet
 from reports import LOOSE, Run
 
 HOSTILE = (

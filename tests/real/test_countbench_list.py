@@ -8,7 +8,7 @@ import pytest
 
 import audit as benchmark
 import internet
-from countclip import asking, countbench
+from countclip.benchmarks import check_links, countbench
 
 ADDRESSES = "countbench/CountBench.json"
 
@@ -44,7 +44,7 @@ def offline(request, monkeypatch):
         monkeypatch.setattr(socket, "getaddrinfo", resolve)
         yield {"http_proxy": "", "https_proxy": ""}
     else:
-        monkeypatch.setattr(asking, "SILENCE", 3.0)  # half a minute for everybody else
+        monkeypatch.setattr(check_links, "SILENCE", 3.0)  # half a minute for everybody else
         with socket.create_server(("127.0.0.1", 0), backlog=64) as hole:
             proxy = f"http://127.0.0.1:{hole.getsockname()[1]}"
             yield {"http_proxy": proxy, "https_proxy": proxy}
@@ -52,8 +52,8 @@ def offline(request, monkeypatch):
 
 def test_offline_the_audit_stops_early_and_loses_nothing(shared, tmp_path, offline) -> None:
     (tmp_path / "answers.parquet").write_text("of last year")
-    with pytest.raises(asking.OutageError, match="offline"):
-        asking.ask(
+    with pytest.raises(check_links.OutageError, match="offline"):
+        check_links.ask(
             str(shared / ADDRESSES),
             str(tmp_path / "answers.parquet"),
             state=str(tmp_path / "state"),

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from countclip import detect, runtimes
+from countclip.data import detector_backends
+from countclip.data.detector import Detector
 
 SETTINGS = {"image_size": 640, "confidence_floor": 0.1, "iou": 0.7, "max_detections": 300}
 
@@ -29,11 +30,11 @@ def photos(shared: Path) -> dict[str, Image.Image]:
 
 def test_counts_are_those_of_ultralytics(weights: Path, photos: dict[str, Image.Image]) -> None:
     """Not box for box: it lets OpenVINO compute in bfloat16 where that is faster."""
-    detector = detect.Detector(weights, **SETTINGS, threads=2)
+    detector = Detector(weights, **SETTINGS, threads=2)
     assert detector.names[0] == "person"
     assert len(detector.names) == 80
     ours = detector([detector.prepare(image.convert("RGB")) for image in photos.values()])
-    model = runtimes.ultralytics().YOLO(weights, task="detect", verbose=False)
+    model = detector_backends.ultralytics().YOLO(weights, task="detect", verbose=False)
     boxes = equal = placed = 0
     for image, found in zip(photos.values(), ours, strict=True):
         direct = model.predict(image, verbose=False)[0].boxes  # all its defaults
@@ -51,7 +52,7 @@ def test_colours_reach_the_detector_in_the_right_order(
     weights: Path, photos: dict[str, Image.Image]
 ) -> None:
     """With red for blue it is less sure of what it sees."""
-    detector = detect.Detector(weights, **SETTINGS | {"confidence_floor": 0.25})
+    detector = Detector(weights, **SETTINGS | {"confidence_floor": 0.25})
     images = [image.convert("RGB") for image in photos.values()][:12]
     swapped = [Image.merge("RGB", image.split()[::-1]) for image in images]
     sure, less = (
@@ -65,7 +66,7 @@ def test_counts_are_those_of_the_photos_now_and_then(
     weights: Path, photos: dict[str, Image.Image], shared: Path
 ) -> None:
     """Exact counts where the truth is 2 to 10: some, and far from all, as the paper found."""
-    detector = detect.Detector(weights, **SETTINGS | {"confidence_floor": 0.25})
+    detector = Detector(weights, **SETTINGS | {"confidence_floor": 0.25})
     with open(shared / "photos/annotations.csv", encoding="utf-8", newline="") as file:
         truth = {row["file"]: json.loads(row["counts"]) for row in csv.DictReader(file)}
     right = total = 0

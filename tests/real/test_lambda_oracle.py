@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from countclip.balancing import weights
+from countclip.data.lambda_schemes import weights
 
 
 @pytest.mark.parametrize("scheme", ["norm", "modal", "log"])

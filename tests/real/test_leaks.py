@@ -4,7 +4,8 @@ from pathlib import Path
 
 import polars as pl
 
-from countclip import countbench, counting_set
+from countclip.benchmarks import countbench
+from countclip.data import counting_set
 
 
 def test_the_pair_that_was_trained_on_and_tested_on_is_found(shared: Path) -> None:

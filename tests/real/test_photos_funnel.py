@@ -14,9 +14,12 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from countclip import captions, countbench, counting_set, detect, fetch, filtering
-from countclip.connection import connection
-from countclip.files import HOME, write_table
+from countclip.benchmarks import countbench
+from countclip.data import counting_set, fetch, filtering, number_words
+from countclip.data.detector import detect_objects
+from countclip.runtime.connection import connection
+from countclip.runtime.files import write_table
+from countclip.runtime.provenance import HOME
 
 pytest.importorskip("openvino", reason="the real detector is an OpenVINO model")
 
@@ -114,7 +117,7 @@ def part(shared: Path, pairs: list[tuple[str, str]], tmp_path_factory) -> dict[s
         "weights": shared / "detector/yolov8n_int8_openvino_model",
         "batch": 8,
     }
-    detect.detect_objects(
+    detect_objects(
         paths["candidates"], paths["images"], paths["detections"],
         state=folder / "state/detect", **detector,
     )  # fmt: skip
@@ -160,4 +163,4 @@ def test_the_pairs_are_those_counted_by_hand(
 
 
 def test_every_photo_with_a_number_was_looked_at(pairs: list[tuple[str, str]]) -> None:
-    assert {name for name, text in pairs if captions.label(text)} == SEEN.keys()
+    assert {name for name, text in pairs if number_words.label(text)} == SEEN.keys()

@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from countclip import ablations, tables
+from countclip.report import ablations, scores
 
 SETTINGS = {
     "plain": {"loss": "count", "epochs": 4, "count_logit_scale": 20.0},
@@ -16,9 +16,9 @@ SETTINGS = {
 
 @pytest.fixture
 def table1(tmp_path) -> str:
-    names = ["baseline", "plain", "other", "same", *tables.CONTROLS]
+    names = ["baseline", "plain", "other", "same", *scores.CONTROLS]
     table = pd.DataFrame({"variant": names, "label": [f"<b>{name}" for name in names]})
-    table = table.reindex(columns=tables.COLUMNS).astype(object)
+    table = table.reindex(columns=scores.COLUMNS).astype(object)
     table[["accuracy_end", "accuracy_end_low", "accuracy_end_high"]] = [30.0, 25.0, 35.0]
     table.loc[[2, 3], "difference_reference"] = [5.5, -1.0]
     table.loc[[2, 3], "difference_reference_low"] = [1.5, -3.0]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from countclip.addresses import is_public
+from countclip.runtime.hosts import is_public
 
 PRIVATE = [
     "10.0.0.1", "127.0.0.1", "169.254.169.254", "192.168.1.1", "100.64.0.1", "0.0.0.0",

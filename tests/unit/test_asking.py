@@ -15,7 +15,8 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from countclip import asking, network
+from countclip.benchmarks import check_links
+from countclip.runtime import network
 from kill import killed_often
 from loopback import Answer, Handler, Server, serving
 
@@ -45,7 +46,7 @@ def ask(folder: Path, environment: dict[str, str], **own) -> list[dict]:
     settings = {
         "request": REQUEST, "threads": 16, "per_host": 2, "pause": 0.0, "retries": 0,
     } | own  # fmt: skip
-    asking.ask(
+    check_links.ask(
         str(folder / "list.json"),
         str(folder / "answers.parquet"),
         state=str(folder / "state"),
@@ -137,10 +138,10 @@ def test_a_temporary_failure_is_asked_again_and_no_other(tmp_path) -> None:
 
 DRIVER = """
 import sys
-from countclip import asking
+from countclip.benchmarks import check_links
 folder, proxy = sys.argv[1:]
 print("ready", flush=True)
-asking.ask(
+check_links.ask(
     f"{folder}/list.json", f"{folder}/answers.parquet", state=f"{folder}/state",
     environment={"http_proxy": proxy, "https_proxy": proxy}, threads=4, per_host=2, pause=0,
     retries=0, request={"timeout": 30, "deadline": 60, "max_bytes": 100_000},
@@ -207,7 +208,10 @@ def filtering(handler: Handler) -> None:
 def test_a_network_that_answers_alike_for_all_is_an_outage(tmp_path, answer) -> None:
     listed(tmp_path, hosts(60))
     (tmp_path / "answers.parquet").write_text("what came last year")
-    with web(answer) as environment, pytest.raises(asking.OutageError, match="offline") as caught:
+    with (
+        web(answer) as environment,
+        pytest.raises(check_links.OutageError, match="offline") as caught,
+    ):
         ask(tmp_path, environment)
     assert "40 links in a row" in str(caught.value)
     assert (tmp_path / "answers.parquet").read_text() == "what came last year"
@@ -228,16 +232,16 @@ def test_names_that_lead_nowhere_are_an_outage(tmp_path, monkeypatch, names, rea
     with web(portal) as environment:
         port = urlsplit(environment["http_proxy"]).port
         listed(tmp_path, [url.replace(".example", f".example:{port}") for url in hosts(60)])
-        with pytest.raises(asking.OutageError, match=f"40 {reason}"):
+        with pytest.raises(check_links.OutageError, match=f"40 {reason}"):
             ask(tmp_path, {"http_proxy": "", "https_proxy": ""}, retries=1)
 
 
 def test_a_black_hole_is_an_outage_within_the_time_of_its_silence(tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(asking, "SILENCE", 2.0)
+    monkeypatch.setattr(check_links, "SILENCE", 2.0)
     listed(tmp_path, hosts(60))
     with socket.create_server(("127.0.0.1", 0)) as hole:  # accepts, and never says a word
         proxy = f"http://127.0.0.1:{hole.getsockname()[1]}"
-        with pytest.raises(asking.OutageError):
+        with pytest.raises(check_links.OutageError):
             ask(
                 tmp_path,
                 {"http_proxy": proxy, "https_proxy": proxy},
@@ -257,7 +261,7 @@ def test_a_line_that_goes_dead_midway_is_an_outage_and_what_came_before_is_kept(
             handler.send(200, png(), "image/png")
 
     with web(answer) as environment:
-        with pytest.raises(asking.OutageError):
+        with pytest.raises(check_links.OutageError):
             ask(tmp_path, environment, threads=4)
         assert len(list((tmp_path / "state").iterdir())) == 30
         up.set()
@@ -284,7 +288,7 @@ def test_many_dead_links_in_a_row_are_no_outage_while_a_witness_answers(tmp_path
         assert [row["http"] for row in first] == [200] * 20 + [502] * 80
         assert 100 < len(asked) <= 103
         for row in first[:20]:
-            asking._keep(tmp_path / "state", row["index"], asking.Answer(
+            check_links._keep(tmp_path / "state", row["index"], check_links.Answer(
                 "", 200, row["final_url"], row["content_type"], row["body"],
             ))  # fmt: skip
         assert ask(tmp_path, environment, threads=2) == first
@@ -297,7 +301,7 @@ def test_a_short_list_of_dead_links_is_no_outage_if_hosts_differ(tmp_path) -> No
     listed(tmp_path, hosts(3))
     with web(answer) as environment:
         assert len(ask(tmp_path, environment)) == 3
-    with web(portal) as environment, pytest.raises(asking.OutageError):
+    with web(portal) as environment, pytest.raises(check_links.OutageError):
         ask(tmp_path, environment)
 
 
@@ -310,18 +314,18 @@ def test_a_short_list_whose_hosts_are_all_gone_needs_a_witness(tmp_path) -> None
 
     listed(tmp_path, hosts(5))
     with web(answer) as environment:
-        with pytest.raises(asking.OutageError, match="countbench.request.witness"):
+        with pytest.raises(check_links.OutageError, match="countbench.request.witness"):
             ask(tmp_path, environment)
         rows = ask(tmp_path, environment, witness="http://witness.example/there.png")
     assert [row["http"] for row in rows] == [502] * 5
-    with web(refusing) as environment, pytest.raises(asking.OutageError):
+    with web(refusing) as environment, pytest.raises(check_links.OutageError):
         ask(tmp_path, environment, witness="http://witness.example/there.png")
 
 
 def test_an_address_that_nobody_is_asked_for_vouches_for_no_login_page(tmp_path) -> None:
     listed(tmp_path, [*hosts(60), *(f"ftp://host.example/{i}.png" for i in range(60))])
     for _ in range(2):  # what the first run kept would stand in for an answer of the second
-        with web(portal) as environment, pytest.raises(asking.OutageError):
+        with web(portal) as environment, pytest.raises(check_links.OutageError):
             ask(tmp_path, environment, threads=2)
     assert not (tmp_path / "state").exists()
 

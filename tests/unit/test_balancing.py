@@ -1,6 +1,6 @@
 import pytest
 
-from countclip.balancing import SCHEMES, weights
+from countclip.data.lambda_schemes import SCHEMES, weights
 
 FOUR = {2: 8, 3: 4, 4: 2, 5: 2}  # total 16: ratios 2, 4, 8, 8; log2: 1, 2, 3, 3
 

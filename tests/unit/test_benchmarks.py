@@ -11,11 +11,13 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from countclip import asking, benchmarks, evaluation, tables
-from countclip.connection import connection
-from countclip.files import sha256
-from countclip.miniature import own_benchmark, scenes, server
-from countclip.pictures import read_benchmark
+from countclip.benchmarks import adapters, check_links, custom
+from countclip.benchmarks.store import read_benchmark
+from countclip.evaluation import counting
+from countclip.report import scores, table1
+from countclip.runtime.connection import connection
+from countclip.runtime.files import sha256
+from miniature import own_benchmark, scenes, server
 
 LIMITS = {"max_bytes": 100_000, "picture": {"max_pixels": 1_000_000, "min_side": 32}}
 
@@ -46,15 +48,15 @@ def read(path: Path, source: str, pictures: Path | None = None, **settings) -> l
     outputs = [str(made / name) for name in ("benchmark.parquet", "images.parquet", "summary.json")]
     settings = {"template": "{number} {noun}", "expected": None} | LIMITS | settings
     pictures = str(pictures or path.parent)
-    benchmarks.read(str(path), *outputs, source=source, pictures=pictures, **settings)
+    custom.read(str(path), *outputs, source=source, pictures=pictures, **settings)
     rows = pq.read_table(outputs[0]).to_pylist()
     summary = json.loads(Path(outputs[2]).read_text())
     assert summary["rows"] == len(rows) == summary["included"] + sum(summary["left_out"].values())
     assert summary["included"] == sum(summary["n_per_class"].values())
     assert [row["index"] for row in rows] == list(range(len(rows)))
-    assert all(row["status"] in benchmarks.STATUSES for row in rows)
+    assert all(row["status"] in custom.STATUSES for row in rows)
     measured = list(read_benchmark(*outputs[:2]))
-    assert {row["index"]: row["number"] for row in measured} == benchmarks.rows_of(outputs[0])
+    assert {row["index"]: row["number"] for row in measured} == custom.rows_of(outputs[0])
     return rows
 
 
@@ -249,9 +251,9 @@ def test_pixmo_counts_addresses_are_asked_for_their_pictures(tmp_path):
     shown = {count: server.picture("own_benchmark", 0, count, "JPEG") for count in (3, 4, 5, 11)}
     path = pixmo(tmp_path / "test.parquet", shown)
     links, answered = tmp_path / "links.json", tmp_path / "answers.parquet"
-    benchmarks.write_links(str(path), str(links), "{number} {noun}")
+    adapters.write_links(str(path), str(links), "{number} {noun}")
     with connection("miniature", tmp_path / "world.parquet") as environment:
-        asking.ask(
+        check_links.ask(
             str(links),
             str(answered),
             state=str(tmp_path / "state"),
@@ -363,17 +365,17 @@ def test_another_file_is_not_taken_for_a_publishers(tmp_path, source):
     ],
 )
 def test_a_plain_question_says_what_is_counted(question, noun):
-    assert benchmarks.noun_of(question) == noun
+    assert adapters.noun_of(question) == noun
 
 
 def test_the_table_of_a_small_benchmark_with_two_numbers(tmp_path):
     """Three pictures, of three and of four: classes without a picture are no zeros by zeros."""
     numbers, guesses = np.array([3, 4, 3]), np.array([3, 3, 3])
-    frame = evaluation.predictions(np.eye(9)[guesses - 2], np.arange(3), numbers, guesses)
+    frame = counting.predictions(np.eye(9)[guesses - 2], np.arange(3), numbers, guesses)
     paths = [str(tmp_path / name) for name in ("baseline.parquet", "mine.parquet")]
-    evaluation.write_predictions({"end": frame}, "baseline", 0, paths[0])
-    evaluation.write_predictions(dict.fromkeys(tables.CHECKPOINTS, frame), "mine", 1, paths[1])
-    tables.make_benchmark_table(
+    counting.write_predictions({"end": frame}, "baseline", 0, paths[0])
+    counting.write_predictions(dict.fromkeys(scores.CHECKPOINTS, frame), "mine", 1, paths[1])
+    table1.make_benchmark_table(
         paths,
         str(tmp_path / "table.csv"),
         str(tmp_path / "table.md"),

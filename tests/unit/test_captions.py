@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from countclip import captions
-from countclip.captions import NumberWord
+from countclip.data import captions, number_words
+from countclip.data.number_words import NumberWord
 
 PLAIN = re.compile(r"\b(two|three|four|five|six|seven|eight|nine|ten)\b", re.IGNORECASE)
 
@@ -33,14 +33,16 @@ PLAIN = re.compile(r"\b(two|three|four|five|six|seven|eight|nine|ten)\b", re.IGN
     ],
 )
 def test_find_takes_whole_words_in_any_case(caption: str, numbers: list[int]) -> None:
-    words = captions.find(caption)
+    words = number_words.find(caption)
     assert [word.number for word in words] == numbers
-    assert all(caption[w.start : w.end].lower() == captions.WORDS[w.number] for w in words)
+    assert all(caption[w.start : w.end].lower() == number_words.WORDS[w.number] for w in words)
 
 
 WILD = st.lists(
     st.one_of(
-        st.sampled_from([*captions.WORDS.values(), "TWO", "Ten", "often", "ü", "_", "-", "²", " "]),
+        st.sampled_from(
+            [*number_words.WORDS.values(), "TWO", "Ten", "often", "ü", "_", "-", "²", " "]
+        ),
         st.characters(codec="utf-8"),
         st.sampled_from(["\u0301", "\u200d", "\ufe0f", "\u203f", "½", "\n", "\x00", "\ufffd"]),
     ),
@@ -51,30 +53,30 @@ WILD = st.lists(
 @settings(deadline=None, derandomize=True)
 @given(st.lists(WILD, max_size=20))
 def test_find_all_selects_what_plain_re_selects(texts: list[str]) -> None:
-    words = captions.find_all(texts)
-    expected = [(i, *word) for i, text in enumerate(texts) for word in captions.find(text)]
+    words = number_words.find_all(texts)
+    expected = [(i, *word) for i, text in enumerate(texts) for word in number_words.find(text)]
     assert list(zip(*map(np.ndarray.tolist, words), strict=True)) == expected
-    may = captions.may_name(pa.array([*texts, None], pa.string()))
+    may = number_words.may_name(pa.array([*texts, None], pa.string()))
     assert set(words.row.tolist()) <= set(may.tolist())
     for several in ("largest", "only_one"):
-        chosen = captions.label_all(words, several)
-        labels = {words.row[i]: captions.NumberWord(*(v[i] for v in words[1:])) for i in chosen}
+        chosen = number_words.label_all(words, several)
+        labels = {words.row[i]: number_words.NumberWord(*(v[i] for v in words[1:])) for i in chosen}
         assert [labels.get(i) for i in range(len(texts))] == [
-            captions.label(text, several) for text in texts
+            number_words.label(text, several) for text in texts
         ]
     ascii_case = [t for t in texts if not re.search("[ſıİ\u212a]", t)]
     for text in ascii_case:
-        assert [m.span() for m in PLAIN.finditer(text)] == [w[1:] for w in captions.find(text)]
+        assert [m.span() for m in PLAIN.finditer(text)] == [w[1:] for w in number_words.find(text)]
 
 
 def test_label_with_several_words() -> None:
     caption = "two cats, five dogs and Five birds"
-    assert captions.label(caption) == NumberWord(5, 10, 14)
-    assert captions.label(caption, "only_one") is None
-    assert captions.label("just two", "only_one") == NumberWord(2, 5, 8)
-    assert captions.label("none") is None
+    assert number_words.label(caption) == NumberWord(5, 10, 14)
+    assert number_words.label(caption, "only_one") is None
+    assert number_words.label("just two", "only_one") == NumberWord(2, 5, 8)
+    assert number_words.label("none") is None
     with pytest.raises(ValueError, match="smallest"):
-        captions.label("two", "smallest")
+        number_words.label("two", "smallest")
 
 
 @pytest.mark.parametrize(
@@ -82,12 +84,12 @@ def test_label_with_several_words() -> None:
 )
 def test_replace_keeps_case(text: str, expected: str) -> None:
     caption = f"often {text} of the seventwo Twofold two"
-    word = captions.word_for(caption, 2)
+    word = number_words.word_for(caption, 2)
     assert captions.replace(caption, word, 7) == f"often {expected} of the seventwo Twofold two"
 
 
 def test_replace_everywhere_keeps_the_case_of_each() -> None:
-    word = captions.word_for("Two by two, three TWO", 2)
+    word = number_words.word_for("Two by two, three TWO", 2)
     assert (
         captions.replace("Two by two, three TWO", word, 4, everywhere=True)
         == "Four by four, three FOUR"
@@ -96,13 +98,13 @@ def test_replace_everywhere_keeps_the_case_of_each() -> None:
 
 def test_word_for_takes_the_word_that_equals_the_number() -> None:
     caption = "ten pictures of Three cats and three dogs"
-    assert captions.word_for(caption, 3) == NumberWord(3, 16, 21)
+    assert number_words.word_for(caption, 3) == NumberWord(3, 16, 21)
     with pytest.raises(ValueError, match="'ten pictures.*does not name 4"):
-        captions.word_for(caption, 4)
+        number_words.word_for(caption, 4)
 
 
 def test_candidates_differ_in_one_word() -> None:
-    nine = captions.candidates("ten photos: Four often-seen three-packs", 4)
+    nine = captions.with_each_number("ten photos: Four often-seen three-packs", 4)
     assert nine[2] == "ten photos: Four often-seen three-packs"
     assert nine[8] == "ten photos: Ten often-seen three-packs"
     assert len(set(nine)) == 9
@@ -117,9 +119,9 @@ def letters(text: str) -> list[int]:
 @given(before=st.integers(0, 200), after=st.integers(0, 200), limit=st.integers(1, 75))
 def test_fit_keeps_the_number_word(before: int, after: int, limit: int) -> None:
     caption = "often " * before + "Two" + ", dogs" * after
-    fitted = captions.fit(caption, 2, letters, limit)
+    fitted = captions.truncate(caption, 2, letters, limit)
     assert caption.endswith(fitted)
-    word = captions.word_for(fitted, 2)
+    word = number_words.word_for(fitted, 2)
     assert len(letters(fitted[: word.end])) <= limit
     if before + 1 <= limit:
         assert fitted == caption
@@ -129,5 +131,5 @@ def test_fit_keeps_the_number_word(before: int, after: int, limit: int) -> None:
 
 
 def test_fit_without_number_or_space() -> None:
-    assert captions.fit("x " * 500, None, letters, 5) == "x " * 500
-    assert captions.fit("a," * 500 + "two dogs", 2, letters, 5) == "two dogs"
+    assert captions.truncate("x " * 500, None, letters, 5) == "x " * 500
+    assert captions.truncate("a," * 500 + "two dogs", 2, letters, 5) == "two dogs"

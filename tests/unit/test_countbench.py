@@ -12,12 +12,20 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from countclip import asking, countbench, offers, pictures, repairs
-from countclip import audit as judging
-from countclip.captions import WORDS
-from countclip.connection import connection
-from countclip.files import sha256, write_table
-from countclip.network import DownloadError
+from countclip.benchmarks import (
+    audit,
+    check_links,
+    countbench,
+    repair_suggestions,
+    repairs,
+    repairs_csv,
+    store,
+)
+from countclip.data.number_words import WORDS
+from countclip.runtime import network
+from countclip.runtime.connection import connection
+from countclip.runtime.files import sha256, write_table
+from countclip.runtime.network import DownloadError
 
 REQUEST = {"timeout": 4, "deadline": 60, "max_bytes": 100_000}
 PICTURE = {
@@ -102,7 +110,7 @@ def serve(folder: Path):
 
 
 def ask(folder: Path, environment: dict) -> None:
-    asking.ask(
+    check_links.ask(
         str(folder / "list.json"),
         str(folder / "answers.parquet"),
         state=str(folder / "state"),
@@ -117,7 +125,7 @@ def ask(folder: Path, environment: dict) -> None:
 
 def judge(folder: Path, lock: str | None = None) -> pd.DataFrame:
     names = ("list.json", "answers.parquet", "audit.csv", "audited.parquet")
-    judging.audit(*(str(folder / name) for name in names), picture=PICTURE, lock=lock)
+    audit.audit(*(str(folder / name) for name in names), picture=PICTURE, lock=lock)
     return pd.read_csv(folder / "audit.csv", keep_default_na=False)
 
 
@@ -145,7 +153,7 @@ def test_every_planned_fault_is_found(audited) -> None:
     assert table["status"].tolist() == [status for _, status in PLAN] + ["alive", "unreachable"]
     assert table["final_url"][2] == "http://a.miniature.example/0"
     assert (table["detail"] != "").equals(table["status"] != "alive")
-    assert table.columns.tolist() == list(judging.COLUMNS)
+    assert table.columns.tolist() == list(audit.COLUMNS)
     assert set(table["status"]) <= set(countbench.STATUSES)
     evidence = table[["http", "content_type", "bytes"]].iloc[[0, 3, 7, 8]].to_numpy().tolist()
     assert [row[:2] for row in evidence] == [
@@ -161,14 +169,14 @@ def test_what_a_host_calls_its_answer_is_no_formula() -> None:
         **{"index": 0, "url": "http://x", "final_url": "http://x", "http": 200, "reason": ""},
         **{"content_type": "=HYPERLINK(1)", "body": b"no picture"},
     }
-    record = judging._record(countbench.Row(0, "http://x", "two cats", 2), answer, 10**6, 32)
+    record = audit._record(countbench.Row(0, "http://x", "two cats", 2), answer, 10**6, 32)
     assert record["content_type"] == "HYPERLINK(1)"
     assert record["detail"].startswith("no format")
 
 
 def test_names_of_stand_ins_are_told_apart_from_words_that_end_alike() -> None:
-    assert judging.REMOVED.search("/img/no-photo.png")
-    assert not judging.REMOVED.search("/img/piano_photo.png")
+    assert audit.REMOVED.search("/img/no-photo.png")
+    assert not audit.REMOVED.search("/img/piano_photo.png")
 
 
 @pytest.mark.parametrize(
@@ -201,11 +209,11 @@ def test_the_list_is_downloaded_only_as_it_was_published(tmp_path) -> None:
         given = {"max_bytes": 1000, "environment": environment}
         url = "http://bench.miniature.example/list.json"
         with pytest.raises(DownloadError, match="wrong_sha256.*list_sha256 says 0000"):
-            asking.download_list(url, path, expected="0" * 64, **given)
+            check_links.download_list(url, path, expected="0" * 64, **given)
         assert not path.exists()
         with pytest.raises(ValueError, match="set countbench.list_url"):
-            asking.download_list(None, path, expected=None, **given)
-        asking.download_list(url, path, expected=sha256(body), **given)
+            check_links.download_list(None, path, expected=None, **given)
+        check_links.download_list(url, path, expected=sha256(body), **given)
     assert path.read_bytes() == body
     assert [row.caption for row in countbench.load(path)] == ["two cats"]
 
@@ -243,7 +251,7 @@ def test_repairs_are_applied_and_counted(copied, caplog) -> None:
         about = summary[variant]
         assert about["n"] == len(of[variant]) == sum(about["n_per_class"].values())
         assert sorted(of[variant] + about["missing"]) == [row["index"] for row in rows]
-    images = list(pictures.read_benchmark(folder / "benchmark.parquet", folder / "images.parquet"))
+    images = list(store.read_benchmark(folder / "benchmark.parquet", folder / "images.parquet"))
     assert [row["index"] for row in images] == of["included"]
     assert all(row["image"].mode == "RGB" for row in images)
     unnamed = [record.message for record in caplog.records if "sha256 is" in record.message]
@@ -263,8 +271,8 @@ def test_an_address_that_showed_its_picture_is_not_asked_again(copied, monkeypat
         asked.append(url.rpartition("/")[2])
         return network_get(url, **how)
 
-    network_get = repairs.network.get
-    monkeypatch.setattr(repairs.network, "get", get)
+    network_get = network.get
+    monkeypatch.setattr(network, "get", get)
     good = "3,replace,http://a.miniature.example/other,,,web,,\n"
     dead = "4,replace,http://a.miniature.example/3,,,web,,\n"
     with pytest.raises(ValueError, match=r"line 3 \(index 4\): .*http_404; run again later"):
@@ -313,7 +321,7 @@ def test_a_repairs_csv_of_a_spreadsheet_that_knows_no_utf8_is_named(audited) -> 
     folder, _ = audited
     (folder / "latin.csv").write_bytes((COLUMNS + "0,exclude,,,,,,café\n").encode("latin-1"))
     with pytest.raises(ValueError, match="latin.csv: is not UTF-8"):
-        repairs.read_repairs(folder / "latin.csv", 21, [])
+        repairs_csv.read_repairs(folder / "latin.csv", 21, [])
 
 
 # ---- the lock file ----
@@ -323,9 +331,9 @@ def test_an_audit_notices_what_has_changed_since_the_lock_file(audited, tmp_path
     folder, _ = audited
     plain = judge(folder)
     lock = str(tmp_path / "lock.csv")
-    judging.write_lock(str(folder / "audit.csv"), lock)
+    audit.write_lock(str(folder / "audit.csv"), lock)
     lines = pd.read_csv(lock, dtype=str)
-    assert lines.columns.tolist() == list(judging.LOCK)
+    assert lines.columns.tolist() == list(audit.LOCK)
     assert lines["index"].tolist() == ["0", "1", "2", "15", "19"]
     assert judge(folder, lock)["status"].tolist() == plain["status"].tolist()
 
@@ -344,7 +352,7 @@ def test_an_audit_notices_what_has_changed_since_the_lock_file(audited, tmp_path
     assert table["detail"][15] == "30 of 64 bits from the picture of 2024-02-03"
 
     later = str(tmp_path / "later.csv")
-    judging.write_lock(str(folder / "audit.csv"), later, lock)
+    audit.write_lock(str(folder / "audit.csv"), later, lock)
     kept = pd.read_csv(later, dtype=str)
     assert kept["date"].eq("2024-02-03").tolist() == [False, False, True, True, False]
     judge(folder)
@@ -354,14 +362,14 @@ def test_an_audit_notices_what_has_changed_since_the_lock_file(audited, tmp_path
     ("text", "message"),
     [
         ("url,sha256\n", "the first line must name"),
-        (",".join(judging.LOCK) + "\n0,http://x,ab,xyz,1,1,1,2024-01-01\n", "line 2"),
-        (",".join(judging.LOCK) + "\n0,http://x\n", "line 2"),
+        (",".join(audit.LOCK) + "\n0,http://x,ab,xyz,1,1,1,2024-01-01\n", "line 2"),
+        (",".join(audit.LOCK) + "\n0,http://x\n", "line 2"),
     ],
 )
 def test_a_wrong_lock_file_names_its_line(tmp_path, text, message) -> None:
     (tmp_path / "lock.csv").write_text(text)
     with pytest.raises(ValueError, match=message):
-        judging.read_lock(tmp_path / "lock.csv")
+        audit.read_lock(tmp_path / "lock.csv")
 
 
 # ---- offers ----
@@ -379,12 +387,12 @@ def test_offers_are_lines_that_the_repairs_accept(audited, tmp_path) -> None:
         (rows[7]["image_url"], "whatever", 2, b"<html>"),
         (rows[0]["image_url"], "whatever", 2, good),  # which is alive
     ]
-    columns = dict(zip(offers.COPY, map(list, zip(*entries, strict=True)), strict=True))
+    columns = dict(zip(repair_suggestions.COPY, map(list, zip(*entries, strict=True)), strict=True))
     columns["image"] = [{"bytes": body, "path": None} for body in columns["image"]]
     pq.write_table(pa.table(columns), tmp_path / "copy.parquet")
     lines = tmp_path / "offered/repairs.csv"
     for _ in range(2):
-        offers.offer(
+        repair_suggestions.offer(
             str(folder / "list.json"),
             str(folder / "audit.csv"),
             str(lines),
@@ -414,7 +422,7 @@ def test_a_copy_without_its_columns_is_named(audited, tmp_path) -> None:
     folder, _ = audited
     pq.write_table(pa.table({"image_url": ["http://x"]}), tmp_path / "copy.parquet")
     with pytest.raises(ValueError, match="copy.parquet: has no column image, number, text"):
-        offers.offer(
+        repair_suggestions.offer(
             str(folder / "list.json"),
             str(folder / "audit.csv"),
             str(tmp_path / "offered/repairs.csv"),

@@ -16,12 +16,13 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from countclip import captions, counting_set, detect, fetch, filtering, pictures
-from countclip.counting_set import Funnel, cap, hold_out, match, near
-from countclip.files import sha256, write_json, write_table
+from countclip.data import counting_set, detector, fetch, filtering, number_words, shards
+from countclip.data.counting_set import Funnel, cap, hold_out, match
+from countclip.data.near_duplicates import near
+from countclip.runtime.files import sha256, write_json, write_table
 from kill import killed_often
 
-PATH = str(Path(counting_set.__file__).parents[1])
+PATH = str(Path(counting_set.__file__).parents[2])
 SETTINGS = {
     "class_rule": "most_frequent",
     "confidence": 0.25,
@@ -180,8 +181,8 @@ def make_inputs(tmp_path: Path, given: list[tuple]) -> tuple[dict, Path, dict]:
     """The files of a part with the `given` rows, a benchmark, and where the results belong."""
     rows = [
         {"sample_id": str(i), "url": f"http://x.example/{url}", "caption": caption}
-        | dict(zip(SPAN, captions.label(caption) or (), strict=False))
-        | {"words": [word._asdict() for word in captions.find(caption)]}
+        | dict(zip(SPAN, number_words.label(caption) or (), strict=False))
+        | {"words": [word._asdict() for word in number_words.find(caption)]}
         for i, (caption, url, *_) in enumerate(given)
     ]  # fmt: skip
     paths = {
@@ -196,7 +197,7 @@ def make_inputs(tmp_path: Path, given: list[tuple]) -> tuple[dict, Path, dict]:
     reasons |= {"no_url": 3, "no_caption": 2}
     reasons |= {"several_numbers": 1, "non_counting_not_sampled": 74}
     write_json({"rows": sum(reasons.values()), "reasons": reasons}, paths["counts"])
-    shard = pictures.shards_of(paths["images"]) / "first/00000.tar"
+    shard = shards.shards_of(paths["images"]) / "first/00000.tar"
     shard.parent.mkdir(parents=True)
     manifest, detections = [], []
     with tarfile.open(shard, "w") as tar:
@@ -218,9 +219,9 @@ def make_inputs(tmp_path: Path, given: list[tuple]) -> tuple[dict, Path, dict]:
                 })  # fmt: skip
     write_table(pa.Table.from_pylist(manifest, schema=fetch.MANIFEST), paths["images"])
     index = pa.Table.from_pylist([row for row in manifest if "shard" in row], schema=fetch.INDEX)
-    write_table(index, pictures.shards_of(paths["images"]) / "index.parquet")
+    write_table(index, shards.shards_of(paths["images"]) / "index.parquet")
     write_table(
-        pa.Table.from_pylist(detections, schema=detect.DETECTIONS),
+        pa.Table.from_pylist(detections, schema=detector.DETECTIONS),
         paths["detections"],
         {"class_names": '{"5": "thing"}'},
     )
@@ -263,13 +264,13 @@ def test_every_row_meets_the_fate_it_should(inputs: tuple) -> None:
     assert counting["class_name"].to_pylist() == ["thing"] * 3
     for row in counting.to_pylist():
         word = row["caption"][row["number_start"] : row["number_end"]]
-        assert word == captions.WORDS[row["number"]]
+        assert word == number_words.WORDS[row["number"]]
     others = pq.read_table(output["non_counting"])
     assert others.schema.equals(counting_set.NON_COUNTING)
     assert others["caption"].to_pylist() == ["a cat"]
     with open(output["class_frequency"], newline="") as file:
         frequency = {row["word"]: row for row in csv.DictReader(file)}
-    assert list(frequency) == list(captions.WORDS.values())
+    assert list(frequency) == list(number_words.WORDS.values())
     assert frequency["two"] == {
         "number": "2", "word": "two", "candidates": "9", "downloaded": "9", "matched": "7",
         "train": "1", "heldout": "0",
@@ -354,7 +355,7 @@ def test_manifest_of_other_candidates_is_refused(inputs: tuple) -> None:
 
 WORK = """
 import json, sys
-from countclip import counting_set
+from countclip.data import counting_set
 
 parts, benchmark, output, settings = json.loads(sys.argv[1])
 print("ready", flush=True)

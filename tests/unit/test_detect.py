@@ -14,12 +14,20 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from countclip import detect, fetch, filtering, pictures
-from countclip.files import sha256, write_table
-from countclip.miniature import scenes
+from countclip.data import (
+    detector as data_detector,
+)
+from countclip.data import (
+    fetch,
+    filtering,
+    shards,
+)
+from countclip.data.images import decode
+from countclip.runtime.files import sha256, write_table
 from kill import killed_often
+from miniature import scenes
 
-SCRIPTS = str(Path(detect.__file__).parents[1])
+SCRIPTS = str(Path(data_detector.__file__).parents[2])
 WEIGHTS = Path(__file__).parents[2] / "resources/miniature/detector/yolov8.onnx"
 SETTINGS = {"image_size": 128, "confidence_floor": 0.1, "iou": 0.7, "max_detections": 300}
 
@@ -29,8 +37,8 @@ def scene(index: int, number: int) -> Image.Image:
 
 
 @pytest.fixture(scope="module")
-def detector() -> detect.Detector:
-    return detect.Detector(WEIGHTS, **SETTINGS)
+def detector() -> data_detector.Detector:
+    return data_detector.Detector(WEIGHTS, **SETTINGS)
 
 
 def stored(
@@ -41,7 +49,7 @@ def stored(
             for i, n in enumerate(numbers)]  # fmt: skip
     candidates, manifest = folder / "candidates.parquet", folder / "images/part-00000.parquet"
     write_table(pa.Table.from_pylist(rows, schema=filtering.CANDIDATES), candidates)
-    shard = pictures.shards_of(manifest) / "first/00000.tar"
+    shard = shards.shards_of(manifest) / "first/00000.tar"
     shard.parent.mkdir(parents=True)
     entries = []
     with tarfile.open(shard, "w") as tar:
@@ -56,7 +64,7 @@ def stored(
             status = "http_404" if i == gone else "ok"
             entries.append({"key": f"{i:09d}", "status": status, **where})
     index = pa.Table.from_pylist(entries[::-1], schema=fetch.INDEX)
-    write_table(index, pictures.shards_of(manifest) / "index.parquet")
+    write_table(index, shards.shards_of(manifest) / "index.parquet")
     write_table(pa.Table.from_pylist(entries[::-1], schema=fetch.MANIFEST), manifest)
     return candidates, manifest
 
@@ -70,11 +78,13 @@ def images(tmp_path: Path) -> tuple[Path, Path]:
 def run(images: tuple[Path, Path], name: str, **more) -> Path:
     folder = images[0].parent
     settings = SETTINGS | {"weights": WEIGHTS, "batch": 3, "state": folder / "state"} | more
-    detect.detect_objects(*images, folder / name, **settings)
+    data_detector.detect_objects(*images, folder / name, **settings)
     return folder / name
 
 
-def found(detector: detect.Detector, images: list[Image.Image]) -> list[detect.Detection]:
+def found(
+    detector: data_detector.Detector, images: list[Image.Image]
+) -> list[data_detector.Detection]:
     return detector([detector.prepare(image) for image in images])
 
 
@@ -91,22 +101,22 @@ def found(detector: detect.Detector, images: list[Image.Image]) -> list[detect.D
 def test_a_count_is_unsure_where_a_score_near_the_limit_decides_it(
     classes: list[int], scores: list[float], unsure: bool
 ) -> None:
-    assert detect.is_unsure(detect.Detection(classes, scores, []), 0.25) is unsure
+    assert data_detector.is_unsure(data_detector.Detection(classes, scores, []), 0.25) is unsure
 
 
-def test_unsure_pictures_are_looked_at_again_in_float32(detector: detect.Detector) -> None:
+def test_unsure_pictures_are_looked_at_again_in_float32(detector: data_detector.Detector) -> None:
     pictures = [detector.prepare(scene(i, 2 + i % 9)) for i in range(60)]
     exact = detector(pictures)
     near = sorted(score for one in exact for score in one.score)[20]
-    quick = detect.Detector(WEIGHTS, **SETTINGS, precision="bf16")(pictures)
-    both = detect.Detector(WEIGHTS, **SETTINGS, precision="bf16", exact_near=near)(pictures)
-    unsure = [detect.is_unsure(one, near) for one in quick]
+    quick = data_detector.Detector(WEIGHTS, **SETTINGS, precision="bf16")(pictures)
+    both = data_detector.Detector(WEIGHTS, **SETTINGS, precision="bf16", exact_near=near)(pictures)
+    unsure = [data_detector.is_unsure(one, near) for one in quick]
     assert 0 < sum(unsure) < 60
     for one, first, second, again in zip(both, quick, exact, unsure, strict=True):
         assert one == (second if again else first)
 
 
-def test_most_scenes_are_counted_exactly(detector: detect.Detector) -> None:
+def test_most_scenes_are_counted_exactly(detector: data_detector.Detector) -> None:
     numbers = [2, 3, 4, 5, 6, 7, 8, 9, 10] * 4
     detections = found(detector, [scene(i, n) for i, n in enumerate(numbers)])
     right = 0
@@ -118,27 +128,29 @@ def test_most_scenes_are_counted_exactly(detector: detect.Detector) -> None:
     assert right > len(numbers) / 2
 
 
-def test_detections_do_not_depend_on_neighbours_or_threads(detector: detect.Detector) -> None:
+def test_detections_do_not_depend_on_neighbours_or_threads(
+    detector: data_detector.Detector,
+) -> None:
     pictures = [scene(i, 5).resize((128, 128 - 16 * (i % 3))) for i in range(6)]
     together = found(detector, pictures)
     assert together == [found(detector, [image])[0] for image in pictures]
-    assert together == found(detect.Detector(WEIGHTS, **SETTINGS, threads=2), pictures)
+    assert together == found(data_detector.Detector(WEIGHTS, **SETTINGS, threads=2), pictures)
 
 
-def test_as_narrow_as_the_picture_allows(detector: detect.Detector) -> None:
+def test_as_narrow_as_the_picture_allows(detector: data_detector.Detector) -> None:
     prepared = detector.prepare(Image.new("RGB", (200, 100)))
     assert (prepared.pixels.shape, prepared.size) == ((64, 128, 3), (100, 200))
 
 
-def test_table_of_detections(images: tuple[Path, Path], detector: detect.Detector) -> None:
+def test_table_of_detections(images: tuple[Path, Path], detector: data_detector.Detector) -> None:
     path = run(images, "detections.parquet")
     table = pq.read_table(path)
-    assert table.schema.equals(detect.DETECTIONS)
+    assert table.schema.equals(data_detector.DETECTIONS)
     assert table["key"].to_pylist() == [f"{i:09d}" for i in (0, 1, 3, 4, 5, 6, 7)]
     rows = {row["key"]: row for row in table.to_pylist()}
     assert rows["000000004"]["class_id"] is None  # unreadable, and said so
-    data = dict(pictures.read_images(images[1]))["000000005"]
-    (direct,) = found(detector, [pictures.decode(data)])
+    data = dict(shards.read_images(images[1]))["000000005"]
+    (direct,) = found(detector, [decode(data)])
     assert rows["000000005"]["class_id"] == direct.class_id
     assert rows["000000005"]["score"] == direct.score
     assert rows["000000005"]["box"] == direct.box
@@ -152,9 +164,9 @@ def test_table_of_detections(images: tuple[Path, Path], detector: detect.Detecto
 def test_a_killed_job_goes_on_to_the_same_bytes(
     images: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(detect, "BLOCK", 2)
+    monkeypatch.setattr(data_detector, "BLOCK", 2)
     whole = run(images, "whole.parquet").read_bytes()
-    inner, calls = detect.detect_block, []
+    inner, calls = data_detector.detect_block, []
 
     def killed(*args) -> list[dict]:
         calls.append(args)
@@ -162,7 +174,7 @@ def test_a_killed_job_goes_on_to_the_same_bytes(
             raise KeyboardInterrupt
         return inner(*args)
 
-    monkeypatch.setattr(detect, "detect_block", killed)
+    monkeypatch.setattr(data_detector, "detect_block", killed)
     with pytest.raises(KeyboardInterrupt):
         run(images, "resumed.parquet")
     assert run(images, "resumed.parquet").read_bytes() == whole
@@ -172,9 +184,9 @@ def test_a_killed_job_goes_on_to_the_same_bytes(
 DRIVER = """
 import sys
 from pathlib import Path
-from countclip import detect
+from countclip.data import detector
 
-detect.BLOCK, inner = 4, detect.detect_block
+detector.BLOCK, inner = 4, detector.detect_block
 
 def noted(detector, manifest, keys, *more):
     with open(Path(sys.argv[3]).with_suffix(".log"), "a") as log:
@@ -182,8 +194,8 @@ def noted(detector, manifest, keys, *more):
     print("ready", flush=True)
     return inner(detector, manifest, keys, *more)
 
-detect.detect_block = noted
-detect.detect_objects(
+detector.detect_block = noted
+detector.detect_objects(
     *sys.argv[1:4], weights=sys.argv[4], image_size=128, confidence_floor=0.1, iou=0.7,
     max_detections=300, batch=4, state=sys.argv[3] + "-state",
 )
@@ -210,7 +222,7 @@ def test_the_order_is_kept_and_few_are_ahead() -> None:
             taken.append(i)
             yield i
 
-    results = detect._ahead(lambda i: -i, numbers(), threads=3, most=4)
+    results = data_detector._ahead(lambda i: -i, numbers(), threads=3, most=4)
     assert [next(results), next(results)] == [0, -1]
     assert len(taken) == 6
     assert list(results) == [-i for i in range(2, 20)]

@@ -6,41 +6,41 @@ from pathlib import Path
 
 import pytest
 
-from countclip import devices
+from countclip.runtime import gpus
 
 GPUS = {"cuda:0": "card-a", "cuda:1": "card-b"}
 
 
 @pytest.fixture(autouse=True)
 def locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(devices, "LOCKS", tmp_path / "locks")
-    monkeypatch.setattr(devices, "PAUSE", 0.01)
+    monkeypatch.setattr(gpus, "LOCKS", tmp_path / "locks")
+    monkeypatch.setattr(gpus, "PAUSE", 0.01)
     return tmp_path / "locks"
 
 
 def test_each_job_has_a_card_of_its_own() -> None:
-    with devices.claimed("auto", GPUS) as first, devices.claimed("auto", GPUS) as second:
+    with gpus.claimed("auto", GPUS) as first, gpus.claimed("auto", GPUS) as second:
         assert (first, second) == ("cuda:0", "cuda:1")
-    with devices.claimed("auto", GPUS) as again:
+    with gpus.claimed("auto", GPUS) as again:
         assert again == "cuda:0"
 
 
 def test_a_card_under_another_name_is_the_same_card() -> None:
     """Under SLURM every job sees its own card as cuda:0."""
-    with devices.claimed("cuda:0", {"cuda:0": "card-b"}), devices.claimed("auto", GPUS) as name:
+    with gpus.claimed("cuda:0", {"cuda:0": "card-b"}), gpus.claimed("auto", GPUS) as name:
         assert name == "cuda:0"
-    with devices.claimed("cuda:0", {"cuda:0": "card-a"}), devices.claimed("auto", GPUS) as name:
+    with gpus.claimed("cuda:0", {"cuda:0": "card-a"}), gpus.claimed("auto", GPUS) as name:
         assert name == "cuda:1"
 
 
 def test_a_busy_card_is_waited_for_until_its_job_dies(locks: Path) -> None:
     code = (
-        "import sys, time; from pathlib import Path; from countclip import devices\n"
-        f"devices.LOCKS = Path({str(locks)!r})\n"
-        "with devices.claimed('cuda:0', {'cuda:0': 'card-a'}): print('held', flush=True); "
+        "import sys, time; from pathlib import Path; from countclip.runtime import gpus\n"
+        f"gpus.LOCKS = Path({str(locks)!r})\n"
+        "with gpus.claimed('cuda:0', {'cuda:0': 'card-a'}): print('held', flush=True); "
         "time.sleep(600)"
     )
-    path = str(Path(devices.__file__).parents[1])
+    path = str(Path(gpus.__file__).parents[2])
     other = subprocess.Popen(
         [sys.executable, "-c", code], env={"PYTHONPATH": path}, stdout=subprocess.PIPE, text=True
     )
@@ -53,8 +53,8 @@ def test_a_busy_card_is_waited_for_until_its_job_dies(locks: Path) -> None:
         other.wait()
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(devices.time, "sleep", kill_then_wait)
-        with devices.claimed("cuda:0", {"cuda:0": "card-a"}) as name:
+        patch.setattr(gpus.time, "sleep", kill_then_wait)
+        with gpus.claimed("cuda:0", {"cuda:0": "card-a"}) as name:
             assert name == "cuda:0"
     other.stdout.close()
     assert looks == [0.01]
@@ -62,11 +62,11 @@ def test_a_busy_card_is_waited_for_until_its_job_dies(locks: Path) -> None:
 
 SPREAD = """
 import sys
-from countclip import devices
+from countclip.runtime import gpus
 
-devices.LOCKS = devices.Path(sys.argv[1])
-devices._seen = lambda: {"cuda:0": "card-a", "cuda:1": "card-b"}
-print(devices.one_of("auto", 1), devices.one_of("auto", 1), flush=True)
+gpus.LOCKS = gpus.Path(sys.argv[1])
+gpus._seen = lambda: {"cuda:0": "card-a", "cuda:1": "card-b"}
+print(gpus.one_of("auto", 1), gpus.one_of("auto", 1), flush=True)
 sys.stdin.read()
 """
 
@@ -78,7 +78,7 @@ def test_trainings_spread_over_the_cards_and_a_killed_one_makes_room(locks: Path
         jobs.append(
             subprocess.Popen(
                 [sys.executable, "-c", SPREAD, locks],
-                env={"PYTHONPATH": str(Path(devices.__file__).parents[1])},
+                env={"PYTHONPATH": str(Path(gpus.__file__).parents[2])},
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,
@@ -92,7 +92,7 @@ def test_trainings_spread_over_the_cards_and_a_killed_one_makes_room(locks: Path
         jobs[1].kill()
         jobs[1].wait()
         assert begin() == "[1] [1]"
-        with devices.claimed("auto", GPUS | {"cuda:2": "card-c"}) as free:  # a detector's
+        with gpus.claimed("auto", GPUS | {"cuda:2": "card-c"}) as free:  # a detector's
             assert free == "cuda:2"
     finally:
         for job in jobs:
@@ -106,17 +106,17 @@ def test_trainings_spread_over_the_cards_and_a_killed_one_makes_room(locks: Path
 def test_fabric_takes_what_there_is_where_there_is_no_choice(
     accelerator: str, wanted: int, seen: dict, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(devices, "_seen", lambda: seen)
-    assert devices.one_of.__wrapped__(accelerator, wanted) == wanted
+    monkeypatch.setattr(gpus, "_seen", lambda: seen)
+    assert gpus.one_of.__wrapped__(accelerator, wanted) == wanted
 
 
 def test_the_cpu_is_never_waited_for() -> None:
-    with devices.claimed("cpu"), devices.claimed("cpu") as name:
+    with gpus.claimed("cpu"), gpus.claimed("cpu") as name:
         assert name == "cpu"
-    with devices.claimed("auto", {}), devices.claimed("auto", {}) as name:
+    with gpus.claimed("auto", {}), gpus.claimed("auto", {}) as name:
         assert name == "cpu"
 
 
 def test_a_card_that_is_not_there() -> None:
     with pytest.raises(ValueError, match="there is no cuda:7 here; there are: cuda:0, cuda:1"):
-        devices.claimed("cuda:7", GPUS).__enter__()
+        gpus.claimed("cuda:7", GPUS).__enter__()

@@ -9,9 +9,10 @@ import torch
 from PIL import Image
 
 import tiny_training
-from countclip import evaluation
-from countclip.captions import NUMBERS, WORDS
-from countclip.evaluation import Questions
+from countclip.data.number_words import NUMBERS, WORDS
+from countclip.evaluation import counting
+from countclip.evaluation.counting import Questions
+from countclip.model import embeddings
 
 OBJECTS = ("dogs", "cats", "cats and more dogs, photographed from the old pier")
 
@@ -59,7 +60,7 @@ def reference(clip, asked) -> np.ndarray:
 
 def test_answers_are_those_of_one_image_and_one_caption_at_a_time_in_float64(clip, asked):
     plain = reference(clip, asked)
-    fast = evaluation.similarities(clip, asked.images, asked.tokens, batch=4)
+    fast = embeddings.similarities(clip, asked.images, asked.tokens, batch=4)
     np.testing.assert_allclose(fast, plain, atol=1e-5)
     assert (fast.argmax(axis=1) == plain.argmax(axis=1)).all()
 
@@ -67,14 +68,14 @@ def test_answers_are_those_of_one_image_and_one_caption_at_a_time_in_float64(cli
 def test_each_image_and_each_distinct_caption_is_encoded_once(clip, asked, monkeypatch):
     seen = {"encode_image": [], "encode_text": []}
     for name, batches in seen.items():
-        encode = getattr(evaluation.models, name)
+        encode = getattr(embeddings, name)
 
         def counted(model, batch, encode=encode, batches=batches):
             batches.append(batch)
             return encode(model, batch)
 
-        monkeypatch.setattr(evaluation.models, name, counted)
-    evaluation.similarities(clip, asked.images, asked.tokens, batch=4)
+        monkeypatch.setattr(embeddings, name, counted)
+    embeddings.similarities(clip, asked.images, asked.tokens, batch=4)
     assert sum(map(len, seen["encode_image"])) == len(asked.images)
     assert sum(map(len, seen["encode_text"])) == 9 * len(OBJECTS)
     lengths = [batch.shape[1] for batch in seen["encode_text"]]
@@ -82,17 +83,17 @@ def test_each_image_and_each_distinct_caption_is_encoded_once(clip, asked, monke
 
 
 def test_text_only_is_the_answer_to_the_mean_picture_whatever_the_order(clip, asked):
-    image, text = evaluation.embed(clip, asked.images, asked.tokens, batch=4)
-    alone = evaluation.text_only(image, text)
+    image, text = embeddings.embed(clip, asked.images, asked.tokens, batch=4)
+    alone = counting.text_only(image, text)
     mean = reference_mean(clip, asked)
     expected = (text.double().numpy() @ mean).argmax(axis=1)
     assert (alone == np.asarray(NUMBERS)[expected]).all()
     for seed in range(5):
         order = np.random.default_rng(seed).permutation(len(asked.images))
         pictures, captions = asked.images[order], asked.tokens[order]
-        moved = evaluation.text_only(*evaluation.embed(clip, pictures, captions, batch=4))
+        moved = counting.text_only(*embeddings.embed(clip, pictures, captions, batch=4))
         assert (moved == alone[order]).all()
-    shown_to_others = evaluation.text_only(image.flip(0), text)
+    shown_to_others = counting.text_only(image.flip(0), text)
     assert (shown_to_others == alone).all()
 
 
@@ -106,7 +107,7 @@ def reference_mean(clip, asked) -> np.ndarray:
 def test_ties_are_told():
     similarity = np.zeros((2, 9), np.float32)
     similarity[1, 4] = 1
-    table = evaluation.predictions(similarity, np.array([7, 8]), np.array([2, 6]), np.array([2, 2]))
+    table = counting.predictions(similarity, np.array([7, 8]), np.array([2, 6]), np.array([2, 2]))
     assert table["tie"].tolist() == [True, False]
     assert table["prediction"].tolist() == [2, 6]
 
@@ -114,7 +115,7 @@ def test_ties_are_told():
 def test_a_model_of_nan_ties_everything_and_answers_nothing_in_silence():
     similarity = np.full((2, 9), np.nan, np.float32)
     similarity[1] = np.arange(9)
-    assert evaluation.answers(similarity)["tie"].tolist() == [True, False]
+    assert counting.answers(similarity)["tie"].tolist() == [True, False]
 
 
 def test_captions_are_compared_in_float32_whatever_the_models_precision():
@@ -124,9 +125,9 @@ def test_captions_are_compared_in_float32_whatever_the_models_precision():
         torch.nn.functional.normalize(torch.from_numpy(rng.normal(size=size)).float(), dim=-1)
         for size in ((5, 64), (5, 9, 64))
     )
-    plain = evaluation.cosines(image, text)
-    with evaluation.fabric_of("cpu", "bf16-mixed", 1).autocast():
-        mixed = evaluation.cosines(image, text)
+    plain = embeddings.cosines(image, text)
+    with embeddings.fabric_of("cpu", "bf16-mixed", 1).autocast():
+        mixed = embeddings.cosines(image, text)
     assert mixed.dtype == np.float32
     assert np.array_equal(mixed, plain)
 
@@ -140,20 +141,20 @@ def test_questions_need_the_number_in_the_caption(clip):
 def test_predictions_of_each_checkpoint_are_published(clip, rows, tmp_path):
     config = tiny_training.make_config(tmp_path)
     weights = str(tmp_path / "end.safetensors")
-    evaluation.models.save(clip.model, weights, {})
+    checkpoints.save(clip.model, weights, {})
     model = {"name": "tiny-test", "pretrained": None, "config": str(config)}
     path = tmp_path / "predictions.parquet"
     names = {"end": weights, "selected": weights}
-    evaluation.evaluate(names, model, rows, "mine", 3, str(path))
+    counting.evaluate(names, model, rows, "mine", 3, str(path))
     once = path.read_bytes()
-    evaluation.evaluate(names, model, iter(rows), "mine", 3, str(path))
+    counting.evaluate(names, model, iter(rows), "mine", 3, str(path))
     assert path.read_bytes() == once
     table = pd.read_parquet(path)
     asked = Questions.of(clip, rows)
-    image, text = evaluation.embed(clip, asked.images, asked.tokens)
+    image, text = embeddings.embed(clip, asked.images, asked.tokens)
     for name, own in table.groupby("checkpoint"):
         assert name in names
         assert own["index"].tolist() == asked.indices.tolist()
         assert own["number"].tolist() == asked.numbers.tolist()
-        np.testing.assert_array_equal(np.stack(own["similarity"]), evaluation.cosines(image, text))
-        assert own["text_only"].tolist() == evaluation.text_only(image, text).tolist()
+        np.testing.assert_array_equal(np.stack(own["similarity"]), embeddings.cosines(image, text))
+        assert own["text_only"].tolist() == counting.text_only(image, text).tolist()

@@ -14,9 +14,10 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from countclip import fetch, fetch_worker, pictures
-from countclip.connection import connection
-from countclip.files import write_table
+from countclip.data import fetch, fetch_worker, shards
+from countclip.runtime import files
+from countclip.runtime.connection import connection
+from countclip.runtime.files import write_table
 from loopback import Handler, Server, serving
 
 IMAGES = {
@@ -93,24 +94,24 @@ def test_every_candidate_has_its_status(fetched: Path) -> None:
 
 def test_images_come_back_in_order_and_jpegs_keep_their_bytes(fetched: Path) -> None:
     rows = {row["key"]: row for row in pq.read_table(fetched).to_pylist()}
-    images = dict(pictures.read_images(fetched))
+    images = dict(shards.read_images(fetched))
     assert list(images) == sorted(key for key, row in rows.items() if row["status"] == "ok")
     for key, data in images.items():
         with Image.open(io.BytesIO(data)) as image:
             assert image.format == "JPEG"
             assert image.size == (rows[key]["width"], rows[key]["height"])
-    assert fetch.sha256(images["000000000"]) == rows["000000000"]["sha256"]
+    assert files.sha256(images["000000000"]) == rows["000000000"]["sha256"]
     assert images["000000000"] == images["000000002"]
-    assert dict(pictures.read_images(fetched, ["000000002"])) == {"000000002": images["000000002"]}
+    assert dict(shards.read_images(fetched, ["000000002"])) == {"000000002": images["000000002"]}
     with pytest.raises(KeyError):
-        list(pictures.read_images(fetched, ["000000004"]))
+        list(shards.read_images(fetched, ["000000004"]))
 
 
 def test_missing_shards_say_what_to_do(fetched: Path, tmp_path: Path) -> None:
     copy = tmp_path / "part-00000.parquet"
     copy.write_bytes(fetched.read_bytes())
     with pytest.raises(FileNotFoundError, match="is gone, but .*Delete .*part-00000.parquet"):
-        list(pictures.read_images(copy))
+        list(shards.read_images(copy))
 
 
 @pytest.mark.parametrize(

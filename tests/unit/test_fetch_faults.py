@@ -21,11 +21,14 @@ import trustme
 from PIL import Image
 
 import faults
-from countclip import fetch, fetch_worker, pictures, politeness
-from countclip.files import write_table
+from countclip.data import fetch, fetch_worker
+from countclip.data.images import decode
+from countclip.data.shards import read_images
+from countclip.runtime import hosts
+from countclip.runtime.files import write_table
 from kill import killed_often
 
-SCRIPTS = str(Path(fetch.__file__).parents[1])
+SCRIPTS = str(Path(fetch.__file__).parents[2])
 IMAGES = {
     "image_size": 256, "resize_mode": "no", "encode_format": "jpg", "encode_quality": 95,
     "timeout": 30.0, "deadline": 60.0, "max_bytes": 5_000_000, "max_pixels": 50_000_000,
@@ -123,8 +126,7 @@ def fetched(tmp_path_factory: pytest.TempPathFactory) -> Fetched:
         )
     table = {row["key"]: row for row in pq.read_table(manifest).to_pylist()}
     images = {
-        table[key]["sample_id"]: Image.open(io.BytesIO(data))
-        for key, data in pictures.read_images(manifest)
+        table[key]["sample_id"]: Image.open(io.BytesIO(data)) for key, data in read_images(manifest)
     }
     by_name = {row["sample_id"]: row for row in table.values()}
     return Fetched(by_name, images, counts, private, closed)
@@ -194,14 +196,14 @@ def test_a_host_that_asks_for_too_much_patience_is_left_alone() -> None:
      ("Wed, 21 Oct 2015 07:28:00 GMT", 0), ("Wed, 99 Oct 2015", 0)],
 )  # fmt: skip
 def test_retry_after(value: str, seconds: float) -> None:
-    assert politeness.retry_after(value) == seconds
+    assert hosts.retry_after(value) == seconds
 
 
 @pytest.mark.parametrize("name", ["/rotated.jpg", "/rotated.webp", "/cmyk.jpg", "/animated.gif"])
 def test_pictures_are_kept_as_a_person_sees_them(fetched: Fetched, name: str) -> None:
     body = io.BytesIO()
     fetched.images[name].save(body, "JPEG", exif=fetched.images[name].getexif(), quality=95)
-    shown = pictures.decode(body.getvalue())
+    shown = decode(body.getvalue())
     assert shown.size == (fetched.rows[name]["width"], fetched.rows[name]["height"]) == (60, 40)
     red, white = shown.getpixel((5, 5)), shown.getpixel((50, 30))
     assert red[0] > 200 > 60 > red[1], "the red corner is at the top left"
@@ -209,7 +211,7 @@ def test_pictures_are_kept_as_a_person_sees_them(fetched: Fetched, name: str) ->
 
 
 def test_sixteen_bits_become_eight(fetched: Fetched) -> None:
-    assert pictures.decode(faults.file("PNG", fetched.images["/deep.png"])).getpixel((9, 9)) == (
+    assert decode(faults.file("PNG", fetched.images["/deep.png"])).getpixel((9, 9)) == (
         0x40, 0x40, 0x40,
     )  # fmt: skip
 
@@ -233,7 +235,7 @@ def test_resizing(mode: str, size: tuple[int, int], expected: tuple[int, int], k
     made, *sizes, error = resizer(io.BytesIO(body))
     assert error is None
     assert sizes == [*expected, *size]
-    assert pictures.decode(made).size == expected
+    assert decode(made).size == expected
     assert (made == body) == (expected == size and kind == "jpg")
 
 
@@ -257,7 +259,7 @@ def test_a_large_picture_is_refused_before_it_takes_memory() -> None:
     """In a process of its own, whose peak of memory nothing else has set."""
     code = """
 import io, sys
-from countclip.fetch_worker import Resizer
+from countclip.data.fetch_worker import Resizer
 
 def peak():  # in KB; ru_maxrss would begin with that of the parent
     return int(open("/proc/self/status").read().split("VmHWM:")[1].split()[0])
@@ -284,7 +286,7 @@ print(peak() - before)
 DRIVER = """
 import json, sys, threading, time
 from pathlib import Path
-from countclip import fetch
+from countclip.data import fetch
 options, begun = json.loads(sys.argv[1]), time.time()
 def watch():
     folder = Path(options["state"])
@@ -334,8 +336,7 @@ def test_killed_ten_times_it_ends_as_if_it_never_was(tmp_path: Path) -> None:
         whole = (tmp_path / "undisturbed" / name).read_bytes()
         assert (tmp_path / "killed" / name).read_bytes() == whole
     images = [
-        dict(pictures.read_images(tmp_path / name / "part.parquet"))
-        for name in ("killed", "undisturbed")
+        dict(read_images(tmp_path / name / "part.parquet")) for name in ("killed", "undisturbed")
     ]
     assert images[0] == images[1]
     assert len(images[0]) == shards * size * 4 // 5
@@ -348,7 +349,7 @@ def test_a_worker_whose_job_was_killed_before_it_began_does_nothing(tmp_path: Pa
     arguments = {"urls": "", "output": str(tmp_path), "agent": "", "shard_rows": 1,
                  "connections": 1, "processes": 1, "images": {}, "parent": 1}  # fmt: skip
     run = subprocess.run(
-        [sys.executable, "-m", "countclip.fetch_worker", json.dumps(arguments)],
+        [sys.executable, "-m", "countclip.data.fetch_worker", json.dumps(arguments)],
         env={"PYTHONPATH": SCRIPTS},
         capture_output=True,
     )

@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from countclip import evaluation, figures, pages, retention_results
+from countclip.evaluation import counting
+from countclip.report import figures, pages, plotting, retention
 
 VARIANTS = [{"id": "a", "label": r"a $\frac$ label"}, {"id": "b", "label": "b"}]
 NUMBERS = np.tile(np.arange(2, 11), 4)
@@ -36,9 +37,9 @@ def histories(tmp_path) -> list[str]:
 @pytest.fixture
 def predictions(tmp_path) -> list[str]:
     rows = np.arange(len(NUMBERS))
-    frame = evaluation.predictions(np.eye(9)[NUMBERS - 2], rows, NUMBERS, NUMBERS)
+    frame = counting.predictions(np.eye(9)[NUMBERS - 2], rows, NUMBERS, NUMBERS)
     for name in ("baseline", "a", "b"):
-        evaluation.write_predictions({"end": frame}, name, 0, str(tmp_path / f"{name}.parquet"))
+        counting.write_predictions({"end": frame}, name, 0, str(tmp_path / f"{name}.parquet"))
     return [str(tmp_path / f"{name}.parquet") for name in ("baseline", "a", "b")]
 
 
@@ -48,7 +49,7 @@ def wise_ft(tmp_path) -> str:
     run = run.assign(heldout_accuracy=[0.3, 0.5, 0.4], things=[0.9, 0.85, 0.7])
     path = tmp_path / "wise_ft.csv"
     about = {"tasks": ["things"], "checkpoint": "end", "benchmark": "repaired", "scale": "paper"}
-    table = retention_results.wise_ft({"a": [run], "b": [run]}, 100, variants=VARIANTS, **about)
+    table = retention.wise_ft({"a": [run], "b": [run]}, 100, variants=VARIANTS, **about)
     table.to_csv(path, index=False)
     return str(path)
 
@@ -99,7 +100,7 @@ def test_the_counting_loss_is_labelled_with_the_lambda_that_it_has(
 def test_no_place_in_a_figure_hangs_on_the_last_digits_of_the_layout(tmp_path) -> None:
     """They differ between two drawings of one process, now and then."""
     out = [str(tmp_path / f"figure.{kind}") for kind in ("svg", "png")]
-    with figures.drawing(*out, "miniature", 5, 4, "a title") as figure:
+    with plotting.drawing(*out, "miniature", 5, 4, "a title") as figure:
         parts = figure.subfigures(2, 1, height_ratios=[3, 2])
         for part in parts:
             part.subplots(1, 3)

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from countclip import captions, filtering
+from countclip.data import filtering, number_words
 from kill import killed_often
 
 TEXTS = [
@@ -55,10 +55,10 @@ def test_every_row_goes_somewhere(tmp_path: Path) -> None:
     assert [row["sample_id"] for row in rows] == ["0", "1", "5", "6", "7", "8", "9", "12"]
     assert [row["number"] for row in rows] == [2, None, 9, None, None, 10, 3, 2]
     for row in rows:
-        word = captions.label(row["caption"])
+        word = number_words.label(row["caption"])
         span = (row["number"], row["number_start"], row["number_end"])
         assert span == (tuple(word) if word else (None, None, None))
-        named = captions.find(row["caption"]) if word else []
+        named = number_words.find(row["caption"]) if word else []
         assert row["words"] == [found._asdict() for found in named]
     assert [len(row["words"]) for row in rows] == [1, 0, 2, 0, 0, 1, 1, 1]
     assert counts["counting_by_number"]["10"] == 1
@@ -144,7 +144,7 @@ def test_limits_where_there_is_no_column(tmp_path: Path) -> None:
 # Each row group takes a while, and says when it begins and when it is done.
 DRIVER = """
 import json, sys, time
-from countclip import filtering
+from countclip.data import filtering
 part, folder, settings, log = sys.argv[1:]
 done = filtering._filter_group
 
@@ -169,7 +169,7 @@ def test_killed_often_it_gives_the_same_and_does_nothing_twice(tmp_path: Path) -
     pq.write_table(table, path, row_group_size=100)
     log, folder = tmp_path / "log", tmp_path / "killed"
     command = [sys.executable, "-c", DRIVER, str(path), str(folder), json.dumps(SETTINGS), str(log)]
-    environment = os.environ | {"PYTHONPATH": str(Path(filtering.__file__).parents[1])}
+    environment = os.environ | {"PYTHONPATH": str(Path(filtering.__file__).parents[2])}
     killed_often(command, times=kills, seed=1, longest=0.25, env=environment)
     run(path)
     for name in ("out.parquet", "out.json"):

@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from audits import Audit, row
-from countclip import gallery
-from countclip.files import resource
+from countclip.report import audit_page
+from countclip.runtime.provenance import resource
 
 SCHEMES = re.compile(r":root \{(.*?)\}", re.S)
 
@@ -101,7 +101,7 @@ def test_files_of_another_list_are_refused(tmp_path) -> None:
     entries[1]["image_url"] = "https://example.org/other.jpg"
     audit.list.write_text(json.dumps(entries))
     with pytest.raises(ValueError, match=r"audit.csv is not of .*list.json"):
-        gallery.render_audit(
+        audit_page.render_audit(
             *map(str, (audit.list, audit.audit, audit.audited_images, audit.repairs)),
             *map(str, (audit.offered, audit.benchmark, audit.images, "unread", "unwritten")),
             scale="paper",
@@ -112,8 +112,8 @@ def test_files_of_another_list_are_refused(tmp_path) -> None:
 @pytest.mark.parametrize("side", [40, 2000])
 def test_a_thumbnail_keeps_to_its_share_and_never_grows(side) -> None:
     noise = np.random.default_rng(0).integers(0, 255, (side, side, 3), np.uint8)
-    share = gallery.PICTURES // 540
-    uri = gallery.thumbnail(Image.fromarray(noise), share)
+    share = audit_page.PICTURES // 540
+    uri = audit_page.thumbnail(Image.fromarray(noise), share)
     body = base64.b64decode(uri.removeprefix("data:image/jpeg;base64,"))
     assert len(body) <= share
     assert max(Image.open(io.BytesIO(body)).size) <= side

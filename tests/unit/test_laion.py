@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from countclip import laion
-from countclip.files import sha256
-from countclip.network import DownloadError
+from countclip.data import laion
+from countclip.runtime.files import sha256
+from countclip.runtime.network import DownloadError
 from hub import COMMIT, ENDPOINT, NARROW, TOKEN, Hub, serving
 from kill import killed_often
 
@@ -204,7 +204,7 @@ def test_files_of_ones_own_are_linked_to(hub: Hub, tmp_path: Path) -> None:
 
 DRIVER = """
 import json, sys
-from countclip import laion
+from countclip.data import laion
 path, manifest, state, environment = sys.argv[1:]
 print("ready", flush=True)
 laion.download_part(
@@ -223,7 +223,7 @@ def test_killed_often_it_never_asks_again_for_what_has_arrived(hub: Hub, tmp_pat
         sys.executable, "-c", DRIVER, str(tmp_path / "out.parquet"), str(tmp_path / "laion.tsv"),
         str(tmp_path / "state"), json.dumps(hub.environment),
     ]  # fmt: skip
-    environment = os.environ | {"PYTHONPATH": str(Path(laion.__file__).parents[1])}
+    environment = os.environ | {"PYTHONPATH": str(Path(laion.__file__).parents[2])}
     killed_often(command, times=10, seed=3, longest=0.4, env=environment)
     assert (tmp_path / "out.parquet").read_bytes() == body
     starts = [int((request["range"] or "bytes=0-")[6:-1]) for request in hub.asked("cdn.example")]

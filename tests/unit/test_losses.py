@@ -3,7 +3,8 @@ from math import e, log
 import pytest
 import torch
 
-from countclip.losses import COUNTERFACTUALS, ClipLoss, CountLoss
+from countclip.training.counting import COUNTERFACTUALS
+from countclip.training.losses import ClipLoss, CountLoss
 
 X, Y = torch.tensor([1.0, 0.0]), torch.tensor([0.0, 1.0])
 

@@ -12,10 +12,11 @@ import pytest
 import yaml
 from PIL import Image
 
-from countclip import captions, network
-from countclip.connection import connection
-from countclip.files import sha256
-from countclip.miniature import scenes, server, world
+from countclip.data import number_words
+from countclip.runtime import network
+from countclip.runtime.connection import connection
+from countclip.runtime.files import sha256
+from miniature import clip, detector, scenes, server, world
 
 HOME = Path(__file__).parents[2]
 CONFIG = yaml.safe_load((HOME / "config/config.yaml").read_text(encoding="utf-8"))
@@ -110,7 +111,7 @@ def test_laion_is_as_wild_and_as_long_as_planned(rows, web):
     assert len(rows) == settings["rows"]
     honest = []
     for row in rows:
-        word = captions.label(row["TEXT"] or "")
+        word = number_words.label(row["TEXT"] or "")
         kind, shown = web.get(row["URL"], ("unusable", {}))
         if word and kind == "scene" and shown["number"] == word.number:
             honest.append(word.number)
@@ -137,11 +138,11 @@ def test_faults_are_those_planned(web):
 
 
 def test_benchmark_is_balanced_and_never_a_training_scene(benchmark, web, rows):
-    assert Counter(row["number"] for row in benchmark) == dict.fromkeys(captions.NUMBERS, 60)
+    assert Counter(row["number"] for row in benchmark) == dict.fromkeys(number_words.NUMBERS, 60)
     kinds = Counter(web[row["image_url"]][0] for row in benchmark)
     assert kinds["scene"] == 540 - sum(world.DEAD.values()) - world.PLACEHOLDERS - world.PAGES
     for row in benchmark:
-        captions.word_for(row["text"], row["number"])
+        number_words.word_for(row["text"], row["number"])
         kind, shown = web[row["image_url"]]
         assert kind != "scene" or (shown["stream"], shown["number"]) == (
             "countbench",
@@ -175,7 +176,7 @@ def test_pretraining_captions_name_the_number_in_their_share():
     pairs = list(world.pretraining_pairs(400, seed=1, named_share=0.3))
     named = 0
     for scene, caption in pairs:
-        words = captions.find(caption)
+        words = number_words.find(caption)
         assert {word.number for word in words} <= {scene.number}
         named += bool(words) or " one " in f" {caption} "
     assert 0.2 < named / len(pairs) < 0.4
@@ -209,7 +210,6 @@ def test_server_answers_as_planned(folder, benchmark, web):
 
 
 def test_committed_detector_follows_its_recipe_and_counts():
-    from countclip.miniature import detector
 
     about = json.loads((DETECTOR / "recipe.json").read_text(encoding="utf-8"))
     onnx = DETECTOR / "yolov8.onnx"
@@ -222,7 +222,6 @@ def test_committed_detector_follows_its_recipe_and_counts():
 
 
 def test_committed_clip_follows_its_recipe_and_counts_badly():
-    from countclip.miniature import clip
 
     folder = DETECTOR.parent / "clip"
     about = json.loads((folder / "recipe.json").read_text(encoding="utf-8"))

@@ -15,9 +15,9 @@ import pytest
 
 import faults
 import loopback
-from countclip import network
-from countclip.connection import connection
-from countclip.network import DownloadError
+from countclip.runtime import network
+from countclip.runtime.connection import connection
+from countclip.runtime.network import DownloadError
 from internet import Fate, internet
 from loopback import Answer, Handler, Server
 

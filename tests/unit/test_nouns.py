@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from countclip.files import resource
-from countclip.miniature.scenes import CLASSES
-from countclip.nouns import Nouns
+from countclip.data.nouns import Nouns
+from countclip.runtime.provenance import resource
+from miniature.scenes import CLASSES
 
 NAMES = (
     "person", "dog", "cat", "hot dog", "dining table", "teddy bear", "bear", "wine glass", "cup",

@@ -16,13 +16,15 @@ from lightning_fabric import Fabric
 from safetensors.torch import load_file
 
 import tiny_training
-from countclip import balancing, models, tuning
-from countclip.balancing import SCHEMES
-from countclip.captions import WORDS
-from countclip.files import HOME
-from countclip.losses import COUNTERFACTUALS, ClipLoss, CountClipLoss
-from countclip.models import Clip
-from countclip.objective import Objective
+from countclip.data import lambda_schemes
+from countclip.data.lambda_schemes import SCHEMES
+from countclip.data.number_words import WORDS
+from countclip.model.clip import Clip, encode_text
+from countclip.runtime.provenance import HOME
+from countclip.training import trainable
+from countclip.training.counting import COUNTERFACTUALS
+from countclip.training.grad_cache import Objective
+from countclip.training.losses import ClipLoss, CountClipLoss
 
 COUNTS = {number: 60 - 6 * number for number in WORDS} | {2: 100}  # log: not all of one side
 LN_100 = float(np.log(100))
@@ -41,7 +43,7 @@ def make(
     clip = tiny_training.make_clip(config)
     clip.model.to(dtype)
     clip.normalise = lambda images: Clip.normalise(clip, images).to(dtype)
-    lambdas = balancing.weights(COUNTS, scheme, lambda_0=0.7)
+    lambdas = lambda_schemes.weights(COUNTS, scheme, lambda_0=0.7)
     k = COUNTERFACTUALS[loss]
     batch = tiny_training.make_batches(clip, counterfactuals=k, lambdas=lambdas).batch(0)
     batch.weights = batch.weights.to(dtype)
@@ -85,7 +87,7 @@ def reference(config, loss, scheme, count_logit_scale, logit_scale, trained):
     own = count_logit_scale or 1.0
     for i in range(n if k else 0):
         number = next(m for m in WORDS if WORDS[m] in decoded(clip, batch.tokens[i]))
-        weight = float(np.float32(balancing.weights(COUNTS, scheme, lambda_0=0.7)[number]))
+        weight = float(np.float32(lambda_schemes.weights(COUNTS, scheme, lambda_0=0.7)[number]))
         right = (own * (images[i] @ texts[i])).exp()
         wrong = sum(
             (own * (images[i] @ texts[size + i * k + j])).exp() for j in range(k)
@@ -272,7 +274,7 @@ def test_two_processes_stop_at_the_same_step(config, tmp_path):
 @pytest.mark.parametrize(("tower", "passes"), [("both", [4, 4]), ("image", [4, 2])])
 def test_a_frozen_tower_is_not_computed_again(config, tower, passes):
     clip = tiny_training.make_clip(config)
-    tuning.choose(clip.model, tower=tower, last_blocks=None, lora_rank=None, logit_scale=False)
+    trainable.choose(clip.model, tower=tower, last_blocks=None, lora_rank=None, logit_scale=False)
     batch = tiny_training.make_batches(clip, counterfactuals=1).batch(0)  # 6 pictures, 10 captions
     fabric = Fabric(accelerator="cpu", devices=1, precision="32-true")
     objective = Objective(clip, fabric, CountClipLoss(), micro_batch=5)
@@ -301,7 +303,7 @@ def test_batch_statistics_do_not_go_into_pieces(tmp_path):
     with pytest.raises(ValueError, match="micro_batch.*use a vision transformer"):
         Objective(clip, fabric, CountClipLoss(), micro_batch=2)
     with pytest.raises(ValueError, match="lora_rank need transformers: the image tower"):
-        tuning.choose(clip.model, tower="both", last_blocks=None, lora_rank=2, logit_scale=True)
+        trainable.choose(clip.model, tower="both", last_blocks=None, lora_rank=2, logit_scale=True)
 
 
 def test_cut_tokens_embed_as_77(config):
@@ -312,5 +314,5 @@ def test_cut_tokens_embed_as_77(config):
     assert short.shape[1] < full.shape[1] == 77
     for model, tolerance in ((clip.model, 1e-5), (clip.model.double(), 1e-12)):
         expected = model.encode_text(full, normalize=True)
-        ours = models.encode_text(model, short)
+        ours = encode_text(model, short)
         torch.testing.assert_close(ours, expected, atol=tolerance, rtol=0)

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from countclip import overlap
+from countclip.benchmarks import overlap
 
 HASHES = {"0": "0" * 16, "4 bits": "f" + "0" * 15, "5 bits": "1f" + "0" * 14, "far": "f" * 16}
 

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from countclip import batches, pictures
+from countclip.data.images import decode
+from countclip.model import inputs
 
 SIZE = 24
 
@@ -29,12 +30,12 @@ def files(n: int) -> list[bytes]:
 
 def test_one_row_a_file_in_order(tmp_path: Path) -> None:
     bodies = files(3)
-    batches.pack_images(map(pictures.decode, bodies), 3, SIZE, str(tmp_path / "images.npy"))
+    inputs.pack_images(map(decode, bodies), 3, SIZE, str(tmp_path / "images.npy"))
     packed = np.load(tmp_path / "images.npy")
-    expected = [batches.resize(Image.open(io.BytesIO(body)), SIZE) for body in bodies]
+    expected = [inputs.resize(Image.open(io.BytesIO(body)), SIZE) for body in bodies]
     assert np.array_equal(packed, np.stack(expected))
     with pytest.raises(ValueError, match="4 pairs need an image each, 3 images were read"):
-        batches.pack_images(map(pictures.decode, bodies), 4, SIZE, str(tmp_path / "more.npy"))
+        inputs.pack_images(map(decode, bodies), 4, SIZE, str(tmp_path / "more.npy"))
     assert [path.name for path in tmp_path.iterdir()] == ["images.npy"]
 
 
@@ -45,26 +46,24 @@ def test_it_takes_only_the_space_that_it_has_written(tmp_path: Path) -> None:
     def images():
         for body in files(40):
             sizes.append(next(tmp_path.iterdir()).stat().st_size)
-            yield pictures.decode(body)
+            yield decode(body)
 
-    batches.pack_images(images(), 40, SIZE, str(tmp_path / "images.npy"))
+    inputs.pack_images(images(), 40, SIZE, str(tmp_path / "images.npy"))
     assert sizes[0] < sizes[-1] < (tmp_path / "images.npy").stat().st_size
 
 
 def pack_for(seconds: float, *arguments) -> None:
     """Pack, and be ended by the kernel after so many seconds of this process's own work."""
     signal.setitimer(signal.ITIMER_PROF, seconds)
-    batches.pack_images(*arguments)
+    inputs.pack_images(*arguments)
 
 
 def test_a_kill_at_any_moment_changes_no_byte_and_leaves_nothing_behind(tmp_path: Path) -> None:
     bodies = files(1500)
     folder = tmp_path / "killed"
-    arguments = map(pictures.decode, bodies), len(bodies), SIZE, str(folder / "images.npy")
+    arguments = map(decode, bodies), len(bodies), SIZE, str(folder / "images.npy")
     begun = time.process_time()
-    batches.pack_images(
-        map(pictures.decode, bodies), len(bodies), SIZE, str(tmp_path / "whole.npy")
-    )
+    inputs.pack_images(map(decode, bodies), len(bodies), SIZE, str(tmp_path / "whole.npy"))
     work = time.process_time() - begun
     chance = random.Random(0)
     for _ in range(10):  # forked rather than started: to import torch would take longest of all
@@ -75,6 +74,6 @@ def test_a_kill_at_any_moment_changes_no_byte_and_leaves_nothing_behind(tmp_path
         process.join()
         assert process.exitcode == -signal.SIGPROF, "through before it was killed"
         assert not (folder / "images.npy").exists()
-    batches.pack_images(*arguments)
+    inputs.pack_images(*arguments)
     assert (folder / "images.npy").read_bytes() == (tmp_path / "whole.npy").read_bytes()
     assert [path.name for path in folder.iterdir()] == ["images.npy"]

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 import faults
-from countclip.pictures import Unusable, decode
+from countclip.data.images import Unusable, decode
 
 
 def file(image: Image.Image, kind: str) -> bytes:

@@ -6,8 +6,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
-from countclip.plan import Job, expected, measured, report
-from countclip.provenance import HOME, canonical
+from countclip.runtime.plan import Job, expected, measured, report
+from countclip.runtime.provenance import HOME, canonical
 
 DEFAULT = yaml.safe_load((HOME / "config/config.yaml").read_text(encoding="utf-8"))
 COSTS = HOME / "resources/costs.csv"

@@ -10,9 +10,14 @@ from PIL import Image
 from safetensors.torch import save
 
 import tiny_training
-from countclip import models, predict
-from countclip.captions import NUMBERS, WORDS, fill
-from countclip.files import HOME, write_json
+from countclip.data.captions import fill
+from countclip.data.number_words import NUMBERS, WORDS
+from countclip.evaluation import predict
+from countclip.model import clip as model_clip
+from countclip.model import inputs
+from countclip.runtime.files import write_json
+from countclip.runtime.provenance import HOME
+from countclip.training import checkpoints
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +26,7 @@ def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("trained")
     config = tiny_training.make_config(folder)
     clip = tiny_training.make_clip(config)
-    models.save(clip.model, folder / "selected.safetensors", {})
+    checkpoints.save(clip.model, folder / "selected.safetensors", {})
     model = {"name": "tiny-test", "pretrained": None, "config": str(config)}
     write_json({"model": model}, folder / "model.json")
     return folder / "selected.safetensors"
@@ -44,7 +49,8 @@ def test_a_folder_and_its_caption(trained, folder):
     output = folder / "counts.csv"
     caption = "A photo of {} dogs"
     command = [
-        *(sys.executable, "-m", "countclip.predict", "--model", trained, "--accelerator", "cpu"),
+        *(sys.executable, "-m", "countclip.evaluation.predict"),
+        *("--model", trained, "--accelerator", "cpu"),
         *("--images", folder / "a.png", folder, "--caption", caption),
     ]
     done = subprocess.run(
@@ -64,8 +70,8 @@ def test_a_folder_and_its_caption(trained, folder):
     assert np.isnan(problem["count"])
     clip = predict.load(trained)
     for _, row in table[:-1].iterrows():
-        pixels = predict.resize(Image.open(row["image"]), clip.image_size)
-        pixels = clip.normalise(models.torch.from_numpy(pixels[None].copy()))
+        pixels = inputs.resize(Image.open(row["image"]), clip.image_size)
+        pixels = clip.normalise(model_clip.torch.from_numpy(pixels[None].copy()))
         image = clip.model.encode_image(pixels, normalize=True)
         texts = clip.tokenizer([caption.format(word) for word in WORDS.values()])
         cosines = (image @ clip.model.encode_text(texts, normalize=True).T)[0]
@@ -160,7 +166,7 @@ def test_what_is_wrong_is_named(trained, folder, tmp_path):
 def test_weights_of_another_model_are_named(trained, tmp_path):
     (tmp_path / "model.json").write_bytes(trained.with_name("model.json").read_bytes())
     other = tmp_path / "other.safetensors"
-    other.write_bytes(save({"conv.weight": models.torch.zeros(3)}))
+    other.write_bytes(save({"conv.weight": model_clip.torch.zeros(3)}))
     with pytest.raises(ValueError, match="other.safetensors: not the weights of a tiny-test"):
         predict.load(other)
     other.write_bytes(trained.read_bytes()[:100])

@@ -6,8 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from countclip import published, statistics
-from countclip.files import resource
+from countclip.report import paper as report_paper
+from countclip.report import statistics
+from countclip.report.paper import CHECKPOINTS, OTHERS, make_paper
+from countclip.runtime.provenance import resource
 
 MATRICES = resource("resources/paper_confusion_matrices.json")
 
@@ -17,14 +19,14 @@ def matrices() -> dict[str, dict]:
     with open(MATRICES, encoding="utf-8") as file:
         variants = json.load(file)["variants"]
     return {
-        name: {key: np.array(own[key]) for key in published.CHECKPOINTS if key in own}
+        name: {key: np.array(own[key]) for key in CHECKPOINTS if key in own}
         for name, own in variants.items()
     }
 
 
 @pytest.fixture(scope="module")
 def table() -> pd.DataFrame:
-    return published.table(MATRICES).set_index(["variant", "checkpoint"])
+    return report_paper.table(MATRICES).set_index(["variant", "checkpoint"])
 
 
 def test_table1_to_the_last_digit(table) -> None:
@@ -69,7 +71,7 @@ def test_no_difference_of_the_paper_is_certain(table) -> None:
 
 
 def test_every_comparison_has_its_tests_and_bounds_stay_in_order_when_corrected(table) -> None:
-    for other in published.OTHERS:
+    for other in OTHERS:
         least, most = (table[f"p_mcnemar_{bound}_{other}"] for bound in ("min", "max"))
         assert (least.dropna() <= most.dropna()).all()
         corrected = table[[f"p_mcnemar_{bound}_{other}_holm" for bound in ("min", "max")]].dropna()
@@ -88,7 +90,7 @@ def test_a_difference_that_any_pairing_shows_carries_weight(tmp_path) -> None:
     }
     path = tmp_path / "matrices.json"
     path.write_text(json.dumps({"variants": variants}))
-    table = published.table(str(path)).set_index(["variant", "checkpoint"])
+    table = report_paper.table(str(path)).set_index(["variant", "checkpoint"])
     assert table.loc[("lambda1_sched", "best"), "weight_baseline"] == "yes"
     assert table.loc[("lambda1_sched", "end"), "weight_baseline"] == "no"
     assert table.loc[("baseline", "best"), "weight_baseline"] == ""
@@ -97,7 +99,7 @@ def test_a_difference_that_any_pairing_shows_carries_weight(tmp_path) -> None:
 
 
 def test_the_files_say_what_the_table_says(tmp_path) -> None:
-    published.make_paper(MATRICES, str(tmp_path / "paper.csv"), str(tmp_path / "paper.md"))
+    make_paper(MATRICES, str(tmp_path / "paper.csv"), str(tmp_path / "paper.md"))
     csv = pd.read_csv(tmp_path / "paper.csv", dtype=str, keep_default_na=False)
     assert csv["accuracy"][0] == "27.50"
     text = (tmp_path / "paper.md").read_text(encoding="utf-8")

@@ -6,10 +6,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from countclip import relevancy, relevancy_results
-from countclip.captions import word_for
-from countclip.files import resource, sha256
-from countclip.models import Clip
+from countclip.data.number_words import word_for
+from countclip.evaluation import relevancy
+from countclip.model.clip import Clip
+from countclip.report import relevancy as report_relevancy
+from countclip.runtime.files import sha256
+from countclip.runtime.provenance import resource
 from small_benchmark import MODEL, benchmark
 
 CAPTIONS = {
@@ -93,7 +95,7 @@ def test_tables_and_figure_are_the_same_twice(tmp_path):
     for name in ("a", "b"):
         out = [str(tmp_path / f"{name}.{kind}") for kind in ("parquet", "csv", "svg", "png")]
         relevancy.measure(runs, MODEL, benchmark(), out[0])
-        relevancy_results.draw(
+        report_relevancy.draw(
             *out, rows=rows, variants=[{"id": "after", "label": "a $label"}], scale="miniature"
         )
         made.append([sha256(path) for path in out])

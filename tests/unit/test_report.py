@@ -7,7 +7,8 @@ import pytest
 from markupsafe import escape
 
 from audits import picture
-from countclip import benchmarks, pages, report
+from countclip.benchmarks import custom
+from countclip.report import pages, run_page
 from reports import DEFAULT, FUNNEL, STAMPS, Run, table1
 
 
@@ -45,7 +46,7 @@ CONTROL = ("control_text_only", 99.0, None)  # no variant, whatever its figures
     ],
 )
 def test_the_main_result_is_right_whatever_came_out(rows, said) -> None:
-    sentence = report.finding(table1([BASE, *rows, CONTROL], {}))
+    sentence = run_page.finding(table1([BASE, *rows, CONTROL], {}))
     assert said in sentence
     assert sentence.count(". ") == 0  # one sentence
     assert "99" not in sentence
@@ -53,9 +54,9 @@ def test_the_main_result_is_right_whatever_came_out(rows, said) -> None:
 
 def test_all_variants_are_judged_not_the_best_alone() -> None:
     rows = [BASE, ("a", 45, 0.001), ("b", 46, 0.2), ("c", 20, 0.01), ("d", 40, None), CONTROL]
-    said = report.verdicts(table1(rows, {}))
+    said = run_page.verdicts(table1(rows, {}))
     assert "Of 4 variants, significantly better: 1, significantly worse: 1, neither: 2" in said
-    assert report.verdicts(table1([BASE], {})) == ""
+    assert run_page.verdicts(table1([BASE], {})) == ""
 
 
 @pytest.mark.parametrize("scale", pages.STAMPS)
@@ -114,8 +115,8 @@ def test_a_file_that_no_section_shows_is_named(run) -> None:
 
 
 def test_the_page_keeps_to_a_size_whatever_the_figures_are(run, monkeypatch) -> None:
-    monkeypatch.setattr(report, "LARGEST", 100)
-    monkeypatch.setattr(report, "LONGEST", 2)
+    monkeypatch.setattr(run_page, "LARGEST", 100)
+    monkeypatch.setattr(run_page, "LONGEST", 2)
     run.add("figures/both.svg", "<svg>" + " " * 200)
     run.add("figures/both.png", "small")
     run.add("figures/large.svg", "<svg>" + " " * 200)
@@ -148,7 +149,7 @@ def test_rows_of_further_benchmarks_are_left_out_for_a_reason(run, tmp_path) -> 
     (tmp_path / "mine.csv").write_text("\n".join(rows) + "\n")
     folder = "results/benchmarks/mine"
     outputs = [f"{folder}/{name}" for name in ("benchmark.parquet", "images.parquet")]
-    benchmarks.read(
+    custom.read(
         str(tmp_path / "mine.csv"), *outputs, f"{folder}/summary.json", source="folder",
         pictures=str(tmp_path), template="{number} {noun}", expected=None, max_bytes=10**6,
         picture={"max_pixels": 10**6, "min_side": 32},

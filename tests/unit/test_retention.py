@@ -10,10 +10,13 @@ import pytest
 import torch
 from PIL import Image
 
-from countclip import evaluation, pages, retention, retention_results, tables
-from countclip.files import HOME
-from countclip.miniature import tasks
-from countclip.models import Clip
+from countclip.evaluation import retention, retention_data
+from countclip.model import embeddings
+from countclip.model.clip import Clip
+from countclip.report import pages, scores
+from countclip.report import retention as report_retention
+from countclip.runtime.provenance import HOME
+from miniature import retention_tasks
 
 MODEL = HOME / "resources/miniature/clip"
 NAME = {
@@ -30,15 +33,15 @@ def packed(tmp_path_factory):
     """The miniature's two tasks, drawn, read and packed as the rules do it."""
     folder = tmp_path_factory.mktemp("tasks")
     things, pairs, captions = folder / "things", folder / "pairs", folder / "captions.tsv"
-    tasks.write_tasks(things, pairs, captions)
+    retention_tasks.write_tasks(things, pairs, captions)
     made = {}
     for name, prompts, *where in (
         ("things", PROMPTS, "folder", things, None),
         ("pairs", None, "flickr30k", pairs, captions),
     ):
         files = str(folder / f"{name}.npy"), str(folder / f"{name}.json")
-        retention.pack(retention.read(*where), 64, *files)
-        made[name] = retention.unpack(*files, prompts)
+        retention_data.pack(retention_data.read(*where), 64, *files)
+        made[name] = retention_data.unpack(*files, prompts)
     return made
 
 
@@ -71,14 +74,14 @@ CLASSES = [((0, 200, 0), ["apple pie"]), ((200, 0, 0), ["hot dog"])]
 def test_a_folder_for_each_class(tmp_path):
     for name, colour in COLOURS.items():
         picture(tmp_path / name / "0.png", colour)
-    assert shown(retention.read("folder", str(tmp_path), None)) == CLASSES
+    assert shown(retention_data.read("folder", str(tmp_path), None)) == CLASSES
 
 
 def test_files_that_are_passed_over_are_counted(tmp_path, caplog):
     for name, colour in COLOURS.items():
         picture(tmp_path / name / "0.png", colour)
     picture(tmp_path / "hot_dog" / "1.gif", (1, 2, 3))
-    assert len(retention.read("folder", str(tmp_path), None).of_image) == 2
+    assert len(retention_data.read("folder", str(tmp_path), None).of_image) == 2
     assert "1 files have no name of a picture" in caplog.text
 
 
@@ -91,7 +94,7 @@ def test_food101_takes_the_test_pictures_alone(tmp_path):
         )
     (meta / "test.json").write_text(json.dumps({name: [f"{name}/1"] for name in COLOURS}))
     (meta / "train.json").write_text(json.dumps({name: [f"{name}/2"] for name in COLOURS}))
-    task = retention.read("food101", str(tmp_path), None)
+    task = retention_data.read("food101", str(tmp_path), None)
     assert sorted(shown(task)) == CLASSES
 
 
@@ -101,13 +104,13 @@ def test_imagenets_folders_get_the_names_of_their_classes(tmp_path):
         (tmp_path / f"n{number:08}").mkdir()
         (tmp_path / f"n{number:08}/a.jpg").symlink_to(tmp_path / "one.png")
     picture(tmp_path / "one.png", (1, 2, 3))
-    task = retention.read("imagenet", str(tmp_path), None)
+    task = retention_data.read("imagenet", str(tmp_path), None)
     assert task.texts[:2] == ["tench", "goldfish"]
     assert task.of_image.tolist() == list(range(1000))
     (tmp_path / "n00000000/a.jpg").unlink()
     (tmp_path / "n00000000").rmdir()
     with pytest.raises(ValueError, match="here are 999"):
-        retention.read("imagenet", str(tmp_path), None)
+        retention_data.read("imagenet", str(tmp_path), None)
 
 
 def test_parquet_as_the_hub_has_cifar(tmp_path):
@@ -123,28 +126,28 @@ def test_parquet_as_the_hub_has_cifar(tmp_path):
         rows = {"img": [{"bytes": body, "path": None}], "fine_label": [number], "coarse_label": [0]}
         table = pa.table(rows).replace_schema_metadata(about)
         pq.write_table(table, tmp_path / f"test-{number}.parquet")
-    assert shown(retention.read("parquet", str(tmp_path), None)) == CLASSES
+    assert shown(retention_data.read("parquet", str(tmp_path), None)) == CLASSES
     for label in (-1, 2, None):  # a test split whose labels are kept back has -1
         wrong = pa.table(rows | {"fine_label": pa.array([label], pa.int64())})
         pq.write_table(wrong.replace_schema_metadata(about), tmp_path / "test-1.parquet")
         with pytest.raises(ValueError, match=r"row 1: its fine_label is (-1|2|nan), no class"):
-            retention.read("parquet", str(tmp_path), None)
+            retention_data.read("parquet", str(tmp_path), None)
     for body in (None, b"no picture"):
         wrong = pa.table(rows | {"img": pa.array([{"bytes": body}])})
         pq.write_table(wrong.replace_schema_metadata(about), tmp_path / "test-1.parquet")
-        task = retention.read("parquet", str(tmp_path), None)
+        task = retention_data.read("parquet", str(tmp_path), None)
         with pytest.raises(ValueError, match="test-1.parquet: row 0: not_an_image"):
             list(task.images)
     pq.write_table(pa.table(rows), tmp_path / "test-0.parquet")
     with pytest.raises(ValueError, match=r"test-0.parquet.*source: folder"):
-        retention.read("parquet", str(tmp_path), None)
+        retention_data.read("parquet", str(tmp_path), None)
 
 
 def test_two_splits_of_the_hub_are_not_taken_for_one_task(tmp_path):
     for split in ("test", "train"):
         (tmp_path / f"{split}-00000-of-00001.parquet").touch()
     with pytest.raises(ValueError, match="has the splits test, train; put the files of one"):
-        retention.read("parquet", str(tmp_path), None)
+        retention_data.read("parquet", str(tmp_path), None)
 
 
 def captioned(tmp_path):
@@ -162,7 +165,7 @@ def test_flickr30k_has_the_pictures_that_its_captions_name(tmp_path):
         for n, text in enumerate(texts)
     ]
     (tmp_path / "test.token").write_text("".join(lines))
-    read = retention.read("flickr30k", str(tmp_path), str(tmp_path / "test.token"))
+    read = retention_data.read("flickr30k", str(tmp_path), str(tmp_path / "test.token"))
     assert shown(read) == expected
 
 
@@ -170,7 +173,7 @@ def test_a_tenth_caption_is_of_the_same_picture(tmp_path):
     picture(tmp_path / "0.png", (1, 2, 3))
     lines = [f"0.png#{n}\tcaption {n}\n" for n in range(11)]
     (tmp_path / "test.token").write_text("".join(lines))
-    task = retention.read("flickr30k", str(tmp_path), str(tmp_path / "test.token"))
+    task = retention_data.read("flickr30k", str(tmp_path), str(tmp_path / "test.token"))
     assert (len(task.of_image), task.of_text.tolist()) == (1, [0] * 11)
 
 
@@ -197,7 +200,7 @@ def test_wrong_captions_are_named(tmp_path, source, annotations, complaint):
     (tmp_path / "captions").write_bytes(annotations)
     (tmp_path / "pictures").mkdir()
     with pytest.raises(ValueError, match=complaint):
-        retention.read(source, str(tmp_path / "pictures"), str(tmp_path / "captions"))
+        retention_data.read(source, str(tmp_path / "pictures"), str(tmp_path / "captions"))
 
 
 def test_coco_has_the_pictures_that_have_captions(tmp_path):
@@ -212,39 +215,39 @@ def test_coco_has_the_pictures_that_have_captions(tmp_path):
         ],
     }
     (tmp_path / "captions.json").write_text(json.dumps(stored))
-    read = retention.read("coco", str(tmp_path), str(tmp_path / "captions.json"))
+    read = retention_data.read("coco", str(tmp_path), str(tmp_path / "captions.json"))
     assert shown(read) == expected
 
 
 def test_a_broken_picture_is_named(tmp_path):
     (tmp_path / "a").mkdir()
     (tmp_path / "a/broken.png").write_bytes(b"\x89PNG broken")
-    task = retention.read("folder", str(tmp_path), None)
+    task = retention_data.read("folder", str(tmp_path), None)
     with pytest.raises(ValueError, match=r"a/broken.png: undecodable"):
-        retention.pack(task, 8, str(tmp_path / "i.npy"), str(tmp_path / "t.json"))
+        retention_data.pack(task, 8, str(tmp_path / "i.npy"), str(tmp_path / "t.json"))
 
 
 def test_a_picture_that_is_too_large_is_named_before_it_is_decoded(tmp_path, monkeypatch):
     size = picture(tmp_path / "a/large.png", (200, 0, 0)).stat().st_size
-    monkeypatch.setattr(retention, "MAX_BYTES", size)
-    assert len(list(retention.read("folder", str(tmp_path), None).images)) == 1
-    monkeypatch.setattr(retention, "MAX_BYTES", size - 1)
+    monkeypatch.setattr(retention_data, "MAX_BYTES", size)
+    assert len(list(retention_data.read("folder", str(tmp_path), None).images)) == 1
+    monkeypatch.setattr(retention_data, "MAX_BYTES", size - 1)
     with pytest.raises(ValueError, match=rf"a/large.png: more than {size - 1} bytes"):
-        list(retention.read("folder", str(tmp_path), None).images)
+        list(retention_data.read("folder", str(tmp_path), None).images)
 
 
 def test_templates_without_a_place_are_refused(tmp_path):
     file = tmp_path / "templates.txt"
     file.write_text("# a comment\na photo of a {}.\n\n")
-    assert retention.read_templates(str(file)) == ["a photo of a {}."]
+    assert retention_data.read_templates(str(file)) == ["a photo of a {}."]
     file.write_text("a photo\n")
     with pytest.raises(ValueError, match=r"'a photo' must hold \{\} once"):
-        retention.read_templates(str(file))
+        retention_data.read_templates(str(file))
     file.write_text("a photo of a {} {x}\n")
     with pytest.raises(ValueError, match="no other brace"):
-        retention.read_templates(str(file))
+        retention_data.read_templates(str(file))
     for shipped in (HOME / "resources/prompts").iterdir():
-        assert retention.read_templates(str(shipped))
+        assert retention_data.read_templates(str(shipped))
 
 
 # ---- what a model answers ----
@@ -280,7 +283,7 @@ def test_ranks_are_those_of_float32_whatever_the_models_precision():
     )
     ids = np.arange(200)
     plain = retention.ranks(queries, keys, ids, ids)
-    with evaluation.fabric_of("cpu", "bf16-mixed", 1).autocast():
+    with embeddings.fabric_of("cpu", "bf16-mixed", 1).autocast():
         mixed = retention.ranks(queries, keys, ids, ids)
     assert mixed.tolist() == plain.tolist()
 
@@ -289,7 +292,7 @@ def test_no_class_is_longer_than_another(clip, packed, monkeypatch):
     """In bfloat16 one would be the nearer, the further its length was rounded up."""
     classes, plain = [], retention.ranks
     monkeypatch.setattr(retention, "ranks", lambda *a: classes.append(a[1]) or plain(*a))
-    with evaluation.fabric_of("cpu", "bf16-mixed", 1).autocast():
+    with embeddings.fabric_of("cpu", "bf16-mixed", 1).autocast():
         retention.answers(clip, packed["things"])
     assert (classes[0].double().norm(dim=1) - 1).abs().max() < 1e-6
 
@@ -360,7 +363,7 @@ def answered(variant, checkpoint, seed, ranks):
 
 
 def test_before_after_and_the_difference_over_two_seeds():
-    table = retention_results.retention(
+    table = report_retention.retention(
         pd.concat(
             [
                 answered("baseline", "end", 0, [0] * 6 + [1] * 2),
@@ -377,9 +380,9 @@ def test_before_after_and_the_difference_over_two_seeds():
     assert (end["before"], end["after"], end["difference"]) == (75, 75, 0)
     assert end["difference_low"] < 0 < end["difference_high"]
     assert selected["difference_low"] == selected["difference_high"] == 0
-    (sheet,) = retention_results.sheets(table)
+    (sheet,) = report_retention.sheets(table)
     assert sheet.stamp == pages.stamp("miniature")
-    assert [row[0].text for row in sheet.rows] == [tables.BASELINE["label"], "A | a"]
+    assert [row[0].text for row in sheet.rows] == [scores.BASELINE["label"], "A | a"]
     assert [cell.text for cell in sheet.rows[1][1:]] == ["75.00", "75.00"]
     assert sheet.rows[1][2].range == "[+0.00: +0.00, +0.00]"
 
@@ -398,7 +401,7 @@ def test_captions_of_one_picture_make_no_interval_narrower():
                 ("a", "selected", [0] * 40),
             )
         ]
-        found = retention_results.retention(pd.concat(parts), [{"id": "a", "label": "a"}], "paper")
+        found = report_retention.retention(pd.concat(parts), [{"id": "a", "label": "a"}], "paper")
         assert set(found["n"]) == {40 * times}
         tables_of.append(found.drop(columns="n"))
     pd.testing.assert_frame_equal(*tables_of)
@@ -406,7 +409,7 @@ def test_captions_of_one_picture_make_no_interval_narrower():
 
 def test_retrieval_by_caption_knows_the_picture_of_each_question(clip):
     pixels = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), np.uint8)
-    task = retention.Task(pixels, ["a", "b", "c"], np.arange(2), np.array([0, 0, 1]))
+    task = retention_data.Task(pixels, ["a", "b", "c"], np.arange(2), np.array([0, 0, 1]))
     asked = retention.answers(clip, task).set_index("direction")["picture"]
     assert asked["image_to_text"].tolist() == [0, 1]
     assert asked["text_to_image"].tolist() == [0, 0, 1]
@@ -414,9 +417,9 @@ def test_retrieval_by_caption_knows_the_picture_of_each_question(clip):
 
 def test_a_loss_beyond_doubt_is_marked():
     known = [answered("baseline", "end", 0, [0] * 50)]
-    known += [answered("a", name, 0, [1] * 25 + [0] * 25) for name in retention_results.CHECKPOINTS]
-    table = retention_results.retention(pd.concat(known), [{"id": "a", "label": "a"}], "paper")
-    (sheet,) = retention_results.sheets(table)
+    known += [answered("a", name, 0, [1] * 25 + [0] * 25) for name in report_retention.CHECKPOINTS]
+    table = report_retention.retention(pd.concat(known), [{"id": "a", "label": "a"}], "paper")
+    (sheet,) = report_retention.sheets(table)
     assert sheet.rows[1][1].range.endswith("▼")
     assert sheet.stamp is None
 
@@ -424,8 +427,8 @@ def test_a_loss_beyond_doubt_is_marked():
 def test_chance_is_that_of_answers_in_a_random_order():
     five = answered("baseline", "end", 0, [0] * 4).assign(right=2, among=6)
     known = pd.concat([five, *(answered("a", c, 0, [0] * 4).assign(right=2, among=6)
-                               for c in retention_results.CHECKPOINTS)])  # fmt: skip
-    table = retention_results.retention(known, [{"id": "a", "label": "a"}], "paper")
+                               for c in report_retention.CHECKPOINTS)])  # fmt: skip
+    table = report_retention.retention(known, [{"id": "a", "label": "a"}], "paper")
     chance = table.set_index("measure")["chance"]
     assert chance["top-1"].iloc[0] == pytest.approx(100 * 2 / 6)
     assert chance["top-5"].iloc[0] == pytest.approx(100)

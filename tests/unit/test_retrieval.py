@@ -7,13 +7,16 @@ import pandas as pd
 import pytest
 import torch
 
-from countclip import queries, retrieval, retrieval_results
-from countclip.batches import resize
-from countclip.captions import NUMBERS, WORDS
-from countclip.files import resource, sha256
-from countclip.models import Clip
-from countclip.queries import ALL, NAMED
-from countclip.tables import BASELINE
+from countclip.benchmarks import retrieval_queries
+from countclip.benchmarks.retrieval_queries import ALL, NAMED
+from countclip.data.number_words import NUMBERS, WORDS
+from countclip.evaluation import retrieval as evaluation_retrieval
+from countclip.model.clip import Clip
+from countclip.model.inputs import resize
+from countclip.report import retrieval
+from countclip.report.scores import BASELINE
+from countclip.runtime.files import sha256
+from countclip.runtime.provenance import resource
 from small_benchmark import MODEL, benchmark
 
 NOUNS = resource("resources/miniature/nouns.csv")
@@ -56,7 +59,7 @@ def at_random(_, __, numbers):
 @pytest.mark.parametrize("k", [1, 5, 10])
 def test_precision_is_what_a_plain_loop_says(k):
     scores, rows = made_up(at_random)
-    found = retrieval_results.precision_at(retrieval_results.ranked(scores, rows), k)
+    found = retrieval.precision_at(retrieval.ranked(scores, rows), k)
     for variant in ("baseline", "after"):
         for (kind, query, number), precision in found[variant].items():
             own = scores[(scores["variant"] == variant) & (scores["query"] == query)]
@@ -74,7 +77,7 @@ def test_a_perfect_model_reaches_the_best_possible_and_a_random_one_chance():
         lambda variant, *rest: (perfect if variant == "after" else at_random)(variant, *rest),
         nouns=40,
     )
-    table = retrieval_results.summarise(scores, rows, VARIANTS, [1, 10], "paper")
+    table = retrieval.summarise(scores, rows, VARIANTS, [1, 10], "paper")
     everything = table[table["number"] == "all"].set_index(["variant", "k"])
     assert everything.loc[("after", 1), "precision"] == 100
     best = everything.loc[("after", 10)]
@@ -90,7 +93,7 @@ def test_a_perfect_model_reaches_the_best_possible_and_a_random_one_chance():
 
 def test_a_tie_helps_nobody():
     scores, rows = made_up(lambda _, __, numbers: np.zeros(len(numbers)))
-    found = retrieval_results.precision_at(retrieval_results.ranked(scores, rows), 10)
+    found = retrieval.precision_at(retrieval.ranked(scores, rows), 10)
     assert (found["after"] == 0).all()
 
 
@@ -99,23 +102,23 @@ def test_seeds_are_averaged_and_rows_that_nobody_counts_are_no_candidates():
     other = scores.assign(seed=1, similarity=1 - scores["similarity"])
     both = pd.concat([scores, other])
     found = [
-        retrieval_results.precision_at(retrieval_results.ranked(part, rows), 5)["after"]
+        retrieval.precision_at(retrieval.ranked(part, rows), 5)["after"]
         for part in (scores, other, both)
     ]
     np.testing.assert_allclose(found[2], (found[0] + found[1]) / 2)
     some = {index: number for index, number in rows.items() if index % 2}
-    assert set(retrieval_results.ranked(scores, some)["index"]) == set(some)
+    assert set(retrieval.ranked(scores, some)["index"]) == set(some)
 
 
 def test_a_query_without_a_choice_counts_nothing():
     scores, rows = made_up(at_random, nouns=1, pictures=5)
     with pytest.raises(ValueError, match=r"retrieval\.anything"):
-        retrieval_results.summarise(scores, rows, VARIANTS, [5], "paper")
+        retrieval.summarise(scores, rows, VARIANTS, [5], "paper")
 
 
 def test_each_noun_ranks_the_pictures_whose_captions_count_it():
     captions = {3: "five red stars", 5: "Stars: two hearts and a star", 8: "six unknown"}
-    pools = queries.pools(captions, {3: 5, 5: 2, 8: 6}, NOUNS, "objects")
+    pools = retrieval_queries.pools(captions, {3: 5, 5: 2, 8: 6}, NOUNS, "objects")
     found = {key: group["index"].tolist() for key, group in pools.groupby(["candidates", "noun"])}
     assert found == {
         (ALL, "objects"): [3, 5, 8],
@@ -123,20 +126,20 @@ def test_each_noun_ranks_the_pictures_whose_captions_count_it():
         (NAMED, "stars"): [3],
     }
     with pytest.raises(ValueError, match="counts any of its nouns"):
-        queries.pools({8: "six unknown"}, {8: 6}, NOUNS, None)
+        retrieval_queries.pools({8: "six unknown"}, {8: 6}, NOUNS, None)
 
 
 def test_a_plural_of_two_classes_asks_for_each_picture_once(tmp_path):
     table = tmp_path / "nouns.csv"
     table.write_text("class,nouns\nmouse,mice\ncomputer mouse,mice\n")
-    assert queries.pools({4: "five mice"}, {4: 5}, table, None)["index"].tolist() == [4]
+    assert retrieval_queries.pools({4: "five mice"}, {4: 5}, table, None)["index"].tolist() == [4]
 
 
 def test_queries_left_out_are_counted_and_a_label_may_be_that_of_two(tmp_path):
     """Of nine queries those whose number no candidate has are left out."""
     scores, rows = made_up(at_random, nouns=1, pictures=12)
     variants = [BASELINE, {"id": "after", "label": BASELINE["label"]}]
-    table = retrieval_results.summarise(scores, rows, variants, [1], "paper")
+    table = retrieval.summarise(scores, rows, variants, [1], "paper")
     known = len(set(rows.values()))
     assert known < 9
     everything = table[table["number"] == "all"]
@@ -145,7 +148,7 @@ def test_queries_left_out_are_counted_and_a_label_may_be_that_of_two(tmp_path):
     scores.to_parquet(tmp_path / "scores.parquet")
     made = [str(tmp_path / f"retrieval.{kind}") for kind in ("csv", "md")]
     about = {"rows": rows, "variants": variants[1:], "k": [1], "scale": "paper"}
-    retrieval_results.tabulate(str(tmp_path / "scores.parquet"), *made, **about)
+    retrieval.tabulate(str(tmp_path / "scores.parquet"), *made, **about)
     text = Path(made[1]).read_text()
     assert text.count(f"\n| {BASELINE['label']} |") == 2
     assert f"Left out are {9 - known} more queries" in text
@@ -156,7 +159,9 @@ def scores(tmp_path_factory) -> str:
     path = str(tmp_path_factory.mktemp("retrieval") / "scores.parquet")
     runs = [("baseline", 0, None), ("after", 1, resource(MODEL["pretrained"]))]
     prompt = "a picture of {query}"
-    retrieval.retrieve(runs, MODEL, benchmark(), path, table=NOUNS, anything=None, prompt=prompt)
+    evaluation_retrieval.retrieve(
+        runs, MODEL, benchmark(), path, table=NOUNS, anything=None, prompt=prompt
+    )
     return path
 
 
@@ -180,7 +185,7 @@ def test_models_run_as_precisely_as_they_are_asked_to(scores, tmp_path):
     runs = [("baseline", 0, None)]
     how = {"table": NOUNS, "anything": None, "prompt": "a picture of {query}"}
     coarse = str(tmp_path / "coarse.parquet")
-    retrieval.retrieve(runs, MODEL, benchmark(), coarse, precision="bf16-mixed", **how)
+    evaluation_retrieval.retrieve(runs, MODEL, benchmark(), coarse, precision="bf16-mixed", **how)
     exact = pd.read_parquet(scores).query("variant == 'baseline'")["similarity"]
     apart = (pd.read_parquet(coarse)["similarity"] - exact).abs()
     assert 0 < apart.max() < 0.02
@@ -192,8 +197,8 @@ def test_tables_and_pictures_are_the_same_twice(scores, tmp_path):
     for name in ("a", "b"):
         out = [str(tmp_path / f"{name}.{kind}") for kind in ("csv", "md", "svg", "png")]
         how = {"rows": rows, "variants": VARIANTS[1:], "scale": "miniature"}
-        retrieval_results.tabulate(scores, *out[:2], k=[1, 3], **how)
-        retrieval_results.draw(scores, benchmark(), *out[2:], shown=["two stars"], **how)
+        retrieval.tabulate(scores, *out[:2], k=[1, 3], **how)
+        retrieval.draw(scores, benchmark(), *out[2:], shown=["two stars"], **how)
         made.append([sha256(path) for path in out])
     assert made[0] == made[1]
     text = Path(out[1]).read_text()
@@ -203,7 +208,7 @@ def test_tables_and_pictures_are_the_same_twice(scores, tmp_path):
 
 def test_an_unknown_query_is_named_before_anything_is_drawn(scores, tmp_path):
     with pytest.raises(ValueError, match="two unicorns"):
-        retrieval_results.draw(
+        retrieval.draw(
             scores, benchmark(), str(tmp_path / "a.svg"), str(tmp_path / "a.png"),
             rows={}, variants=[], shown=["two unicorns"], scale="paper",
         )  # fmt: skip

@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 from pylatexenc.latexwalker import LatexEnvironmentNode, LatexWalker
 
-from countclip import pages, sheets
-from countclip.files import resource
-from countclip.sheets import Cell, Sheet
+from countclip.report import pages, sheets
+from countclip.report.sheets import Cell, Sheet
+from countclip.runtime.provenance import resource
 
 HOSTILE = r"</td><script>x()</script> | & % $ # _ { } ~ ^ \input{/etc/passwd} λ ” 🐶"
 

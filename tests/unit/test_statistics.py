@@ -10,7 +10,7 @@ from sklearn.metrics import f1_score, recall_score
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
 
-from countclip import statistics
+from countclip.report import statistics
 
 
 def test_everything_follows_from_the_matrix() -> None:

@@ -9,8 +9,9 @@ import pytest
 import yaml
 from markupsafe import escape
 
-from countclip import evaluation, pages, tables
-from countclip.files import resource
+from countclip.evaluation import counting
+from countclip.report import pages, scores, table1
+from countclip.runtime.provenance import resource
 
 NUMBERS = np.tile(np.arange(2, 11), 10)
 VARIANTS = [
@@ -32,19 +33,19 @@ def predictions(right: int, variant: str, seed: int, folder, checkpoints=("end",
     similarity = np.eye(9)[guess - 2]
     similarity[-1] = 1.0
     alone = np.random.default_rng(seed).permutation(NUMBERS)
-    frame = evaluation.predictions(similarity, np.arange(len(NUMBERS)), NUMBERS, alone)
+    frame = counting.predictions(similarity, np.arange(len(NUMBERS)), NUMBERS, alone)
     path = str(folder / f"{variant}{seed}.parquet")
-    evaluation.write_predictions(dict.fromkeys(checkpoints, frame), variant, seed, path)
+    counting.write_predictions(dict.fromkeys(checkpoints, frame), variant, seed, path)
     return path
 
 
 def answered(folder) -> list[str]:
     return [
         predictions(30, "baseline", 0, folder),
-        predictions(60, "norm_sched", 0, folder, tables.CHECKPOINTS),
-        predictions(50, "norm_sched", 1, folder, tables.CHECKPOINTS),
-        predictions(30, "extra", 0, folder, tables.CHECKPOINTS),
-        predictions(30, "extra", 1, folder, tables.CHECKPOINTS),
+        predictions(60, "norm_sched", 0, folder, scores.CHECKPOINTS),
+        predictions(50, "norm_sched", 1, folder, scores.CHECKPOINTS),
+        predictions(30, "extra", 0, folder, scores.CHECKPOINTS),
+        predictions(30, "extra", 1, folder, scores.CHECKPOINTS),
     ]
 
 
@@ -71,7 +72,7 @@ ALL = dict(enumerate(NUMBERS.tolist()))
 
 
 def make(paths, folder, scale="miniature", rows=ALL, reference="extra") -> pd.DataFrame:
-    tables.make_table1(
+    table1.make_table1(
         paths,
         resource("resources/paper_table1.csv"),
         resource("resources/paper_confusion_matrices.json"),
@@ -92,8 +93,8 @@ def read(folder) -> pd.DataFrame:
 
 def test_table1(made) -> None:
     table = read(made)
-    assert table.columns.tolist() == tables.COLUMNS
-    assert table["variant"].tolist() == ["baseline", "norm_sched", "extra", *tables.CONTROLS]
+    assert table.columns.tolist() == scores.COLUMNS
+    assert table["variant"].tolist() == ["baseline", "norm_sched", "extra", *scores.CONTROLS]
     assert table["n"].tolist() == ["90"] * 5
     table = table[:3]
     assert table["accuracy_end"].tolist() == ["33.33", "61.11", "33.33"]  # mean of 60 and 50 of 90
@@ -201,9 +202,9 @@ def test_the_papers_figures_lie_inside_or_outside_our_interval(rows, made) -> No
 
 
 def test_another_benchmark_has_no_figures_of_the_paper(paths) -> None:
-    known = tables.load_predictions(paths, ALL)
+    known = scores.load_predictions(paths, ALL)
     nothing = pd.DataFrame(columns=["variant", "end", "best"])
-    shown = tables.sheet(tables.table1(known, VARIANTS, nothing, "folder", "paper"))
+    shown = table1.sheet(scores.table1(known, VARIANTS, nothing, "folder", "paper"))
     assert not any("Paper" in header for header in shown.headers)
     assert "benchmark “folder”" in shown.notes[0]
 
@@ -231,8 +232,8 @@ def test_seeds_are_those_of_the_variant_and_the_untouched_model_has_none() -> No
     runs = [("baseline", 0), ("a", 10), ("a", 2), ("b", 1), ("a", 2)]
     known = pd.DataFrame(runs, columns=["variant", "seed"])
     parts = [pd.DataFrame({"variant": ["a", "baseline"]}), pd.DataFrame({"variant": ["b"]})]
-    assert tables.with_seeds(parts, known)["seeds"].tolist() == ["2 10", "", "1"]
-    assert tables.with_seeds(parts, known[:1])["seeds"].tolist() == ["", "", ""]
+    assert scores.with_seeds(parts, known)["seeds"].tolist() == ["2 10", "", "1"]
+    assert scores.with_seeds(parts, known[:1])["seeds"].tolist() == ["", "", ""]
 
 
 def test_the_controls_come_out_at_chance(tmp_path) -> None:
@@ -243,14 +244,12 @@ def test_the_controls_come_out_at_chance(tmp_path) -> None:
     for name in ("baseline", "norm_sched", "extra"):
         guess = np.where(rng.random(len(numbers)) < 0.5, numbers, rng.integers(2, 11, len(numbers)))
         alone = rng.integers(2, 11, len(numbers))
-        frame = evaluation.predictions(
-            np.eye(9)[guess - 2], np.arange(len(numbers)), numbers, alone
-        )
+        frame = counting.predictions(np.eye(9)[guess - 2], np.arange(len(numbers)), numbers, alone)
         paths.append(str(tmp_path / f"{name}.parquet"))
-        states = dict.fromkeys(tables.CHECKPOINTS, frame)
-        evaluation.write_predictions(states, name, 0, paths[-1])
+        states = dict.fromkeys(scores.CHECKPOINTS, frame)
+        counting.write_predictions(states, name, 0, paths[-1])
     table = make(paths, tmp_path, rows=dict(enumerate(numbers.tolist()))).set_index("variant")
-    for control in tables.CONTROLS:
+    for control in scores.CONTROLS:
         row = table.loc[control]
         assert abs(float(row["accuracy_end"]) - 100 / 9) < 2.5
         assert float(row["accuracy_end_low"]) < 100 / 9 < float(row["accuracy_end_high"])
@@ -262,12 +261,12 @@ def test_a_control_that_is_not_at_chance_is_said_to_be(tmp_path) -> None:
     """Captions that give the number away: the model needs no image."""
     paths = []
     for name in ("baseline", "norm_sched", "extra"):
-        frame = evaluation.predictions(
+        frame = counting.predictions(
             np.eye(9)[NUMBERS - 2], np.arange(len(NUMBERS)), NUMBERS, NUMBERS
         )
         paths.append(str(tmp_path / f"{name}.parquet"))
-        states = dict.fromkeys(tables.CHECKPOINTS, frame)
-        evaluation.write_predictions(states, name, 0, paths[-1])
+        states = dict.fromkeys(scores.CHECKPOINTS, frame)
+        counting.write_predictions(states, name, 0, paths[-1])
     table = make(paths, tmp_path).set_index("variant")
     assert table.loc["control_text_only", "accuracy_end"] == "100.00"
     assert "captions without images” is NOT at chance" in (tmp_path / "table1.md").read_text()
@@ -276,14 +275,14 @@ def test_a_control_that_is_not_at_chance_is_said_to_be(tmp_path) -> None:
 def test_the_commonest_number_is_named_beside_chance(tmp_path) -> None:
     """Where most images show two, a model that always says two is above one in nine, and blind."""
     numbers = np.repeat([2, 3, 10], [60, 20, 10])
-    frame = evaluation.predictions(
+    frame = counting.predictions(
         np.eye(9)[np.zeros(90, int)], np.arange(90), numbers, np.full(90, 2)
     )
     paths = []
     for name in ("baseline", "norm_sched", "extra"):
         paths.append(str(tmp_path / f"{name}.parquet"))
-        states = dict.fromkeys(tables.CHECKPOINTS, frame)
-        evaluation.write_predictions(states, name, 0, paths[-1])
+        states = dict.fromkeys(scores.CHECKPOINTS, frame)
+        counting.write_predictions(states, name, 0, paths[-1])
     table = make(paths, tmp_path, rows=dict(enumerate(numbers.tolist()))).set_index("variant")
     assert set(table["accuracy_end"]) == {"66.67"}
     note = "to answer always the commonest number would be right for 66.67 %"
@@ -298,7 +297,7 @@ def test_no_variant_can_have_the_id_of_another_row() -> None:
     ids = re.compile(schema["properties"]["variants"]["propertyNames"]["pattern"])
     assert ids.search("modal_sched")
     assert ids.search("baseline_again")
-    for row in (tables.BASELINE["id"], *tables.CONTROLS):
+    for row in (scores.BASELINE["id"], *scores.CONTROLS):
         assert not ids.search(row)
 
 

@@ -19,13 +19,15 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 import tiny_training
-from countclip import models, tracking, tuning
-from countclip.batches import Batches, Pairs, tokens_of
-from countclip.captions import WORDS
-from countclip.losses import CountClipLoss
-from countclip.models import Clip, image_size
-from countclip.objective import Objective
-from countclip.training import fit, make_optimizer, rate_multiplier
+from countclip.data.number_words import WORDS
+from countclip.model.clip import Clip, encode_image, encode_text, image_size
+from countclip.model.inputs import tokens_of
+from countclip.training import checkpoints, cpu, loggers, trainable
+from countclip.training.counting import Batches, Pairs
+from countclip.training.grad_cache import Objective
+from countclip.training.loop import fit
+from countclip.training.losses import CountClipLoss
+from countclip.training.optim import make_optimizer, rate_multiplier
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +62,7 @@ def test_a_result_loads_with_plain_open_clip(clip, undisturbed):
     image, text = torch.rand(2, 3, 64, 64), clip.tokenizer(["two dogs", "cats"])
     assert torch.equal(plain.encode_image(image), ours.encode_image(image))
     expected = plain.encode_text(text, normalize=True)
-    torch.testing.assert_close(models.encode_text(ours, text), expected, atol=1e-6, rtol=0)
+    torch.testing.assert_close(encode_text(ours, text), expected, atol=1e-6, rtol=0)
     with safe_open(path, "pt") as file:
         assert json.loads(file.metadata()["about"]) == {"name": "tiny-test", "step": 12}
 
@@ -71,7 +73,7 @@ def test_embeddings_are_normalised_in_float32_whatever_the_models_precision(clip
     tokens = clip.tokenizer(["two dogs", "three cats", "four dogs", "cats"])
     with torch.autocast("cpu", torch.bfloat16):
         assert clip.model.visual(images).dtype == torch.bfloat16
-        embedded = models.encode_image(clip.model, images), models.encode_text(clip.model, tokens)
+        embedded = encode_image(clip.model, images), encode_text(clip.model, tokens)
     for embeddings in embedded:
         assert (embeddings.double().norm(dim=1) - 1).abs().max() < 1e-6
 
@@ -79,7 +81,7 @@ def test_embeddings_are_normalised_in_float32_whatever_the_models_precision(clip
 def test_patches_by_product_are_those_of_the_convolution(clip):
     images = torch.rand(2, 3, 64, 64)
     expected = clip.model.visual(images)
-    models.patches_by_product(clip.model)
+    cpu.patches_by_product(clip.model)
     assert "forward" in vars(clip.model.visual.conv1)
     torch.testing.assert_close(clip.model.visual(images), expected, atol=1e-5, rtol=1e-5)
 
@@ -263,7 +265,7 @@ def killed_run(config, folder, after_steps, signal_number, versions=None):
     """Train until a step is reached, and get a signal in the middle of the next."""
     torch.set_num_threads(1)
     if versions:
-        models.versions = lambda: versions
+        checkpoints.versions = lambda: versions
     steps = itertools.count(1)
 
     def step(self, batch, seed, plain=Objective.backward):
@@ -280,7 +282,7 @@ def in_a_process(*arguments):
     """Call `killed_run` in a fork of a process that has torch already, as twenty imports take
     minutes; not of this one, as threads that a test has started do not live on in a fork."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tiny_training", "countclip.training"])
+    context.set_forkserver_preload(["tiny_training", "countclip.training.counting"])
     process = context.Process(target=killed_run, args=arguments)
     process.start()
     process.join()
@@ -313,7 +315,7 @@ def test_sigterm_saves_the_step_and_ends(config, tmp_path, undisturbed):
 
 
 def test_a_run_of_other_libraries_begins_anew(config, tmp_path, undisturbed, caplog):
-    older = models.versions() | {"torch": "1.0"}
+    older = checkpoints.versions() | {"torch": "1.0"}
     assert in_a_process(config, tmp_path, 5, signal.SIGTERM, older) == 128 + signal.SIGTERM
     tiny_training.train(config, tmp_path)
     assert "'torch': '1.0'" in caplog.text
@@ -366,7 +368,7 @@ def test_a_loss_that_is_no_number_ends_the_run(config, tmp_path):
 
 def test_events_for_tensorboard(config, tmp_path):
     about = {"variant": "mine", "seed": 1}
-    with tracking.loggers(["tensorboard"], about, str(tmp_path)) as watching:
+    with loggers.open_loggers(["tensorboard"], about, str(tmp_path)) as watching:
         tiny_training.train(config, tmp_path / "run", loggers=watching)
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -380,7 +382,7 @@ def test_a_logger_that_is_not_installed_is_named(monkeypatch):
     about = {"variant": "mine", "seed": 1}
     with (
         pytest.raises(ModuleNotFoundError, match="pip install wandb"),
-        tracking.loggers(["wandb"], about),
+        loggers.open_loggers(["wandb"], about),
     ):
         pass
 
@@ -388,12 +390,12 @@ def test_a_logger_that_is_not_installed_is_named(monkeypatch):
 def test_loggers_are_closed_however_a_run_ends(monkeypatch, tmp_path):
     ends = []
     monkeypatch.setattr(
-        tracking.TensorBoardLogger, "finalize", lambda _, status: ends.append(status)
+        loggers.TensorBoardLogger, "finalize", lambda _, status: ends.append(status)
     )
     about = {"variant": "mine", "seed": 1}
-    with pytest.raises(SystemExit), tracking.loggers(["tensorboard"], about, str(tmp_path)):
+    with pytest.raises(SystemExit), loggers.open_loggers(["tensorboard"], about, str(tmp_path)):
         raise SystemExit(143)
-    with tracking.loggers(["tensorboard"], about, str(tmp_path)):
+    with loggers.open_loggers(["tensorboard"], about, str(tmp_path)):
         pass
     assert ends == ["failed", "success"]
 
@@ -459,11 +461,11 @@ def test_lora_trains_low_rank_additions_and_publishes_them_merged(config, tmp_pa
 def test_a_model_with_low_rank_additions_is_the_merged_one(config, tmp_path):
     clip = tiny_training.make_clip(config)
     choice = {"tower": "both", "last_blocks": None, "logit_scale": True}
-    tuning.choose(clip.model, lora_rank=2, **choice)
+    trainable.choose(clip.model, lora_rank=2, **choice)
     for name, parameter in clip.model.named_parameters():
         if name.endswith(".b"):
             torch.nn.init.normal_(parameter, std=0.1)
-    models.save(clip.model, tmp_path / "w.safetensors", {})
+    checkpoints.save(clip.model, tmp_path / "w.safetensors", {})
     again = open_clip.create_model("tiny-test", pretrained=str(tmp_path / "w.safetensors"))
     image, text = torch.rand(2, 3, 64, 64), clip.tokenizer(["two dogs", "cats"])
     plain = tiny_training.make_clip(config).model

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from countclip import weights
-from countclip.files import sha256
+from countclip.data import detector_backends
+from countclip.runtime.files import sha256
 
 
 class Trap:
@@ -26,20 +26,20 @@ def trap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize("expected", [None, "0" * 64])
 def test_a_pickle_is_read_under_its_digest_alone(trap: Path, expected: str | None) -> None:
     with pytest.raises(ValueError, match=f"detector.sha256: .*{sha256(trap)}"):
-        weights.export_weights(trap, "x.onnx", sha256=expected, image_size=32, batch=1)
+        detector_backends.export_weights(trap, "x.onnx", sha256=expected, image_size=32, batch=1)
     assert not Path("trapped").exists()
-    assert weights.checked(trap, sha256(trap)) == sha256(trap)
+    assert detector_backends.checked(trap, sha256(trap)) == sha256(trap)
 
 
 def test_no_weights_no_download() -> None:
     with pytest.raises(FileNotFoundError, match="yolov8n.pt does not exist.*never downloaded"):
-        weights.checked("yolov8n.pt", None)
+        detector_backends.checked("yolov8n.pt", None)
 
 
 def test_digest_of_a_folder_sees_names_and_contents(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "a/x.bin").write_bytes(b"1")
-    first = weights.digest(tmp_path)
-    assert first == weights.digest(tmp_path)
+    first = detector_backends.digest(tmp_path)
+    assert first == detector_backends.digest(tmp_path)
     (tmp_path / "a/x.bin").rename(tmp_path / "a/y.bin")
-    assert first != weights.digest(tmp_path)
+    assert first != detector_backends.digest(tmp_path)

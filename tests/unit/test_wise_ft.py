@@ -8,10 +8,21 @@ from PIL import Image
 from safetensors.torch import save_file
 
 import tiny_training
-from countclip import evaluation, retention, retention_results, wise_ft
-from countclip.captions import WORDS
-from countclip.evaluation import Questions
-from countclip.models import Clip
+from countclip.data.number_words import WORDS
+from countclip.evaluation import (
+    counting as evaluation_counting,
+)
+from countclip.evaluation import (
+    retention as evaluation_retention,
+)
+from countclip.evaluation import (
+    retention_data,
+    wise_ft,
+)
+from countclip.evaluation.counting import Questions
+from countclip.model import embeddings
+from countclip.model.clip import Clip
+from countclip.report import retention
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +82,7 @@ def test_the_sweep_measures_what_the_models_themselves_answer(models, pictures, 
     counting.to_parquet(tmp_path / "counting.parquet")
     np.save(tmp_path / "images.npy", pictures)
     pairs = str(tmp_path / "counting.parquet"), str(tmp_path / "images.npy")
-    task = retention.Task(
+    task = retention_data.Task(
         pictures, ["dogs", "cats", "ten"], np.arange(36) % 3, np.arange(3), ["{}", "two {}"]
     )
     counted = {index: 2 + index % 9 for index in range(0, 36, 2)}
@@ -90,15 +101,19 @@ def test_the_sweep_measures_what_the_models_themselves_answer(models, pictures, 
     for alpha, pretrained in ((0, model["pretrained"]), (1, weights)):
         clip = Clip(**model | {"pretrained": pretrained})
         asked = Questions.of(clip, [row for row in rows(pictures) if row["index"] in counted])
-        similarity = evaluation.similarities(clip, asked.images, asked.tokens)
-        accuracy = evaluation.accuracy(similarity, asked.numbers)
+        similarity = embeddings.similarities(clip, asked.images, asked.tokens)
+        accuracy = evaluation_counting.accuracy(similarity, asked.numbers)
         assert swept["benchmark_accuracy"][alpha] == accuracy
-        assert swept["mine"][alpha] == retention.headline(retention.answers(clip, task))
+        assert swept["mine"][alpha] == evaluation_retention.headline(
+            evaluation_retention.answers(clip, task)
+        )
         held = Questions.heldout(clip, *pairs)
         assert held.numbers.tolist() == counting.query("split == 'heldout'")["number"].tolist()
         assert np.array_equal(held.images, pictures[held.indices])
-        similarity = evaluation.similarities(clip, held.images, held.tokens)
-        assert swept["heldout_accuracy"][alpha] == evaluation.accuracy(similarity, held.numbers)
+        similarity = embeddings.similarities(clip, held.images, held.tokens)
+        assert swept["heldout_accuracy"][alpha] == evaluation_counting.accuracy(
+            similarity, held.numbers
+        )
     assert sorted(tmp_path.glob("*.safetensors")) == [], "weights in between are not kept"
 
 
@@ -114,7 +129,7 @@ def test_the_best_alphas_are_those_of_the_stated_rule():
         }
     )
     about = {"checkpoint": "end", "benchmark": "repaired", "scale": "paper"}
-    table = retention_results.wise_ft(
+    table = retention.wise_ft(
         {"a": [first, first.assign(benchmark_accuracy=[0.2, 0.5, 0.8])]},
         100,
         variants=[{"id": "a", "label": "A"}],
@@ -136,6 +151,6 @@ def test_an_alpha_is_written_as_it_is(tmp_path):
     run.write_text(f"alpha,{shares}\n" + "".join(f"{a},0.3,0.3,0.9\n" for a in (0.0, 0.125, 0.3)))
     about = {"tasks": ["things"], "checkpoint": "end", "benchmark": "repaired", "scale": "paper"}
     variants = [{"id": "a", "label": "A"}]
-    retention_results.make_wise_ft([str(run)], str(csv), rows={1: 2}, variants=variants, **about)
+    retention.make_wise_ft([str(run)], str(csv), rows={1: 2}, variants=variants, **about)
     assert pd.read_csv(csv)["alpha"].tolist() == [0, 0.125, 0.3]
     assert pd.read_csv(csv, dtype=str)["benchmark_accuracy"].tolist() == ["30.00"] * 3

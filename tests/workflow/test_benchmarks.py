@@ -5,8 +5,8 @@ import json
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from countclip.files import sha256
-from countclip.miniature import server
+from countclip.runtime.files import sha256
+from miniature import server
 
 from .conftest import Workflow
 

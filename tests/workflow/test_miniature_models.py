@@ -2,10 +2,10 @@
 
 import json
 
-from countclip.detect import Detector
-from countclip.files import sha256
-from countclip.miniature.scenes import CLASSES
-from countclip.models import Clip
+from countclip.data.detector import Detector
+from countclip.model.clip import Clip
+from countclip.runtime.files import sha256
+from miniature.scenes import CLASSES
 
 from .conftest import HOME, Workflow
 

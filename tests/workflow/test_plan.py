@@ -7,7 +7,7 @@ import sys
 import pytest
 import yaml
 
-from countclip.provenance import SCRIPTS, modules_of
+from countclip.runtime.provenance import SCRIPTS, modules_of
 
 from .conftest import DEFAULT, HOME, KEPT, Workflow
 
@@ -128,7 +128,7 @@ def test_parsing_imports_nothing_heavy(tmp_path):
     )  # fmt: skip
     print(done.stdout)
     new, ours = (re.search(rf"^{name} (.*)$", done.stdout, re.M)[1] for name in ("NEW", "OURS"))
-    assert ours.split() == ["countclip", "countclip.provenance"]
+    assert ours.split() == ["countclip", "countclip.runtime", "countclip.runtime.provenance"]
     heavy = {"torch", "open_clip", "ultralytics", "polars", "pandas", "pyarrow", "matplotlib"}
     assert "countclip" in new
     assert heavy.isdisjoint(new.split())

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from countclip import provenance
+from countclip.runtime import provenance
 
 from .conftest import DEFAULT, HOME, KEPT, TINY, dry_runs, merged
 
@@ -138,4 +138,4 @@ def test_an_edited_module_reruns_the_rules_that_reach_it_and_what_follows(finish
         expected = set().union(*(after[rule] for rule in reached))
         assert set(planned[module]) == expected, module.relative_to(package)
     assert set(planned[package / "losses.py"]) == rules(["trained"])
-    assert planned[package / "manual.py"] == {}
+    assert planned[package / "config_docs.py"] == {}

@@ -8,7 +8,7 @@ import shutil
 import pandas as pd
 import pyarrow.parquet as pq
 
-from countclip import tables
+from countclip.report import scores
 
 from .conftest import DEFAULT, HOME, KEPT, Workflow
 from .test_reruns import rules
@@ -19,7 +19,7 @@ TABLE = "results/table1.csv"
 def test_the_table_has_a_row_a_variant_and_the_baseline(finished):
     with open(finished.folder / TABLE, encoding="utf-8", newline="") as file:
         rows = {row["variant"]: row for row in csv.DictReader(file)}
-    assert set(rows) == {"baseline", *KEPT, *tables.CONTROLS}
+    assert set(rows) == {"baseline", *KEPT, *scores.CONTROLS}
     benchmark = json.loads((finished.folder / "results/countbench/summary.json").read_text())
     for row in rows.values():
         assert row["scale"] == "miniature"
@@ -31,7 +31,7 @@ def test_the_table_has_a_row_a_variant_and_the_baseline(finished):
         ]
     assert rows["baseline"]["paper_end"] == "27.50"
     assert 20 < float(rows["baseline"]["accuracy_end"]) < 40
-    for control in tables.CONTROLS:
+    for control in scores.CONTROLS:
         assert float(rows[control]["accuracy_end_low"]) < 100 / 9
         assert float(rows[control]["accuracy_end_high"]) > 100 / 9
 
@@ -40,7 +40,7 @@ def test_a_further_benchmark_has_a_table_of_the_same_models(finished):
     results = finished.folder / "results"
     with open(results / "benchmarks/own/table.csv", encoding="utf-8", newline="") as file:
         rows = {row["variant"]: row for row in csv.DictReader(file)}
-    assert set(rows) == {"baseline", *KEPT, *tables.CONTROLS}
+    assert set(rows) == {"baseline", *KEPT, *scores.CONTROLS}
     summary = json.loads((results / "benchmarks/own/summary.json").read_text())
     for row in rows.values():
         assert (row["benchmark"], row["n"], row["paper_end"]) == ("own", "90", "")

@@ -4,9 +4,9 @@ import json
 
 import pyarrow as pa
 
-from countclip.detect import Detector
-from countclip.files import sha256, write_table
-from countclip.runtimes import ultralytics
+from countclip.data.detector import Detector
+from countclip.data.detector_backends import ultralytics
+from countclip.runtime.files import sha256, write_table
 
 from .conftest import Workflow
 

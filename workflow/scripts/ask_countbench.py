@@ -1,15 +1,15 @@
 """What every link of the benchmark answers, as it came."""
 
-from countclip import asking
-from countclip.connection import connection
-from countclip.files import digest, sha256
-from countclip.job import start
+from countclip.benchmarks import check_links
+from countclip.runtime.connection import connection
+from countclip.runtime.files import digest, sha256
+from countclip.runtime.job import start
 
 spec = start(snakemake)  # noqa: F821
 given, params, resources = snakemake.input, snakemake.params, snakemake.resources  # noqa: F821
 key = digest(params.spec, params.code, sha256(given.list))
 with connection(spec["network"], given.get("world")) as environment:
-    asking.ask(
+    check_links.ask(
         given.list,
         snakemake.output.answers,  # noqa: F821
         state=f"results/.state/countbench/{key}",

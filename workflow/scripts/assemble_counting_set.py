@@ -1,8 +1,8 @@
 """Makes the counting set from all parts, and the funnel that says where every row went."""
 
-from countclip import counting_set
-from countclip.files import resource
-from countclip.job import start
+from countclip.data import counting_set
+from countclip.runtime.job import start
+from countclip.runtime.provenance import resource
 
 spec = start(snakemake)  # noqa: F821
 given = snakemake.input  # noqa: F821

@@ -1,7 +1,7 @@
 """The state of every link of the benchmark, with evidence, and the pictures that came."""
 
-from countclip import audit
-from countclip.job import start
+from countclip.benchmarks import audit
+from countclip.runtime.job import start
 
 spec = start(snakemake)  # noqa: F821
 given, made = snakemake.input, snakemake.output  # noqa: F821

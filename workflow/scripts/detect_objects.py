@@ -1,15 +1,15 @@
 """Detects objects in the images of one part whose captions name a number."""
 
-from countclip import detect
-from countclip.files import resource
-from countclip.job import start
+from countclip.data import detector
+from countclip.runtime.job import start
+from countclip.runtime.provenance import resource
 
 settings = start(snakemake)["detector"]  # noqa: F821
 part, params = snakemake.wildcards.part, snakemake.params  # noqa: F821
 del settings["weights"]
 if settings.pop("export"):
     del settings["sha256"]  # that of the file that was exported, which was checked then
-detect.detect_objects(
+detector.detect_objects(
     snakemake.input.candidates,  # noqa: F821
     snakemake.input.manifest,  # noqa: F821
     snakemake.output.detections,  # noqa: F821

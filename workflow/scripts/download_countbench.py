@@ -1,13 +1,13 @@
 """Downloads the benchmark's list, verified."""
 
-from countclip import asking
-from countclip.connection import connection
-from countclip.job import start
+from countclip.benchmarks import check_links
+from countclip.runtime.connection import connection
+from countclip.runtime.job import start
 
 spec = start(snakemake)  # noqa: F821
 about = spec["countbench"]
 with connection(spec["network"], snakemake.input.get("world")) as environment:  # noqa: F821
-    asking.download_list(
+    check_links.download_list(
         about["list_url"],
         snakemake.output.list,  # noqa: F821
         expected=about["list_sha256"],

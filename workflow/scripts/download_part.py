@@ -1,8 +1,8 @@
 """Downloads one part of LAION's metadata, verified."""
 
-from countclip import laion
-from countclip.connection import connection
-from countclip.job import start
+from countclip.data import laion
+from countclip.runtime.connection import connection
+from countclip.runtime.job import start
 
 spec = start(snakemake)  # noqa: F821
 given = snakemake.input  # noqa: F821

@@ -1,8 +1,8 @@
 """The miniature's retention tasks: pictures to name, and captions to find."""
 
-from countclip.job import start
-from countclip.miniature import tasks
+from countclip.runtime.job import start
+from miniature import retention_tasks
 
 start(snakemake)  # noqa: F821
 made = snakemake.output  # noqa: F821
-tasks.write_tasks(made.things, made.pairs, made.captions)
+retention_tasks.write_tasks(made.things, made.pairs, made.captions)

@@ -2,15 +2,16 @@
 
 from pathlib import Path
 
-from countclip import evaluation, pictures
-from countclip.job import start
+from countclip.benchmarks import store
+from countclip.evaluation import counting
+from countclip.runtime.job import start
 
 spec = start(snakemake)  # noqa: F821
 wildcards, given, how = snakemake.wildcards, snakemake.input, snakemake.resources  # noqa: F821
-evaluation.evaluate(
+counting.evaluate(
     {Path(file).stem: file for file in given.checkpoints} or {"end": None},
     spec["model"],
-    pictures.read_benchmark(given.benchmark, given.benchmark_images),
+    store.read_benchmark(given.benchmark, given.benchmark_images),
     variant=wildcards.variant,
     seed=int(wildcards.seed),
     path=snakemake.output.predictions,  # noqa: F821

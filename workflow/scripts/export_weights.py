@@ -1,10 +1,10 @@
 """Exports the detector's weights to a form that runs faster."""
 
-from countclip import weights
-from countclip.job import start
+from countclip.data import detector_backends
+from countclip.runtime.job import start
 
 detector = start(snakemake)["detector"]  # noqa: F821
-weights.export_weights(
+detector_backends.export_weights(
     snakemake.input.weights[0],  # noqa: F821
     snakemake.output.weights,  # noqa: F821
     sha256=detector["sha256"],

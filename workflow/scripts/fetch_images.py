@@ -1,8 +1,8 @@
 """Fetches the images of one part's candidates with img2dataset."""
 
-from countclip import fetch
-from countclip.connection import connection
-from countclip.job import start
+from countclip.data import fetch
+from countclip.runtime.connection import connection
+from countclip.runtime.job import start
 
 spec = start(snakemake)  # noqa: F821
 given, resources = snakemake.input, snakemake.resources  # noqa: F821

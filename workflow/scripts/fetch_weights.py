@@ -1,8 +1,8 @@
 """Downloads the detector's weights, verified; nothing is read of them here."""
 
-from countclip import network
-from countclip.connection import connection
-from countclip.job import start
+from countclip.runtime import network
+from countclip.runtime.connection import connection
+from countclip.runtime.job import start
 
 spec = start(snakemake)  # noqa: F821
 detector, given = spec["detector"], snakemake.input  # noqa: F821

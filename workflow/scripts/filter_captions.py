@@ -1,7 +1,7 @@
 """Makes the candidates of one part: rows that name a number, and a sample of the others."""
 
-from countclip import filtering
-from countclip.job import start
+from countclip.data import filtering
+from countclip.runtime.job import start
 
 spec = start(snakemake)  # noqa: F821
 part, code = snakemake.wildcards.part, snakemake.params.code  # noqa: F821

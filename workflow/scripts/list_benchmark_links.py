@@ -1,7 +1,7 @@
 """The addresses of a benchmark's pictures, where its publisher has no pictures."""
 
-from countclip import benchmarks
-from countclip.job import start
+from countclip.benchmarks import adapters
+from countclip.runtime.job import start
 
 spec = start(snakemake)  # noqa: F821
-benchmarks.write_links(snakemake.input.rows, snakemake.output.links, spec["caption"])  # noqa: F821
+adapters.write_links(snakemake.input.rows, snakemake.output.links, spec["caption"])  # noqa: F821

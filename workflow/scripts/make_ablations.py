@@ -1,7 +1,7 @@
 """Every variant beside the reference: what it changes, and what that changes."""
 
-from countclip import ablations
-from countclip.job import start
+from countclip.report import ablations
+from countclip.runtime.job import start
 
 spec = start(snakemake)  # noqa: F821
 made = snakemake.output  # noqa: F821

@@ -1,8 +1,8 @@
 """Lists the parts of LAION's metadata with their addresses, sizes and sha256."""
 
-from countclip import laion
-from countclip.connection import connection
-from countclip.job import start
+from countclip.data import laion
+from countclip.runtime.connection import connection
+from countclip.runtime.job import start
 
 spec = start(snakemake)  # noqa: F821
 with connection(spec["network"], snakemake.input.get("world")) as environment:  # noqa: F821

@@ -1,7 +1,7 @@
 """Draw the miniature's example of a benchmark of one's own."""
 
-from countclip.job import start
-from countclip.miniature import own_benchmark
+from countclip.runtime.job import start
+from miniature import own_benchmark
 
 start(snakemake)  # noqa: F821
 own_benchmark.make(snakemake.output.table, snakemake.output.pictures)  # noqa: F821

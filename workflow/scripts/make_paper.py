@@ -1,8 +1,8 @@
 """The paper's own figures, with intervals and tests."""
 
-from countclip import published
-from countclip.job import start
+from countclip.report import paper
+from countclip.runtime.job import start
 
 start(snakemake)  # noqa: F821
 made = snakemake.output  # noqa: F821
-published.make_paper(snakemake.input.matrices, made.csv, made.markdown)  # noqa: F821
+paper.make_paper(snakemake.input.matrices, made.csv, made.markdown)  # noqa: F821

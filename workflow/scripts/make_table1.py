@@ -1,12 +1,12 @@
 """Table 1: every variant, the baseline and the controls, ours beside the paper's."""
 
-from countclip import tables
-from countclip.countbench import rows_of
-from countclip.job import start
+from countclip.benchmarks.countbench import rows_of
+from countclip.report import table1
+from countclip.runtime.job import start
 
 spec = start(snakemake)  # noqa: F821
 given, made = snakemake.input, snakemake.output  # noqa: F821
-tables.make_table1(
+table1.make_table1(
     given.predictions,
     given.paper,
     given.paper_matrices,

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from countclip.job import start
-from countclip.miniature.world import make_world
+from countclip.runtime.job import start
+from miniature.world import make_world
 
 spec = start(snakemake)  # noqa: F821
 make_world(Path(snakemake.output.world).parent, **spec["miniature"])  # noqa: F821

@@ -1,14 +1,15 @@
 """How much each token of the benchmark's captions matters, before and after."""
 
-from countclip import evaluation, pictures, relevancy
-from countclip.job import start
+from countclip.benchmarks import store
+from countclip.evaluation import counting, relevancy
+from countclip.runtime.job import start
 
 spec = start(snakemake)  # noqa: F821
 given, how = snakemake.input, snakemake.resources  # noqa: F821
 relevancy.measure(
-    evaluation.untouched_and(given.weights),
+    counting.baseline_and_runs(given.weights),
     spec["model"],
-    pictures.read_benchmark(given.benchmark, given.benchmark_images),
+    store.read_benchmark(given.benchmark, given.benchmark_images),
     snakemake.output.measured,  # noqa: F821
     accelerator=how.accelerator,
     **spec["evaluation"],

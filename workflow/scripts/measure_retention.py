@@ -2,15 +2,15 @@
 
 from pathlib import Path
 
-from countclip import retention
-from countclip.job import start
+from countclip.evaluation import retention, retention_data
+from countclip.runtime.job import start
 
 spec = start(snakemake)  # noqa: F821
 given, wildcards, how = snakemake.input, snakemake.wildcards, snakemake.resources  # noqa: F821
 retention.measure(
     {Path(file).stem: file for file in given.checkpoints} or {"end": None},
     spec["model"],
-    retention.unpack(given.images, given.texts, *given.templates),
+    retention_data.unpack(given.images, given.texts, *given.templates),
     snakemake.output.answers,  # noqa: F821
     task=wildcards.task,
     variant=wildcards.variant,

@@ -1,11 +1,11 @@
 """Lines for repairs.csv and their pictures, for a person to look at and take over."""
 
-from countclip import offers
-from countclip.job import start
+from countclip.benchmarks import repair_suggestions
+from countclip.runtime.job import start
 
 spec = start(snakemake)  # noqa: F821
 given = snakemake.input  # noqa: F821
-offers.offer(
+repair_suggestions.offer(
     given.list,
     given.audit,
     snakemake.output.lines,  # noqa: F821

@@ -1,7 +1,7 @@
 """Fig. 2: how many pairs each class of the counting set has."""
 
-from countclip import figures
-from countclip.job import start
+from countclip.report import figures
+from countclip.runtime.job import start
 
 spec = start(snakemake)  # noqa: F821
 given, made, name = snakemake.input, snakemake.output, snakemake.wildcards.set  # noqa: F821

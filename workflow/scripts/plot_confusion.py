@@ -1,8 +1,8 @@
 """One of Figs. 3-5: confusion matrices at one checkpoint."""
 
-from countclip import figures
-from countclip.countbench import rows_of
-from countclip.job import start
+from countclip.benchmarks.countbench import rows_of
+from countclip.report import figures
+from countclip.runtime.job import start
 
 spec = start(snakemake)  # noqa: F821
 given, made = snakemake.input, snakemake.output  # noqa: F821

@@ -1,7 +1,7 @@
 """The weight of the counting loss per class, under each lambda scheme."""
 
-from countclip import figures
-from countclip.job import start
+from countclip.report import figures
+from countclip.runtime.job import start
 
 spec = start(snakemake)  # noqa: F821
 given, made, name = snakemake.input, snakemake.output, snakemake.wildcards.set  # noqa: F821

@@ -1,7 +1,7 @@
 """Losses and accuracies by step, for every variant."""
 
-from countclip import figures
-from countclip.job import start
+from countclip.report import figures
+from countclip.runtime.job import start
 
 spec = start(snakemake)  # noqa: F821
 given, made = snakemake.input, snakemake.output  # noqa: F821

@@ -1,7 +1,7 @@
 """Counting against retention for the weights between the untouched model and the tuned ones."""
 
-from countclip import figures
-from countclip.job import start
+from countclip.report import figures
+from countclip.runtime.job import start
 
 spec = start(snakemake)  # noqa: F821
 made = snakemake.output  # noqa: F821

@@ -1,7 +1,7 @@
 """Pretrain the miniature's CLIP from random weights, once: the result is committed."""
 
-from countclip.job import start
-from countclip.miniature import clip
+from countclip.runtime.job import start
+from miniature import clip
 
 spec = start(snakemake)  # noqa: F821
 clip.pretrain(

@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from countclip import benchmarks
-from countclip.files import resource
-from countclip.job import start
+from countclip.benchmarks import custom
+from countclip.runtime.job import start
+from countclip.runtime.provenance import resource
 
 spec = start(snakemake)  # noqa: F821
 given, made = snakemake.input, snakemake.output  # noqa: F821
-benchmarks.read(
+custom.read(
     given.rows,
     made.benchmark,
     made.images,

@@ -1,11 +1,11 @@
 """The page on which a person looks at the audit and decides about single rows."""
 
-from countclip import gallery
-from countclip.job import start
+from countclip.report import audit_page
+from countclip.runtime.job import start
 
 spec = start(snakemake)  # noqa: F821
 given, made = snakemake.input, snakemake.output  # noqa: F821
-gallery.render_audit(
+audit_page.render_audit(
     given.list,
     given.audit,
     given.audited_images,

@@ -1,11 +1,11 @@
 """The page over a run: what it found, from what, how, and at what cost."""
 
-from countclip import report
-from countclip.job import start
+from countclip.report import run_page
+from countclip.runtime.job import start
 
 spec = start(snakemake)  # noqa: F821
 given = snakemake.input  # noqa: F821
-report.render_report(
+run_page.render_report(
     given.table1,
     given.table1_markdown,
     [*given.tables, *given.figures],

@@ -1,8 +1,8 @@
 """The benchmark as it is measured on: the audit with a person's repairs applied."""
 
-from countclip import repairs
-from countclip.connection import connection
-from countclip.job import start
+from countclip.benchmarks import repairs
+from countclip.runtime.connection import connection
+from countclip.runtime.job import start
 
 spec = start(snakemake)  # noqa: F821
 given, made = snakemake.input, snakemake.output  # noqa: F821

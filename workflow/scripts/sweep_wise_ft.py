@@ -1,9 +1,10 @@
 """One run's weights moved towards the untouched ones: counting and retention at every alpha."""
 
-from countclip import pictures, retention, wise_ft
-from countclip.countbench import rows_of
-from countclip.files import resource
-from countclip.job import start
+from countclip.benchmarks import store
+from countclip.benchmarks.countbench import rows_of
+from countclip.evaluation import retention_data, wise_ft
+from countclip.runtime.job import start
+from countclip.runtime.provenance import resource
 
 spec = start(snakemake)  # noqa: F821
 given, how, benchmark = snakemake.input, snakemake.resources, spec["countbench"]  # noqa: F821
@@ -11,9 +12,9 @@ tasks = zip(spec["tasks"], given.images, given.texts, strict=True)
 wise_ft.sweep(
     given.weights,
     spec["model"],
-    pictures.read_benchmark(given.benchmark, given.benchmark_images),
+    store.read_benchmark(given.benchmark, given.benchmark_images),
     (given.counting, given.counting_images),
-    {name: retention.unpack(*files, *map(resource, said)) for (name, said), *files in tasks},
+    {name: retention_data.unpack(*files, *map(resource, said)) for (name, said), *files in tasks},
     snakemake.output.measured,  # noqa: F821
     alphas=spec["wise_ft"]["alphas"],
     rows=rows_of(benchmark["variant"], given.benchmark, given.get("intersection")),

@@ -1,7 +1,7 @@
 """Train the miniature's detector from random weights, once: the result is committed."""
 
-from countclip.job import start
-from countclip.miniature import detector
+from countclip.runtime.job import start
+from miniature import detector
 
 spec = start(snakemake)  # noqa: F821
 detector.train(

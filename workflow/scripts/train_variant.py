@@ -1,19 +1,20 @@
 """One variant fine-tuned with one seed: weights, history and lambdas."""
 
-from countclip import pictures, training
-from countclip.files import digest, sha256
-from countclip.job import start
+from countclip.benchmarks import store
+from countclip.runtime.files import digest, sha256
+from countclip.runtime.job import start
+from countclip.training import counting
 
 spec = start(snakemake)  # noqa: F821
 wildcards, given, effort = snakemake.wildcards, snakemake.input, snakemake.resources  # noqa: F821
 run = {"variant": wildcards.variant, "seed": int(wildcards.seed)}
 # A killed run goes on only if it would see the very same data, settings and code.
 key = digest(snakemake.params.spec, snakemake.params.code, *map(sha256, given))  # noqa: F821
-training.finetune(
+counting.finetune(
     given.counting,
     given.non_counting,
     given.images,
-    pictures.read_benchmark(given.benchmark, given.benchmark_images),
+    store.read_benchmark(given.benchmark, given.benchmark_images),
     outputs=dict(snakemake.output.items()),  # noqa: F821
     state=f"results/.state/train_variant/{run['variant']}/seed{run['seed']}/{key}",
     about=run | spec | {"digest": key},

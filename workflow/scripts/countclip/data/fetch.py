@@ -1,0 +1,390 @@
+"""Which candidates still have an image? img2dataset asks, under supervision.
+
+img2dataset reports success when shards failed, may hang, and never asks twice. So it runs as a
+subprocess with a watchdog (fetch_worker.py), its shards are verified before they count, and
+failures that may be temporary get one more pass. The manifest has a row for every candidate.
+"""
+
+import ipaddress
+import json
+import logging
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tarfile
+import time
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import requests
+
+from countclip.data import fetch_worker
+from countclip.data.shards import shards_of
+from countclip.runtime import network
+from countclip.runtime.files import digest, progress, publish, sha256, write_json, write_table
+from countclip.runtime.hosts import is_public
+
+log = logging.getLogger(__name__)
+
+MANIFEST = pa.schema(
+    {
+        "key": pa.string(),  # the candidate's row, nine digits
+        "sample_id": pa.string(),
+        "url": pa.string(),
+        "status": pa.string(),
+        "sha256": pa.string(),  # of the bytes that were downloaded
+        "width": pa.int32(),  # of the image that is kept
+        "height": pa.int32(),
+    }
+)
+# Where an image lies depends on when it came, which the manifest must not: so this lies beside it.
+INDEX = pa.schema(
+    {
+        "key": pa.string(),
+        "shard": pa.string(),  # tar below the folder
+        "member": pa.string(),  # name in the tar
+    }
+)
+# What can become of a candidate beside ok, http_<code>, lost and other, and the message that says
+# so: ours (fetch_worker.py, images.py), urllib's or img2dataset's. First match wins.
+STATUSES = {
+    "private_address": r"private_address:",
+    "too_large": r"too_large:",
+    "truncated": r"truncated:|IncompleteRead",
+    "http_429": r"http_429:",
+    "bad_answer": r"bad_answer:|got more than \d+ bytes",
+    "not_allowed": r"X-Robots-Tag",
+    "timeout": r"timeout:|timed out",
+    "too_many_redirects": r"infinite loop",
+    "too_many_pixels": r"undecodable \(.*too many",
+    "undecodable": r"undecodable \(",
+    "not_an_image": r"not_an_image \(",
+    "bad_certificate": r"CERTIFICATE_VERIFY_FAILED",
+    "bad_url": r"unknown url type|redirection to url|control characters|codec|nonnumeric port",
+    "unreachable": r"urlopen error|Connection|Remote end closed|SSL|Errno",
+}
+TEMPORARY = re.compile(r"timeout|truncated|unreachable|lost|http_429|http_5\d\d")
+GRACE = 60.0  # seconds for img2dataset to end by itself once all its shards are there
+PATIENCE = 120.0  # seconds at most that the second pass is put off when hosts ask for patience
+
+
+def fetch_images(
+    candidates: str | Path,
+    manifest: str | Path,
+    counts: str | Path,
+    *,
+    images: dict[str, Any],
+    state: str | Path,
+    environment: dict[str, str],
+    shard_rows: int = 1000,
+    success_percent_min: int = 50,
+    connections: int = 16,
+    processes: int = 1,
+    stall_minutes: float = 10,
+    attempts: int = 3,
+) -> None:
+    """Fetch the images of `candidates`; write the manifest, and the shards in a folder beside it.
+
+    counts: JSON: rows by status, what the second pass brought, the hosts that failed most.
+    images: what decides which images there are: image_size, resize_mode, encode_format,
+        encode_quality, timeout, deadline, max_bytes, max_pixels, private_networks
+        (config.schema.yaml says what each is).
+    state: folder for what has arrived; a killed job goes on from there, whole shards at a time.
+    environment: as `connection` yields it (connection.py).
+    shard_rows: candidates of a shard. connections: at once, per process.
+    stall_minutes: without a byte written, until img2dataset is ended and started again, `attempts`
+        times in all.
+    RuntimeError if less than success_percent_min of the URLs asked answer with an image;
+    ValueError for a private network that is none.
+    """
+    for entry in images["private_networks"]:
+        try:
+            ipaddress.ip_network(entry)
+        except ValueError as error:
+            raise ValueError(
+                f"fetch.images.private_networks: {error}; write it as 10.1.0.0/16 or fd12::/16"
+            ) from error
+    rows = pq.read_table(candidates, columns=["sample_id", "url"])
+    urls = [askable(url, images["private_networks"]) for url in rows["url"].to_pylist()]
+    answers = {i: {"status": reason} for i, (_, reason) in enumerate(urls) if reason}
+    kind = json.dumps([images, shard_rows], sort_keys=True)
+    folder = Path(state).resolve() / digest(sha256(candidates), kind)
+
+    def ask(name: str, asked: list[int]) -> _Run:
+        sent = {i: urls[i][0] for i in asked}
+        run = _Run(folder / name, sent, images, environment, shard_rows, connections, processes)
+        run.supervise(stall_minutes * 60, attempts)
+        answers.update(run.answers())
+        return run
+
+    run = ask("first", [i for i in range(len(urls)) if i not in answers])
+    _gate(answers, success_percent_min, run)
+    again = [i for i in sorted(answers) if TEMPORARY.fullmatch(answers[i]["status"])]
+    _be_patient(answers[i] for i in again)
+    ask("again", again)
+    _publish(rows, answers, folder, Path(manifest))
+    recovered = sum(answers[i]["status"] == "ok" for i in again)
+    second = {"asked_again": len(again), "recovered": recovered}
+    write_json(_counted(answers, urls) | second, counts)
+    shutil.rmtree(folder)
+
+
+def askable(url: str, private_networks: Sequence[str] = ()) -> tuple[str, str | None]:
+    """The URL as it can be sent (quoted, punycode) and None; or why it is not asked at all."""
+    try:
+        prepared = requests.Request("GET", url.strip()).prepare().url
+        parts = urlsplit(prepared)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            return url, "bad_url"
+    except (requests.exceptions.RequestException, ValueError):
+        return url, "bad_url"
+    try:
+        public = is_public(parts.hostname, private_networks)
+    except ValueError:
+        public = parts.hostname != "localhost"
+    return prepared, None if public else "private_address"
+
+
+def classify(status: str, message: str | None) -> str:
+    """img2dataset's status and error message -> ok, http_<code>, one of STATUSES, or other."""
+    if status == "success":
+        return "ok"
+    message = message or ""
+    code = re.match(r"HTTP Error (\d{3})", message)
+    if code and not code[1].startswith("3"):
+        return f"http_{code[1]}"
+    for name, pattern in STATUSES.items():
+        if re.search(pattern, message, re.IGNORECASE):
+            return name
+    return f"http_{code[1]}" if code else "other"
+
+
+def _be_patient(answers: Iterable[dict[str, Any]]) -> None:
+    """Put off the second pass as long as hosts asked for (Retry-After), within reason."""
+    wait = min(PATIENCE, max((a.get("retry_after", 0) for a in answers), default=0))
+    if wait:
+        log.info("hosts asked for patience: the second pass begins in %.0f s", wait)
+        time.sleep(wait)
+
+
+class _Run:
+    """One pass of img2dataset over some URLs (candidate's row -> URL), in one folder."""
+
+    def __init__(
+        self,
+        folder: Path,
+        urls: dict[int, str],
+        images: dict[str, Any],
+        environment: dict[str, str],
+        shard_rows: int,
+        connections: int,
+        processes: int,
+    ) -> None:
+        self.folder, self.urls, self.images = folder, urls, images
+        asked = list(urls)
+        self.rows = [asked[i : i + shard_rows] for i in range(0, len(asked), shard_rows)]
+        """Of each shard, as img2dataset cuts them."""
+        self.ok: dict[int, int] = {}
+        """Shard that is done -> how many images it has."""
+        self.arguments = {
+            "urls": str(folder / "urls.parquet"),
+            "output": str(folder / "shards"),
+            "parent": os.getpid(),
+            "agent": network.AGENT,
+            "shard_rows": shard_rows,
+            "connections": connections,
+            "processes": processes,
+            "images": images,
+        }
+        self.environment = {
+            **os.environ,
+            **environment,
+            "PYTHONPATH": str(Path(__file__).parents[2]),
+        }
+
+    def supervise(self, stall: float, attempts: int) -> None:
+        """Run img2dataset until every shard is there; RuntimeError after `attempts` failures."""
+        (self.folder / "shards").mkdir(parents=True, exist_ok=True)
+        table = pa.table({"row": list(self.urls), "url": list(self.urls.values())})
+        write_table(table, self.folder / "urls.parquet")
+        title = f"fetch ({self.folder.name} pass)"
+        with progress(total=len(self.urls), unit="URL", desc=title) as bar:
+            for attempt in range(attempts):
+                self._drop_broken()
+                if not self._look(bar)[0]:
+                    return
+                if attempt:
+                    log.warning(
+                        "img2dataset is started again, attempt %d of %d", attempt + 1, attempts
+                    )
+                self._run_once(stall, bar)
+            self._drop_broken()
+            if missing := self._look(bar)[0]:
+                raise RuntimeError(
+                    f"img2dataset left {len(missing)} of {len(self.rows)} shards undone after "
+                    f"{attempts} attempts; see {self.folder / 'img2dataset.log'}. The others are "
+                    "kept: running again goes on with these"
+                )
+
+    def _run_once(self, stall: float, bar: Any) -> None:
+        with open(self.folder / "img2dataset.log", "ab") as output:
+            process = subprocess.Popen(
+                [sys.executable, "-m", fetch_worker.__name__, json.dumps(self.arguments)],
+                env=self.environment,
+                cwd=self.folder,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+            last, seen = time.monotonic(), None
+            try:
+                while process.poll() is None:
+                    time.sleep(0.2)
+                    missing, written = self._look(bar)
+                    if (len(missing), written) != seen:
+                        last, seen = time.monotonic(), (len(missing), written)
+                    if time.monotonic() - last > (stall if missing else GRACE):
+                        log.warning("img2dataset hangs (%d shards missing); ended", len(missing))
+                        return
+            finally:
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+            if process.returncode > 0:
+                lines = (self.folder / "img2dataset.log").read_text(errors="replace").splitlines()
+                log.warning("img2dataset ended with %d: %s", process.returncode, lines[-1:])
+
+    def _stats(self, shard: int) -> Path:
+        return self.folder / "shards" / f"{shard:05d}_stats.json"
+
+    def _look(self, bar: Any) -> tuple[list[int], int]:
+        """The shards that are missing, and the bytes of them that are there: what a slow network
+        adds to, and one that hangs does not."""
+        there = {file.name: file for file in os.scandir(self.folder / "shards")}
+        for i in range(len(self.rows)):
+            if i not in self.ok and self._stats(i).name in there:
+                with suppress(ValueError):  # it is being written
+                    self.ok[i] = json.loads(self._stats(i).read_text())["successes"]
+        done = sum(len(self.rows[i]) for i in self.ok)
+        if done > bar.n:
+            bar.set_postfix_str(f"{sum(self.ok.values()) / done:.1%} ok", refresh=False)
+        bar.update(done - bar.n)
+        missing = [i for i in range(len(self.rows)) if i not in self.ok]
+        parts = [f"{i:05d}.{kind}" for i in missing for kind in ("tar", "parquet")]
+        return missing, sum(there[name].stat().st_size for name in parts if name in there)
+
+    def _drop_broken(self) -> None:
+        """Forget shards that a kill left half written, so that img2dataset does them again."""
+        self.ok.clear()
+        for i, rows in enumerate(self.rows):
+            stats = self._stats(i)
+            if not stats.exists():
+                continue
+            try:
+                found = json.loads(stats.read_text())
+                table = self.read(i)
+                ok = {r["key"] for r in table if r["status"] == "success"}
+                ours = {r["row"] for r in table} <= set(rows)
+                with tarfile.open(stats.with_name(f"{i:05d}.tar")) as tar:
+                    members = {Path(name).stem for name in tar.getnames()}
+                whole = found["count"] == len(rows) and ours and ok <= members
+            except (ValueError, KeyError, OSError, tarfile.TarError, pa.ArrowException) as error:
+                log.warning("%s: %s", stats, error)
+                whole = False
+            if not whole:
+                log.warning("shard %s is not whole and is done again", stats)
+                stats.unlink()
+
+    def read(self, shard: int) -> list[dict[str, Any]]:
+        columns = ["row", "key", "status", "error_message", "sha256", "width", "height"]
+        return pq.read_table(
+            self.folder / "shards" / f"{shard:05d}.parquet", columns=columns
+        ).to_pylist()
+
+    def answers(self) -> dict[int, dict[str, Any]]:
+        """Row -> what became of it; rows that img2dataset dropped are `lost`."""
+        answers: dict[int, dict[str, Any]] = {row: {"status": "lost"} for row in self.urls}
+        for shard in range(len(self.rows)):
+            for row in self.read(shard):
+                message = row["error_message"] or ""
+                status = classify(row["status"], message)
+                answers[row["row"]] = {"status": status}
+                if status == "other":
+                    log.info("img2dataset says %.300r", message)
+                if wait := re.search(r"retry after (\d+) s", message):
+                    answers[row["row"]]["retry_after"] = float(wait[1])
+                if status == "ok":
+                    answers[row["row"]] |= {
+                        "sha256": row["sha256"],
+                        "width": row["width"],
+                        "height": row["height"],
+                        "shard": f"{self.folder.name}/{shard:05d}.tar",
+                        "member": f"{row['key']}.{self.images['encode_format']}",
+                    }
+        return answers
+
+    def forget_failures(self, percent: int) -> None:
+        """Do the shards again in which less than `percent` of the URLs gave an image."""
+        for i in range(len(self.rows)):
+            if 100 * self.ok[i] < percent * len(self.rows[i]):
+                self._stats(i).unlink()
+
+
+def _gate(answers: dict[int, dict[str, Any]], percent: int, run: _Run) -> None:
+    statuses = Counter(a["status"] for a in answers.values())
+    asked = sum(statuses.values()) - statuses["bad_url"] - statuses["private_address"]
+    if 100 * statuses["ok"] < percent * asked:
+        run.forget_failures(percent)
+        raise RuntimeError(
+            f"only {statuses['ok']} of {asked} URLs answered with an image, and "
+            f"fetch.success_percent_min is {percent}: {dict(statuses.most_common(6))}. Check the "
+            "network, and the config's `network`, and run again (only the shards that failed are "
+            "asked again), or lower it"
+        )
+
+
+def _publish(
+    rows: pa.Table, answers: dict[int, dict[str, Any]], folder: Path, manifest: Path
+) -> None:
+    """The shards first, then the manifest: whoever sees the manifest has the shards."""
+    table = [{"key": f"{i:09d}", **row, **answers[i]} for i, row in enumerate(rows.to_pylist())]
+    with publish(shards_of(manifest)) as temporary:
+        for name in ("first", "again"):
+            (temporary / name).mkdir(parents=True)
+            for tar in sorted((folder / name / "shards").glob("*.tar")):
+                try:
+                    os.link(tar, temporary / name / tar.name)
+                except OSError:  # the state lies on another file system, or this one has no links
+                    shutil.copyfile(tar, temporary / name / tar.name)
+        kept = [row for row in table if row["status"] == "ok"]
+        write_table(pa.Table.from_pylist(kept, schema=INDEX), temporary / "index.parquet")
+    write_table(pa.Table.from_pylist(table, schema=MANIFEST), manifest)
+
+
+def _counted(
+    answers: dict[int, dict[str, Any]], urls: list[tuple[str, str | None]]
+) -> dict[str, Any]:
+    """Rows by status, also into the log, and the hosts whose images fail most often."""
+    statuses = Counter(answer["status"] for answer in answers.values())
+    for status, rows in statuses.most_common():
+        log.info("%-20s %9d %6.1f %%", status, rows, 100 * rows / len(urls))
+    hosts: dict[str, Counter] = {}
+    for i, (url, reason) in enumerate(urls):
+        if not reason:
+            hosts.setdefault(urlsplit(url).netloc, Counter())[answers[i]["status"]] += 1
+    failed = {host: found.total() - found["ok"] for host, found in hosts.items()}
+    worst = sorted(filter(failed.get, hosts), key=lambda host: (-failed[host], host))[:10]
+    return {
+        "statuses": dict(statuses),
+        "failing_hosts": [{"host": host, "statuses": dict(hosts[host])} for host in worst],
+    }

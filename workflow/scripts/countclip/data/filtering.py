@@ -1,0 +1,338 @@
+"""Which rows of a LAION part are candidates? Those that name a number, and a sample of the rest.
+
+A part has some 13 million rows. Its row groups stream through side by side, in batches of bounded
+memory, and only the columns that are needed are read. What each row group gives is kept until all
+are done, so that a killed job goes on with the next one.
+"""
+
+import json
+import logging
+import shutil
+import zlib
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from countclip.data import number_words
+from countclip.runtime.files import digest, progress, publish, write_json
+
+log = logging.getLogger(__name__)
+
+# Copies of LAION and DataComp name their columns differently. Compared in lower case.
+ALIASES = {
+    "url": ("url", "image_url"),
+    "caption": ("text", "caption", "alt_text"),
+    "sample_id": ("sample_id", "uid"),
+    "nsfw": ("nsfw",),
+    "similarity": ("similarity", "clip_b32_similarity_score"),
+    "width": ("width", "original_width"),
+    "height": ("height", "original_height"),
+}
+OPTIONAL = ("sample_id", "nsfw")
+WORD = pa.struct({"number": pa.int8(), "start": pa.int32(), "end": pa.int32()})
+CANDIDATES = pa.schema(
+    {
+        "sample_id": pa.string(),
+        "url": pa.string(),
+        "caption": pa.string(),
+        "number": pa.int8(),  # null: a non-counting row
+        "number_start": pa.int32(),  # span of the number word in characters
+        "number_end": pa.int32(),
+        "words": pa.list_(WORD),  # every number word of the caption, that one too
+    }
+)
+BATCH = 65_536  # fixed, since the sample of non-counting rows is drawn batch by batch
+BUFFER = 1 << 20  # bytes of a column that are read at once; a row group can be of any size
+
+
+class Settings(NamedTuple):
+    """Which rows to take (config/README.md, `captions`)."""
+
+    several: Literal["largest", "only_one"]
+    non_counting_ratio: float
+    seed: int
+    nsfw_drop: list[str]  # verdicts, in any case; a row without one stays
+    similarity_min: float | None
+    min_side: int | None  # pixels of the shorter side
+
+
+def columns(names: list[str], path: str | Path, roles: list[str]) -> dict[str, str]:
+    """Role -> its column among `names`. Only those in OPTIONAL may be missing."""
+    found = {}
+    for role in roles:
+        matches = [name for name in names if name.lower() in ALIASES[role]]
+        if len(matches) > 1:
+            raise ValueError(f"{path}: {matches} could all be the {role}; keep one of them")
+        if matches:
+            found[role] = matches[0]
+        elif role not in OPTIONAL:
+            advice = (
+                "set captions.similarity_min to null"
+                if role == "similarity"
+                else "set captions.min_side to null"
+                if role in ("width", "height")
+                else "add yours to ALIASES in filtering.py"
+            )
+            raise ValueError(
+                f"{path}: no column for the {role}. It has {', '.join(names)}; known names are "
+                f"{', '.join(ALIASES[role])}, in any case. Rename yours, or {advice}"
+            )
+    return found
+
+
+def filter_part(
+    part: str | Path,
+    candidates: str | Path,
+    counts: str | Path,
+    *,
+    state: str | Path,
+    threads: int = 1,
+    **settings,
+) -> None:
+    """Write the candidates of a part, and how many rows went where (JSON).
+
+    Non-counting rows have no number word at all. As many as `non_counting_ratio` times the
+    counting rows of a batch are drawn at random, seeded by `seed`, the part's name and the batch.
+
+    state: folder for the row groups that are done; a killed job goes on from there.
+    threads: row groups at a time; they do not change the result.
+    settings: the fields of `Settings`.
+    """
+    part, chosen = Path(part), Settings(**settings)
+    roles = ["url", "caption", "sample_id"]
+    roles += ["nsfw"] if chosen.nsfw_drop else []
+    roles += [] if chosen.similarity_min is None else ["similarity"]
+    roles += [] if chosen.min_side is None else ["width", "height"]
+    metadata = pq.read_metadata(part)
+    names = columns(metadata.schema.to_arrow_schema().names, part, roles)
+    for role in sorted(set(roles) - set(names)):
+        log.info("%s has no column for %s: none is filtered or kept by it", part, role)
+    sizes = [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
+    file = part.stat()
+    folder = Path(state) / digest(json.dumps(chosen), str(file.st_size), str(file.st_mtime_ns))
+    done = [(folder / f"{group:05}.json").exists() for group in range(len(sizes))]
+    finished = sum(size for size, is_done in zip(sizes, done, strict=True) if is_done)
+    if finished:
+        log.info("%s: %d of %d row groups are done already", part, sum(done), len(done))
+
+    def work(group: int) -> Path:
+        file = folder / f"{group:05}.arrow"
+        if not done[group]:
+            _filter_group(part, metadata, group, sum(sizes[:group]), names, chosen, file, advance)
+        return file
+
+    total: dict[str, Counter[str]] = {
+        "reasons": Counter(),
+        "counting_by_number": Counter({str(number): 0 for number in number_words.NUMBERS}),
+    }
+    with (
+        progress(total=sum(sizes), initial=finished, desc=f"filter {part.stem}") as bar,
+        publish(candidates) as temporary,
+        pq.ParquetWriter(temporary, CANDIDATES, compression="zstd", use_dictionary=False) as writer,
+        ThreadPoolExecutor(threads) as pool,
+    ):
+
+        def advance(rows: int) -> None:
+            with bar.get_lock():
+                bar.update(rows)
+
+        for file in pool.map(work, range(len(sizes))):
+            with pa.memory_map(str(file)) as source:
+                writer.write_table(pa.ipc.open_file(source).read_all(), row_group_size=1 << 17)
+            for name, count in json.loads(file.with_suffix(".json").read_text()).items():
+                total[name].update(count)
+    if sum(sizes) != sum(total["reasons"].values()):
+        raise RuntimeError(f"{part}: {sum(sizes)} rows, but accounted for are {total['reasons']}")
+    write_json({"rows": sum(sizes), **total}, counts)
+    shutil.rmtree(folder, ignore_errors=True)
+    log.info("%s: %d rows: %s", part, sum(sizes), dict(sorted(total["reasons"].items())))
+
+
+def _filter_group(
+    part: Path,
+    metadata: pq.FileMetaData,
+    group: int,
+    first: int,
+    names: dict[str, str],
+    settings: Settings,
+    file: Path,
+    advance: Callable[[int], None],
+) -> None:
+    """Write the candidates of one row group, whose rows begin at `first`, and then its counts.
+
+    ValueError if a column holds something else than what it is read for.
+    """
+    reasons: Counter[str] = Counter()
+    numbers: Counter[str] = Counter()
+    seed = [settings.seed, zlib.crc32(part.stem.encode())]
+    encoded = [names["nsfw"]] if "nsfw" in names else []
+    with (
+        pq.ParquetFile(
+            part, metadata=metadata, pre_buffer=False, buffer_size=BUFFER, read_dictionary=encoded
+        ) as source,
+        publish(file) as temporary,
+        pa.ipc.new_file(str(temporary), CANDIDATES) as writer,
+    ):
+        for batch in source.iter_batches(
+            BATCH, row_groups=[group], columns=list(names.values()), use_threads=False
+        ):
+            rows = {role: batch.column(name) for role, name in names.items()}
+            generator = np.random.default_rng([*seed, first])
+            try:
+                table = _select(rows, first, settings, generator, reasons)
+            except pa.ArrowException as error:
+                types = ", ".join(f"{name} ({batch.column(name).type})" for name in names.values())
+                raise ValueError(
+                    f"{part}, row group {group}: {error}. Of {types} one does not hold what its "
+                    "name says: rename it, or leave it unread (captions.nsfw_drop: [], "
+                    "similarity_min and min_side: null)"
+                ) from error
+            named = table["number"].value_counts().to_pylist()
+            numbers.update({str(n["values"]): n["counts"] for n in named if n["values"]})
+            writer.write_table(table)
+            first += batch.num_rows
+            advance(batch.num_rows)
+    write_json({"reasons": reasons, "counting_by_number": numbers}, file.with_suffix(".json"))
+
+
+def _select(
+    columns: dict[str, pa.Array],
+    first: int,
+    settings: Settings,
+    generator: np.random.Generator,
+    reasons: Counter[str],
+) -> pa.Table:
+    """The candidates of one batch in the order of its rows; `reasons` counts every row once."""
+    columns |= {role: _unchecked(columns[role]) for role in ("url", "caption")}
+    left = np.ones(len(columns["url"]), bool)
+    for reason, unusable in _unusable(columns, settings).items():
+        reasons[reason] += int((left & unusable).sum())
+        left &= ~unusable
+    maybe = number_words.may_name(columns["caption"])
+    maybe = maybe[left[maybe]]
+    words = number_words.find_all(_text(columns["caption"].take(pa.array(maybe))).to_pylist())
+    words = words._replace(row=maybe[words.row])
+    chosen = number_words.label_all(words, settings.several)
+    counting = words.row[chosen]
+    named = np.zeros(len(left), bool)
+    named[words.row] = True
+    rest = np.flatnonzero(left & ~named)
+    wanted = min(round(settings.non_counting_ratio * len(counting)), len(rest))
+    sampled = generator.choice(rest, wanted, replace=False)
+    reasons.update(
+        counting=len(counting),
+        non_counting=len(sampled),
+        several_numbers=int((left & named).sum()) - len(counting),
+        non_counting_not_sampled=len(rest) - len(sampled),
+    )
+    kept = np.sort(np.concatenate([counting, sampled]))
+    taken = {role: column.take(pa.array(kept)) for role, column in columns.items()}
+    place = np.searchsorted(kept, counting)
+    return pa.table(
+        {
+            "sample_id": _identifiers(taken.get("sample_id", pa.array(first + kept))),
+            "url": _text(taken["url"]),
+            "caption": _text(taken["caption"]),
+            "number": _at(place, words.number[chosen], len(kept)),
+            "number_start": _at(place, words.start[chosen], len(kept)),
+            "number_end": _at(place, words.end[chosen], len(kept)),
+            "words": _lists(words, kept, counting),
+        },
+        schema=CANDIDATES,
+    )
+
+
+def _unusable(columns: dict[str, pa.Array], settings: Settings) -> dict[str, np.ndarray]:
+    """Why a row cannot be used -> which rows, `(rows,)`; the first reason counts."""
+    found = {"no_url": _blank(columns["url"]), "no_caption": _blank(columns["caption"])}
+    if "nsfw" in columns:
+        verdicts = columns["nsfw"].cast(pa.dictionary(pa.int32(), pa.binary()))
+        drop = {verdict.upper().encode() for verdict in settings.nsfw_drop}
+        bad = pa.array([(v or b"").upper() in drop for v in verdicts.dictionary.to_pylist()])
+        found["nsfw"] = _mask(bad.cast(pa.bool_()).take(verdicts.indices).fill_null(False))
+    if "similarity" in columns:
+        enough = pc.greater_equal(columns["similarity"].cast(pa.float64()), settings.similarity_min)
+        found["low_similarity"] = ~_mask(enough.fill_null(False))
+    if "width" in columns:
+        sides = [columns[role].cast(pa.float64()) for role in ("width", "height")]
+        enough = pc.greater_equal(
+            pc.min_element_wise(*sides, skip_nulls=False), float(settings.min_side)
+        )
+        found["too_small"] = ~_mask(enough.fill_null(False))
+    return found
+
+
+def _mask(column: pa.Array) -> np.ndarray:
+    """A boolean column without nulls as `(rows,)`; by way of bytes, which is five times faster."""
+    return column.cast(pa.uint8()).to_numpy().view(bool)
+
+
+def _blank(column: pa.Array) -> np.ndarray:
+    """Which rows are null or nothing but white space; of nearly all, the first byte says not."""
+    _, offsets, data = column.buffers()
+    offsets = np.frombuffer(offsets, np.int32)[column.offset :][: len(column) + 1]
+    begin, end = offsets[:-1], offsets[1:]
+    unsure = begin == end
+    if column.null_count:
+        unsure |= _mask(column.is_null())
+    if len(data):
+        first = np.frombuffer(data, np.uint8)[np.minimum(begin, len(data) - 1)]
+        unsure |= (first <= ord(" ")) | (first >= 0x7F)
+    rows = np.flatnonzero(unsure)
+    trimmed = pc.utf8_trim_whitespace(_text(column.take(pa.array(rows))))
+    blank = np.zeros(len(column), bool)
+    blank[rows] = _mask(pc.equal(trimmed, "").fill_null(True))
+    return blank
+
+
+def _unchecked(column: pa.Array) -> pa.Array:
+    """Any column of text or bytes as strings. Parquet does not check that they are UTF-8."""
+    if pa.types.is_string(column.type):
+        return column
+    return column.cast(pa.binary()).view(pa.string())
+
+
+def _text(column: pa.Array) -> pa.Array:
+    """A string column with what is no UTF-8 in it replaced."""
+    try:
+        column.validate(full=True)
+    except pa.ArrowInvalid:
+        raw = column.view(pa.binary()).to_pylist()
+        return pa.array([b if b is None else b.decode(errors="replace") for b in raw], pa.string())
+    return column
+
+
+def _identifiers(column: pa.Array) -> pa.Array:
+    """As text. LAION keeps its integer ids in a float column in some copies."""
+    text = column.cast(pa.string())
+    if pa.types.is_floating(column.type):
+        whole = column.cast(pa.int64(), safe=False)  # what is none does not come back the same
+        same = pc.equal(whole.cast(column.type, safe=False), column)
+        text = pc.if_else(same, whole.cast(pa.string()), text)
+    return _text(_unchecked(text))
+
+
+def _at(place: np.ndarray, values: np.ndarray, length: int) -> pa.Array:
+    """An array of `length` with `values` at `place`, and null elsewhere."""
+    full, null = np.zeros(length, np.int64), np.ones(length, bool)
+    full[place], null[place] = values, False
+    return pa.array(full, mask=null)
+
+
+def _lists(words: number_words.Found, kept: np.ndarray, counting: np.ndarray) -> pa.Array:
+    """The number words of each row in `kept`; none for those that are not in `counting`."""
+    of_kept = np.isin(words.row, counting)
+    lengths = np.bincount(np.searchsorted(kept, words.row[of_kept]), minlength=len(kept))
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
+    spans = (words.number[of_kept], words.start[of_kept], words.end[of_kept])
+    fields = [pa.array(values, field.type) for values, field in zip(spans, WORD, strict=True)]
+    return pa.ListArray.from_arrays(
+        pa.array(offsets), pa.StructArray.from_arrays(fields, fields=list(WORD))
+    )

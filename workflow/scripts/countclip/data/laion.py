@@ -1,0 +1,298 @@
+"""Where do the LAION parts come from? From the manifest of a pinned revision, verified.
+
+The manifest is a small table, made by asking the hub once, by hashing files of one's own, or by a
+person; every part is held to the bytes and the sha256 that it states.
+"""
+
+import csv
+import logging
+import os
+import re
+import shutil
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+from urllib.parse import quote, unquote, urlsplit
+
+import httpx2  # what huggingface_hub asks with
+import huggingface_hub
+from huggingface_hub.errors import HfHubHTTPError
+
+from countclip.runtime import network
+from countclip.runtime.files import progress, publish, sha256, write_text
+
+log = logging.getLogger(__name__)
+
+COLUMNS = ["part", "url", "bytes", "sha256"]
+REPOSITORIES = {
+    "relaion400m": "laion/relaion400m",
+    "datacomp_small": "mlfoundations/datacomp_small",
+    "laion400m": None,
+}
+# What Spark appends to the name of every file that it writes: a job's UUID and a counter.
+_SPARK = re.compile(r"-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}(-c\d+)?$")
+
+
+class Part(NamedTuple):
+    """One file of the metadata, as the manifest promises it."""
+
+    url: str
+    bytes: int
+    sha256: str
+
+
+def read_manifest(path: str | Path) -> dict[str, Part]:
+    """Name of a part -> Part, from a tab-separated table: part, url, bytes, sha256."""
+    with open(path, encoding="utf-8", newline="") as file:
+        rows = csv.DictReader(file, delimiter="\t")
+        if rows.fieldnames != COLUMNS:
+            raise ValueError(
+                f"{path}: columns are {rows.fieldnames}, not {COLUMNS} separated by tabs"
+            )
+        parts: dict[str, Part] = {}
+        for row in rows:
+            where = f"{path}, line {rows.line_num}"
+            if not re.fullmatch(r"[\w.-]+", row["part"] or ""):
+                raise ValueError(f"{where}: {row['part']!r} is no name for a part")
+            if row["part"] in parts:
+                raise ValueError(f"{where}: {row['part']} is listed twice")
+            if not re.fullmatch(r"[1-9]\d*", row["bytes"] or ""):
+                raise ValueError(f"{where}: bytes is {row['bytes']!r}, not a positive number")
+            if not re.fullmatch(r"[0-9a-f]{64}", row["sha256"] or ""):
+                raise ValueError(f"{where}: sha256 is not 64 hex digits in lower case")
+            parts[row["part"]] = Part(row["url"], int(row["bytes"]), row["sha256"])
+    return parts
+
+
+def make_manifest(
+    path: str | Path,
+    *,
+    source: str,
+    repository: str | None,
+    revision: str,
+    endpoint: str,
+    folder: str | None,
+    files: list[str],
+    environment: dict[str, str],
+) -> None:
+    """Write the manifest of all parts of a data set.
+
+    source: relaion400m, laion400m or datacomp_small, on the hub at `endpoint`; or local, which is
+        `files`, of `folder`.
+    repository: on the hub, instead of the source's own. revision: a branch, tag or commit; the
+        commit that it is now goes into the addresses.
+    environment: as `connection` yields it (connection.py).
+    PermissionError if the hub wants a token or accepted terms, saying how to get them;
+    ConnectionError if it cannot be reached.
+    """
+    if source == "local":
+        if not files:
+            raise ValueError(f"laion.folder: {folder} has no .parquet file named as laion.parts")
+        parts = _local_parts(files)
+    else:
+        repository = repository or REPOSITORIES[source]
+        if repository is None:
+            raise ValueError(
+                "laion.source: the place where LAION-400M was published (the-eye.eu) answers 404 "
+                "today. Take relaion400m, the same metadata less the rows that were withdrawn; or "
+                "name a copy of the old one: on the hub (laion.repository), in a folder "
+                "(laion.source: local), or anywhere, with sizes and sha256 (laion.manifest)"
+            )
+        parts = _hub_parts(repository, revision, endpoint.rstrip("/"), environment)
+    lines = [COLUMNS, *([name, *map(str, part)] for name, part in sorted(parts.items()))]
+    write_text("".join("\t".join(line) + "\n" for line in lines), path)
+    log.info("%s: %d parts: %s", path, len(parts), _list(parts))
+
+
+def part_names(paths: list[str]) -> list[str]:
+    """Short names for files: the file's own without ending and Spark's additions.
+
+    `part-00000-5b54c5d5-(...)-c000.snappy.parquet` is `part-00000`. Files whose names would be the
+    same have their folders in it: `train.part-00000`.
+    """
+    short = []
+    for path in paths:
+        name = PurePosixPath(path).name.removesuffix(".parquet")
+        short.append(_SPARK.sub("", re.sub(r"\.(snappy|zstd|gz|gzip|lz4|brotli)$", "", name)))
+    count = Counter(short)
+    names = [
+        name if count[name] == 1 else ".".join([*PurePosixPath(path).parent.parts, name])
+        for path, name in zip(paths, short, strict=True)
+    ]
+    names = [re.sub(r"[^A-Za-z0-9._-]", "_", name) for name in names]
+    if len(set(names)) < len(names):
+        twice = [name for name, n in Counter(names).items() if n > 1]
+        raise ValueError(f"several files would be named {_list(twice)}; write a laion.manifest")
+    return names
+
+
+def _local_parts(files: list[str]) -> dict[str, Part]:
+    parts = {}
+    names = part_names(files)
+    for name, file in zip(names, progress(files, unit="file", desc="sha256"), strict=True):
+        path = Path(file).resolve()
+        parts[name] = Part(path.as_uri(), path.stat().st_size, sha256(path))
+    return parts
+
+
+def _hub_parts(
+    repository: str, revision: str, endpoint: str, environment: dict[str, str]
+) -> dict[str, Part]:
+    page = f"{endpoint}/datasets/{repository}"
+    hub = huggingface_hub.HfApi(endpoint=endpoint, token=_token() or False)
+    try:
+        with _proxies(environment):
+            about = hub.dataset_info(repository, revision=revision, files_metadata=True, timeout=60)
+    except HfHubHTTPError as error:
+        status = error.response.status_code
+        if status in (401, 403):
+            raise PermissionError(_advice(status, page)) from error
+        raise
+    except httpx2.TransportError as error:
+        raise ConnectionError(
+            f"{endpoint} cannot be reached ({error}): restore the network and run again, or name "
+            "the manifest of an earlier run as laion.manifest"
+        ) from error
+    if about.gated and not _token():
+        log.warning("its files are only given to those who may have them. %s", _advice(401, page))
+    files = [file for file in about.siblings if file.rfilename.endswith(".parquet")]
+    if not files:
+        raise ValueError(f"{page} has no .parquet file at {about.sha}")
+    if plain := [file.rfilename for file in files if file.lfs is None]:
+        raise ValueError(f"{page}: the hub states no sha256 for {_list(plain)}")
+    return {
+        name: Part(
+            f"{page}/resolve/{about.sha}/{quote(file.rfilename)}", file.lfs.size, file.lfs.sha256
+        )
+        for name, file in zip(part_names([f.rfilename for f in files]), files, strict=True)
+    }
+
+
+@contextmanager
+def _proxies(environment: dict[str, str]) -> Iterator[None]:
+    """huggingface_hub finds its proxies in the environment of the process, and nowhere else."""
+    before = {name: os.environ.get(name) for name in environment}
+    huggingface_hub.close_session()
+    os.environ.update(environment)
+    try:
+        yield
+    finally:
+        huggingface_hub.close_session()
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def download_part(
+    part: str,
+    path: str | Path,
+    *,
+    manifest: str | Path,
+    source: str,
+    endpoint: str,
+    state: str | Path,
+    environment: dict[str, str],
+) -> None:
+    """Put one part to `path`, exactly the file that the manifest describes.
+
+    A file of one's own (source local) is verified and linked to. Others are downloaded once:
+    state: folder that keeps what has arrived, under its sha256. A killed download goes on from
+        there, and a file that is there already is verified and not asked for again.
+    endpoint: the hub that gets the token in HF_TOKEN, if one is set; no other host does.
+    environment: as `connection` yields it (connection.py).
+    """
+    parts = read_manifest(manifest)
+    if part not in parts:
+        raise ValueError(
+            f"{manifest} lists no part {part!r}; laion.parts can be any of {_list(parts)}"
+        )
+    entry = parts[part]
+    if source == "local" and urlsplit(entry.url).scheme == "file":
+        kept = Path(unquote(urlsplit(entry.url).path))
+        if not _verifies(kept, entry):
+            raise ValueError(
+                f"{kept} is not (or no longer) the file that {manifest} describes: "
+                f"delete {manifest} to describe it anew, if that is right"
+            )
+        with publish(path) as temporary:
+            temporary.symlink_to(kept)
+        return
+    kept = Path(state) / f"{entry.sha256}.parquet"
+    if _verifies(kept, entry):
+        log.info("%s: has been downloaded already, to %s", part, kept)
+    else:
+        _download(entry, kept, manifest, endpoint, environment)
+    with publish(path) as temporary:
+        try:
+            os.link(kept, temporary)
+        except OSError:  # a file system without hard links
+            shutil.copyfile(kept, temporary)
+    os.utime(path)  # of both names: an output must not be older than the manifest
+
+
+def _download(
+    entry: Part, path: Path, manifest: str | Path, endpoint: str, environment: dict[str, str]
+) -> None:
+    token = _token() if _origin(entry.url) == _origin(endpoint) else None
+    try:
+        network.download(
+            entry.url,
+            path,
+            session=network.session(environment),
+            size=entry.bytes,
+            sha256=entry.sha256,
+            partial=path.with_suffix(".partial"),
+            headers={"Authorization": f"Bearer {token}"} if token else None,
+        )
+    except network.DownloadError as error:
+        page, at_hub, _ = entry.url.partition("/resolve/")
+        if at_hub and error.reason in ("http_401", "http_403"):
+            raise PermissionError(_advice(int(error.reason[-3:]), page)) from error
+        if error.reason == "http_404":
+            raise FileNotFoundError(
+                f"{entry.url} is gone (404), but {manifest} names it: delete that file, or set "
+                "laion.manifest to null, and the parts are listed anew"
+            ) from error
+        raise
+
+
+def _verifies(path: Path, entry: Part) -> bool:
+    return path.is_file() and path.stat().st_size == entry.bytes and sha256(path) == entry.sha256
+
+
+def _token() -> str | None:
+    """The hub's token, from the environment alone: it must stand in no file of a run."""
+    return os.environ.get("HF_TOKEN", "").strip() or None
+
+
+def _origin(url: str) -> tuple[str, str | None, int | None]:
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname, parts.port
+
+
+def _advice(status: int, page: str) -> str:
+    """What to do when the hub says 401 or 403."""
+    settings = f"{urlsplit(page).scheme}://{urlsplit(page).netloc}/settings/tokens"
+    if status == 403:
+        return (
+            f"{page} says 403: the account of your HF_TOKEN may not read it. Accept the terms on "
+            f"that page while signed in; if you have, the token may be too narrow: it needs to "
+            f"read gated repositories ({settings})"
+        )
+    if _token():
+        return f"{page} says 401: your HF_TOKEN is not valid (any more). Make one at {settings}"
+    return (
+        f"{page} wants to know who you are: sign in, accept the terms on that page, make a token "
+        f"that may read at {settings}, and `export HF_TOKEN=...` before you start Snakemake"
+    )
+
+
+def _list(names) -> str:
+    """Names for a message, the first few of many."""
+    names = list(names)
+    more = f" and {len(names) - 40} more" if len(names) > 40 else ""
+    return ", ".join(names[:40]) + more

@@ -1,0 +1,168 @@
+"""What does a model answer? Nine captions an image; the most similar one is the prediction."""
+
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from PIL import Image
+from torch import Tensor
+
+from countclip.data.number_words import NUMBERS
+from countclip.model.clip import Clip
+from countclip.model.embeddings import cosines, embed, fabric_of
+from countclip.model.inputs import nine_captions, resize, tokens_of
+from countclip.runtime.files import write_table
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Questions:
+    """Images with their nine captions, two to ten: `images` uint8 (n, size, size, 3), `tokens`
+    uint16 (n, 9, length), `numbers` (n,) the right answers, `indices` (n,) the rows' names."""
+
+    images: np.ndarray
+    tokens: np.ndarray
+    numbers: np.ndarray
+    indices: np.ndarray
+
+    @classmethod
+    def heldout(cls, clip: Clip, counting: str, images: str) -> "Questions":
+        """The pairs of a counting set that nothing is trained on. counting: its table; images: the
+        array of its pictures (`inputs.pack_images`)."""
+        table, pixels = pd.read_parquet(counting), np.load(images, mmap_mode="r")
+        held = table[table["split"] == "heldout"]
+        return cls.of(
+            clip,
+            (
+                {"index": i, "image": Image.fromarray(pixels[i]), **row}
+                for i, row in zip(held.index, held.to_dict("records"), strict=True)
+            ),
+        )
+
+    @classmethod
+    def of(
+        cls, clip: Clip, rows: Iterable[dict[str, Any]], everywhere: bool = False
+    ) -> "Questions":
+        """From rows with `index`, `image` (PIL), `caption` and `number`; everywhere: as
+        `captions.with_each_number` has it."""
+        images, texts, numbers, indices = [], [], [], []
+        for row in rows:  # resized one by one: full-size pictures of a benchmark fill the memory
+            images.append(resize(row["image"], clip.image_size))
+            texts.append(nine_captions(clip, row["caption"], row["number"], everywhere))
+            numbers.append(row["number"])
+            indices.append(row["index"])
+        tokens = tokens_of(clip, texts)
+        return cls(np.stack(images), tokens, np.array(numbers), np.array(indices))
+
+
+def text_only(image: Tensor, text: Tensor) -> np.ndarray:
+    """The numbers (n,) that a model answers when every picture is replaced by the mean of all: what
+    it says to these captions of these pictures, whichever they belong to."""
+    mean = image.double().mean(dim=0)
+    return np.asarray(NUMBERS)[(text.double() @ mean).argmax(dim=1)]
+
+
+def answers(similarity: np.ndarray) -> pd.DataFrame:
+    """`similarity`, `prediction` and `tie` of each image, from (n, 9) cosines: the number of the
+    most similar caption; where two are equally similar the lower one is taken, and `tie` says so,
+    as it does where nothing can be compared: of a model of nan.
+    """
+    best = similarity.max(axis=1, keepdims=True)
+    return pd.DataFrame(
+        {
+            "similarity": list(similarity.astype(np.float32)),
+            "prediction": np.asarray(NUMBERS)[similarity.argmax(axis=1)],
+            "tie": (~(similarity < best)).sum(axis=1) > 1,  # nan is not less
+        }
+    )
+
+
+def predictions(
+    similarity: np.ndarray, indices: np.ndarray, numbers: np.ndarray, alone: np.ndarray
+) -> pd.DataFrame:
+    """One row an image: its index, the right number, its `answers`, and `alone`, of `text_only`."""
+    return answers(similarity).assign(index=indices, number=numbers, text_only=alone)
+
+
+def accuracy(similarity: np.ndarray, numbers: np.ndarray) -> float:
+    """Share of images whose most similar caption names the right number, in [0, 1]."""
+    return float((np.asarray(NUMBERS)[similarity.argmax(axis=1)] == numbers).mean())
+
+
+def write_predictions(tables: dict[str, pd.DataFrame], variant: str, seed: int, path: str) -> None:
+    """Publish the predictions of each checkpoint of one training run as one table."""
+    frame = pd.concat(
+        [
+            table.assign(variant=variant, seed=seed, checkpoint=name)
+            for name, table in sorted(tables.items())
+        ]
+    ).sort_values(["checkpoint", "index"])
+    schema = pa.schema(
+        [
+            ("variant", pa.string()),
+            ("seed", pa.int64()),
+            ("checkpoint", pa.string()),
+            ("index", pa.int32()),
+            ("number", pa.int8()),
+            ("similarity", pa.list_(pa.float32())),
+            ("prediction", pa.int8()),
+            ("tie", pa.bool_()),
+            ("text_only", pa.int8()),
+        ]
+    )
+    write_table(pa.Table.from_pandas(frame, schema=schema, preserve_index=False), path)
+
+
+def baseline_and_runs(weights: Iterable[str]) -> list[tuple[str, int, str | None]]:
+    """(variant, seed, weights) of the untouched model, and of each <variant>/seed<seed>/<file>."""
+    runs = [(Path(file).parents[1].name, Path(file).parent.name, file) for file in weights]
+    known = [(variant, int(seed.removeprefix("seed")), file) for variant, seed, file in runs]
+    return [("baseline", 0, None), *known]
+
+
+def evaluate(
+    checkpoints: dict[str, str | None],
+    model: dict[str, Any],
+    rows: Iterable[dict[str, Any]],
+    variant: str,
+    seed: int,
+    path: str,
+    *,
+    replace: str = "once",
+    accelerator: str = "cpu",
+    precision: str = "32-true",
+    batch: int = 64,
+    threads: int = 1,
+) -> None:
+    """Publish the predictions of every checkpoint of a run on the benchmark.
+
+    checkpoints: name -> weights; None stands for the pretrained model.
+    rows: of `store.read_benchmark`.
+    replace: `once` or `everywhere`, where a caption writes its number more than once.
+    accelerator, precision: as lightning-fabric has them. batch: see `embed`; both it and where the
+        model runs change rounding alone. threads: of a CPU.
+    """
+    fabric = fabric_of(accelerator, precision, threads)
+    tables, questions = {}, None
+    for name, weights in checkpoints.items():
+        clip = Clip(model["name"], weights or model["pretrained"], model["config"])
+        clip.model.to(fabric.device)
+        questions = questions or Questions.of(clip, rows, replace == "everywhere")
+        with fabric.autocast():
+            image, text = embed(clip, questions.images, questions.tokens, batch, show=True)
+        similarity = cosines(image, text)
+        tables[name] = predictions(
+            similarity, questions.indices, questions.numbers, text_only(image, text)
+        )
+        log.info(
+            "%s, seed %s, %s: %.2f %% of %d images, %d ties, on %s",
+            variant, seed, name, 100 * accuracy(similarity, questions.numbers), len(similarity),
+            tables[name]["tie"].sum(), fabric.device,
+        )  # fmt: skip
+    write_predictions(tables, variant, seed, path)

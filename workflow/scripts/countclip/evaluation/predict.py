@@ -1,0 +1,215 @@
+"""Command that counts in images of a user's own with a trained model, and writes a CSV.
+
+    make predict ARGS='--model results/training/log_sched/seed1/selected.safetensors \
+        --images folder photo.jpg --caption "a photo of {} dogs"'
+
+One line for every picture: `count`, the number of the most similar of nine captions; `probability`,
+CLIP's own for it among the nine; `tie`, whether another caption is as similar (`count` is then the
+lowest); the nine cosines; and, where a picture could not be read, `problem` in place of these.
+"""
+
+import argparse
+import csv
+import io
+import json
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from lightning_fabric import Fabric
+from safetensors import SafetensorError
+from scipy.special import softmax
+
+from countclip.data import captions
+from countclip.data.images import Unusable, decode
+from countclip.data.number_words import WORDS
+from countclip.evaluation import counting
+from countclip.model import embeddings
+from countclip.model.clip import Clip
+from countclip.model.inputs import nine_captions, resize, tokens_of
+from countclip.runtime.files import progress, write_text
+
+MAX_BYTES = 100_000_000
+"""Of a picture's file; what it holds is bounded by `images.MAX_PIXELS`."""
+AT_ONCE = 512  # pictures in memory, at the model's size
+SIMILARITIES = [f"similarity_{word}" for word in WORDS.values()]
+COLUMNS = ["image", "caption", "count", "probability", "tie", *SIMILARITIES, "problem"]
+
+
+class Pair(NamedTuple):
+    """A picture's file with a caption, as they were given; `filled` names `number` once."""
+
+    image: Path
+    caption: str
+    filled: str
+    number: int
+
+
+def load(weights: Path) -> Clip:
+    """The model that the weights of a training run are of, as model.json beside them says."""
+    if weights.suffix != ".safetensors":
+        raise ValueError(f"{weights}: weights are read from a .safetensors file alone")
+    if not weights.is_file():
+        raise ValueError(f"{weights}: there is no such file; name the weights of a training run")
+    about = weights.with_name("model.json")
+    try:
+        model = json.loads(about.read_text(encoding="utf-8"))["model"]
+        name, config = model["name"], model["config"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"{about}: it must say which model {weights.name} is of, as a training writes it beside"
+            f" its weights ({type(error).__name__}: {error}); copy it from there"
+        ) from error
+    try:
+        return Clip(name, str(weights.resolve()), config)
+    except (RuntimeError, SafetensorError) as error:
+        raise ValueError(
+            f"{weights}: not the weights of a {name}, which {about} says they are: name those of a"
+            f" training ({str(error).splitlines()[0][:200]})"
+        ) from error
+
+
+def from_files(given: list[Path], caption: str) -> list[Pair]:
+    """Each file, and each file in a folder and below it, with the same caption."""
+    filled = captions.fill(caption)
+    found: list[Path] = []
+    for path in given:
+        if not path.exists():
+            raise ValueError(f"{path}: there is no such picture or folder")
+        inside = path.rglob("*") if path.is_dir() else [path]
+        found += sorted(file for file in inside if file.is_file())
+    if not found:
+        raise ValueError(f"{', '.join(map(str, given))}: no file is in there")
+    return [Pair(file, caption, *filled) for file in found]
+
+
+def from_table(path: Path) -> list[Pair]:
+    """The rows of a CSV with the columns image, seen from its folder, and caption."""
+    pairs = []
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+        reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+        names = reader.fieldnames or ()
+        if lacking := [name for name in ("image", "caption") if name not in names]:
+            raise ValueError(
+                f"{path}: its first line must name the column {' and '.join(lacking)}, separated"
+                f" by commas; it is {','.join(names)[:200]!r}"
+            )
+        for row in reader:
+            place = f"{path}, line {reader.line_num}"
+            if None in row or None in row.values():
+                raise ValueError(
+                    f"{place}: must have as many fields as the first line; quote one with a comma"
+                )
+            try:
+                filled = captions.fill(row["caption"])
+            except ValueError as error:
+                raise ValueError(f"{place}: {error}") from error
+            pairs.append(Pair(path.parent / row["image"], row["caption"], *filled))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"{path}: it cannot be read as a CSV in UTF-8: {error}") from error
+    if not pairs:
+        raise ValueError(f"{path}: it names no picture; write a row for each")
+    return pairs
+
+
+def read(path: Path) -> bytes:
+    """The bytes of a picture's file; images.Unusable where it is too large or cannot be read."""
+    try:
+        with open(path, "rb") as file:
+            body = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise Unusable("unreadable", error.strerror or str(error)) from error
+    if len(body) > MAX_BYTES:
+        raise Unusable("too_large", f"more than {MAX_BYTES} bytes")
+    return body
+
+
+def count(clip: Clip, pairs: list[Pair], fabric: Fabric, batch: int) -> pd.DataFrame:
+    """A row with COLUMNS for each pair, in order."""
+    rows, asked = [], []
+    for pair in pairs:
+        row = {"image": str(pair.image), "caption": pair.caption}
+        try:
+            image = resize(decode(read(pair.image)), clip.image_size)
+            asked.append((row, image, pair))
+        except Unusable as error:
+            row["problem"] = str(error)
+        rows.append(row)
+    if asked:
+        tokens = tokens_of(
+            clip, [nine_captions(clip, pair.filled, pair.number) for *_, pair in asked]
+        )
+        images = np.stack([image for _, image, _ in asked])
+        with fabric.autocast():
+            similarity = embeddings.similarities(clip, images, tokens, batch=batch)
+        shares = softmax(clip.model.logit_scale.exp().item() * similarity, axis=1).max(axis=1)
+        found = counting.answers(similarity)
+        for (row, _, _), answer, share in zip(asked, found.itertuples(), shares, strict=True):
+            row |= {"count": answer.prediction, "probability": share, "tie": answer.tie}
+            row |= dict(zip(SIMILARITIES, answer.similarity, strict=True))
+    table = pd.DataFrame(rows, columns=COLUMNS)
+    kinds = {"count": "Int64", "tie": "boolean", "problem": "string"}  # whichever of them are there
+    return table.astype(kinds | dict.fromkeys(["probability", *SIMILARITIES], "float32"))
+
+
+def predict(
+    weights: Path, pairs: list[Pair], output: Path | None, accelerator: str, batch: int
+) -> Counter:
+    """Write the CSV, to standard output without `output`; how many pictures had which problem."""
+    try:
+        fabric = Fabric(accelerator=accelerator, devices=1)
+    except RuntimeError as error:
+        raise ValueError(f"--accelerator {accelerator}: {error}") from error
+    clip = load(weights)
+    clip.model.to(fabric.device)
+    tables = []
+    with progress(total=len(pairs), unit="image", desc="count") as bar:
+        for start in range(0, len(pairs), AT_ONCE):
+            tables.append(count(clip, pairs[start : start + AT_ONCE], fabric, batch))
+            bar.update(len(tables[-1]))
+    table = pd.concat(tables, ignore_index=True)
+    text = table.to_csv(index=False, float_format="%.6g", lineterminator="\n")
+    if output is None:
+        sys.stdout.write(text)
+    else:
+        write_text(text, output)
+    return Counter(table["problem"].dropna())
+
+
+def main() -> None:
+    """Exits with 1 where no picture could be read, or with a message where nothing could begin."""
+    parser = argparse.ArgumentParser(
+        prog="predict", description="Count in pictures of your own with a trained model."
+    )
+    parser.add_argument("--model", type=Path, required=True, help="weights, .safetensors")
+    given = parser.add_mutually_exclusive_group(required=True)
+    given.add_argument("--images", type=Path, nargs="+", help="files or folders; with --caption")
+    given.add_argument("--table", type=Path, help="CSV with the columns image and caption")
+    parser.add_argument("--caption", help='"a photo of {} dogs", or with one number word for {}')
+    parser.add_argument("--output", type=Path, help="CSV to write; standard output without it")
+    parser.add_argument("--accelerator", default="auto", choices=("auto", "cpu", "cuda", "mps"))
+    parser.add_argument("--batch", type=int, default=8, help="pictures at a time; a GPU: hundreds")
+    chosen = parser.parse_args()
+    if (chosen.images is None) != (chosen.caption is None):
+        parser.error("--images and --caption go together; with --table its rows have captions")
+    if chosen.output and chosen.output.is_dir():
+        parser.error(f"--output: {chosen.output} is a folder; name the CSV to write")
+    try:
+        if chosen.table:
+            pairs = from_table(chosen.table)
+        else:
+            pairs = from_files(chosen.images, chosen.caption)
+        problems = predict(chosen.model, pairs, chosen.output, chosen.accelerator, chosen.batch)
+    except (ValueError, OSError) as error:
+        sys.exit(f"predict: {error}")
+    for problem, n in problems.most_common():
+        print(f"predict: no answer for {n} of {len(pairs)} pictures: {problem}", file=sys.stderr)
+    sys.exit(int(problems.total() == len(pairs)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,127 @@
+"""How much does the number word of a caption matter to its similarity with the picture?
+
+Paiss et al. (2023) show it with the relevancy maps of Chefer et al. (2021), which need the
+attention inside a model. Here it is integrated gradients (Sundararajan et al., 2017, Eq. 1) over
+the embeddings of the caption's tokens, from nothing (zeros between the start and the end token) to
+the caption. They need only that a model has an embedding layer, and the tokens' attributions add
+up to what the caption's words do to the similarity. Gradient x input, which is simpler, agreed far
+less with what leaving out single tokens does to it.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from countclip.data import captions, number_words
+from countclip.model import embeddings
+from countclip.model.clip import Clip, cut_padding, encode_text
+from countclip.model.inputs import resize
+from countclip.runtime.files import progress, write_table
+
+STEPS = 32
+"""Where along the way the gradient is taken. What the attributions of a caption add up to is then
+off by 1 % of the whole on average, in the miniature."""
+
+
+def attributions(clip: Clip, image: Tensor, tokens: np.ndarray, steps: int = STEPS) -> np.ndarray:
+    """What each token adds to the cosine similarity of captions with their pictures, (n, length):
+    integrated gradients, by Gauss-Legendre quadrature. The start and end tokens have none.
+
+    image: normalised embeddings (n, d). tokens: ids (n, length).
+    """
+    device = next(clip.model.parameters()).device
+    image = image.to(device, copy=True)  # out of inference mode, which knows no gradients
+    ids = torch.from_numpy(tokens.astype(np.int64)).to(device)
+    own = torch.from_numpy(_own(tokens)).to(device)[..., None]
+    layer = clip.model.token_embedding
+    clip.model.eval().requires_grad_(False)
+    whole, total = layer(ids), 0.0
+    places, weights = np.polynomial.legendre.leggauss(steps)
+    for place, weight in zip((places + 1) / 2, weights / 2, strict=True):
+        part = torch.where(own, place * whole, whole).requires_grad_()
+        handle = layer.register_forward_hook(lambda *_, part=part: part)
+        try:
+            similarity = (encode_text(clip.model, ids) * image).sum()
+        finally:
+            handle.remove()
+        total = total + weight * torch.autograd.grad(similarity, part)[0]
+    return (total * whole * own).sum(dim=-1).cpu().numpy()
+
+
+def _own(tokens: np.ndarray) -> np.ndarray:
+    """Which ids (n, length) are a caption's own: not the start, the end, or what follows."""
+    place = np.arange(tokens.shape[1])
+    return (place > 0) & (place < tokens.argmax(axis=1)[:, None])
+
+
+def shares(attribution: np.ndarray, tokens: np.ndarray) -> np.ndarray:
+    """Sizes of the attributions (n, length) as shares of their sum over the caption's own tokens.
+    Where nothing matters all matter alike."""
+    own = _own(tokens)
+    size = np.abs(attribution) * own
+    size[size.sum(axis=1) == 0] = 1
+    return size * own / (size * own).sum(axis=1, keepdims=True)
+
+
+def word_span(clip: Clip, caption: str, number: int) -> tuple[int, int]:
+    """Which token ids of a caption are its number word: first, and one after the last."""
+    word, encode = number_words.word_for(caption, number), clip.tokenizer.encode
+    return 1 + len(encode(caption[: word.start])), 1 + len(encode(caption[: word.end]))
+
+
+def measure(
+    runs: Iterable[tuple[str, int, str | None]],
+    model: dict[str, Any],
+    rows: Iterable[dict[str, Any]],
+    path: str,
+    *,
+    accelerator: str = "cpu",
+    precision: str = "32-true",
+    batch: int = 64,
+    threads: int = 1,
+) -> None:
+    """Publish each caption's tokens with their shares: variant, seed, index, tokens, shares, and
+    `first` and `last`, between which (the last left out) the number word stands.
+
+    runs: (variant, seed, weights); None stands for the pretrained weights.
+    rows: of `store.read_benchmark`. The others: as `counting.evaluate` has them.
+    """
+    fabric = embeddings.fabric_of(accelerator, precision, threads)
+    clip = Clip(model["name"], model["pretrained"], model["config"])
+    pictures, texts, spans, indices = [], [], [], []
+    for row in rows:  # resized one by one: full-size pictures of a benchmark fill the memory
+        pictures.append(resize(row["image"], clip.image_size))
+        text = captions.truncate(
+            row["caption"], row["number"], clip.tokenizer.encode, clip.token_limit
+        )
+        texts.append(text)
+        spans.append(word_span(clip, text, row["number"]))
+        indices.append(row["index"])
+    ids, tables = clip.tokenize(texts), []
+    ends = ids.argmax(axis=1)
+    about = pd.DataFrame(np.array(spans) - 1, columns=["first", "last"]).assign(
+        index=indices,
+        tokens=[
+            [clip.tokenizer.decode([token]).strip() for token in caption[1:end]]
+            for caption, end in zip(ids.tolist(), ends, strict=True)
+        ],
+    )
+    for variant, seed, weights in runs:
+        clip = Clip(model["name"], weights or model["pretrained"], model["config"])
+        clip.model.to(fabric.device)
+        with fabric.autocast():
+            image = embeddings.embed_images(clip, np.stack(pictures))
+        found = []
+        for start in progress(range(0, len(ids), batch), unit="batch", desc=variant):
+            some = cut_padding(ids[start : start + batch])
+            with fabric.autocast():
+                added = attributions(clip, image[start : start + batch], some)
+            share = shares(added, some)
+            found += [line[1:end] for line, end in zip(share, ends[start:], strict=False)]
+        tables.append(about.assign(variant=variant, seed=seed, shares=found))
+    columns = ["variant", "seed", "index", "tokens", "shares", "first", "last"]
+    write_table(pd.concat(tables, ignore_index=True)[columns], path)

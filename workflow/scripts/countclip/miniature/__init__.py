@@ -1,1 +1,0 @@
-"""The bundled world: scenes, captions, a server with faults. Real stages run on it offline."""

@@ -1,0 +1,165 @@
+"""Which CLIP is it? The one place that builds, loads and saves an open_clip model."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import open_clip
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from countclip.runtime.provenance import resource
+
+LARGEST_LOGIT_SCALE = float(np.log(100))
+"""CLIP clips the learnt logit scale (a logarithm) so that logits are never scaled by over 100."""
+
+
+PREPROCESSING = {
+    "mean": open_clip.OPENAI_DATASET_MEAN,
+    "std": open_clip.OPENAI_DATASET_STD,
+    "interpolation": "bicubic",
+    "resize_mode": "shortest",
+}
+"""What a picture goes through before any model here (`inputs.resize`, `Clip.normalise`), as
+open_clip has it: a file of weights does not say, and gets this."""
+
+
+class Clip:
+    """An open_clip model with its tokenizer and the numbers that its images need.
+
+    name: open_clip's model name. For weights that were trained with QuickGELU, such as OpenAI's and
+        LAION-400M's, a `-quickgelu` one: under the plain name they silently compute something else.
+    pretrained: a tag that open_clip knows (`openai`), a file (.safetensors), or None (random).
+    config: a JSON file of open_clip's form that registers `name`; None for open_clip's own models.
+        `<name>.merges.txt.gz` beside it replaces the tokenizer's vocabulary.
+    """
+
+    def __init__(self, name: str, pretrained: str | None, config: str | None = None) -> None:
+        _architecture(name, config)
+        merges = config and Path(resource(config)).with_name(f"{name}.merges.txt.gz")
+        self.model = open_clip.create_model(name, pretrained=_weights(name, pretrained))
+        # What `encode_text` computes. Other towers would be read at the wrong token.
+        if (
+            getattr(self.model, "text_pool_type", None) != "argmax"
+            or getattr(self.model, "attn_mask", None) is None
+        ):
+            raise ValueError(
+                f"model.name {name}: its text tower is not CLIP's (causal, read at the end token);"
+                " use one of open_clip's ViT and RN models of the same form"
+            )
+        self.tokenizer = open_clip.get_tokenizer(
+            name, **({"bpe_path": str(merges)} if merges and merges.exists() else {})
+        )
+        preprocessing = open_clip.get_model_preprocess_cfg(self.model)
+        self.image_size = int(np.max(preprocessing["size"]))
+        self.mean = torch.tensor(preprocessing["mean"])
+        self.std = torch.tensor(preprocessing["std"])
+
+    @property
+    def token_limit(self) -> int:
+        """Tokens that a caption may have, without the start and end tokens."""
+        return self.tokenizer.context_length - 2
+
+    def tokenize(self, captions: Iterable[str]) -> np.ndarray:
+        """Token ids (n, length of the longest caption), uint16, padded with 0."""
+        return cut_padding(self.tokenizer(list(captions)).numpy().astype(np.uint16))
+
+    def normalise(self, images: Tensor) -> Tensor:
+        """uint8 (n, height, width, 3) -> float (n, 3, height, width) as the model expects it."""
+        images = images.permute(0, 3, 1, 2).float() / 255
+        shape = (1, 3, 1, 1)
+        return (images - self.mean.to(images).view(shape)) / self.std.to(images).view(shape)
+
+
+def _weights(name: str, pretrained: str | None) -> str | None:
+    """What open_clip loads into the model `name`: a file or a tag; ValueError where it cannot."""
+    if pretrained is None:
+        return None
+    path = Path(resource(pretrained))
+    if path.is_file():
+        if path.suffix != ".safetensors":
+            raise ValueError(
+                f"model.pretrained {pretrained}: weights are read from a .safetensors file alone;"
+                " other kinds may run whatever their maker put in"
+            )
+        return str(path)
+    known = open_clip.get_pretrained_cfg(name, pretrained)
+    if not known:
+        tags = ", ".join(open_clip.list_pretrained_tags_by_model(name)) or "none"
+        raise ValueError(
+            f"model.pretrained {pretrained}: there is no such file, and open_clip knows no such"
+            f" weights for {name} (it knows {tags})"
+        )
+    if known.get("quick_gelu") and not open_clip.get_model_config(name).get("quick_gelu"):
+        raise ValueError(
+            f"model.name {name}, pretrained {pretrained}: those weights were trained with"
+            f" QuickGELU; use {name}-quickgelu"
+        )
+    other = [
+        f"{key} {known[key]}"
+        for key, value in PREPROCESSING.items()
+        if known.get(key, value) != value
+    ]
+    if other:
+        raise ValueError(
+            f"model.pretrained {pretrained}: those weights need pictures of {', '.join(other)};"
+            " here all are prepared as OpenAI's CLIP has them, so use other weights"
+        )
+    return pretrained
+
+
+def image_size(name: str, config: str | None = None) -> int:
+    """The side in pixels of the square that a model sees; its weights are not needed for that."""
+    return int(np.max(_architecture(name, config)["vision_cfg"]["image_size"]))
+
+
+def _architecture(name: str, config: str | None) -> dict[str, Any]:
+    """What open_clip builds as `name`, which `config` registers; ValueError where it cannot."""
+    if ":" in name:  # hf-hub:..., local-dir:...
+        raise ValueError(
+            f"model.name {name}: such a name brings its own weights, and open_clip would never read"
+            " fine-tuned ones; use a plain name, and the weights' file as model.pretrained"
+        )
+    if config is not None:
+        if Path(config).name != f"{name}.json":
+            raise ValueError(
+                f"model.config {config}: open_clip takes a model's name from its file's; call it"
+                f" {name}.json, or model.name {Path(config).stem}"
+            )
+        open_clip.add_model_config(resource(config))
+    known = open_clip.get_model_config(name)
+    if known is None:
+        raise ValueError(f"model.name {name}: open_clip has no such model; name its model.config")
+    return known
+
+
+def cut_padding(tokens: np.ndarray) -> np.ndarray:
+    """Cut token ids (..., context) to the longest caption; the end token has the highest id."""
+    return tokens[..., : tokens.argmax(axis=-1).max(initial=0) + 1]
+
+
+def encode_image(model: torch.nn.Module, images: Tensor) -> Tensor:
+    """Normalised embeddings (n, d) of images that `Clip.normalise` has prepared."""
+    return unit_length(model.visual(images))
+
+
+def encode_text(model: torch.nn.Module, tokens: Tensor) -> Tensor:
+    """Normalised embeddings (n, d) of token ids (n, length), where length may be under the context.
+
+    CLIP's text tower is causal and pools at the end token, so what stands behind the longest
+    caption of a batch changes nothing; leaving it out saves most of the tower's work.
+    """
+    length = tokens.shape[1]
+    x = model.token_embedding(tokens) + model.positional_embedding[:length]
+    x = model.transformer(x, attn_mask=model.attn_mask[:length, :length])
+    x = model.ln_final(x)[torch.arange(len(x), device=x.device), tokens.argmax(dim=-1)]
+    return unit_length(x @ model.text_projection)
+
+
+def unit_length(embeddings: Tensor) -> Tensor:
+    """Normalised embeddings, in float32 or wider: autocast on a CPU would leave bfloat16, lengths
+    some thousandths off one, and of equally similar captions the longest vector would win."""
+    wide = torch.promote_types(embeddings.dtype, torch.float32)
+    return F.normalize(embeddings.to(wide), dim=-1)

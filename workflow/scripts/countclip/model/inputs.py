@@ -1,0 +1,63 @@
+"""Inputs of a CLIP: resized images, packed arrays, token ids of the nine captions."""
+
+from collections.abc import Iterable
+
+import numpy as np
+from PIL import Image
+from torchvision import transforms
+
+from countclip.data import captions
+from countclip.model.clip import Clip
+from countclip.runtime.files import progress, publish
+
+
+def resize(image: Image.Image, size: int) -> np.ndarray:
+    """uint8 (size, size, 3): shorter side to `size` (bicubic), centre cropped, as CLIP does it."""
+    cut = transforms.Compose(
+        [
+            transforms.Resize(size, transforms.InterpolationMode.BICUBIC),
+            transforms.CenterCrop(size),
+        ]
+    )
+    return np.asarray(cut(image.convert("RGB")))
+
+
+def pack_images(images: Iterable[Image.Image], n: int, size: int, path: str) -> None:
+    """Publish `n` pictures as one uint8 array (n, size, size, 3) that is mapped into memory later.
+
+    Decoding and resizing happen once here instead of once an epoch and variant.
+    """
+    about = {"descr": "|u1", "fortran_order": False, "shape": (n, size, size, 3)}
+    # Written and not mapped: a full disk is then an error, and no signal that ends the process.
+    with publish(path) as temporary, open(temporary, "wb") as file:
+        np.lib.format.write_array_header_1_0(file, about)
+        done = 0
+        for image in progress(images, total=n, unit="image", desc="pack"):
+            file.write(resize(image, size).tobytes())
+            done += 1
+        if done != n:
+            raise ValueError(f"{path}: {n} pairs need an image each, {done} images were read")
+
+
+def nine_captions(clip: Clip, caption: str, number: int, everywhere: bool = False) -> list[str]:
+    """The nine captions of one image, two to ten, cut so that the number word is among the tokens.
+
+    Nine equal token sequences would be counted right or wrong by chance.
+    """
+    fitted = captions.truncate(caption, number, clip.tokenizer.encode, clip.token_limit)
+    return captions.with_each_number(fitted, number, everywhere)
+
+
+def tokens_of(clip: Clip, rows: list[list[str]]) -> np.ndarray:
+    """Token ids uint16 (n, C, length) of n images with C captions each, which must all differ."""
+    if not rows:
+        return np.zeros((0, 1, 1), np.uint16)
+    tokens = clip.tokenize(text for row in rows for text in row)
+    tokens = tokens.reshape(len(rows), len(rows[0]), -1)
+    for texts, row in zip(rows, tokens, strict=True):
+        if len(np.unique(row, axis=0)) < len(row):
+            raise ValueError(
+                f"caption {texts[0][:200]!r}: with other numbers it has the same tokens, so nobody"
+                " can tell them apart; exclude it"
+            )
+    return tokens

@@ -1,0 +1,110 @@
+"""How does a file get published? Whole or not at all: written beside its place, then renamed."""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from tqdm import tqdm
+
+
+@contextmanager
+def publish(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; rename it onto `path` if the block succeeds.
+
+    Works for a file and for a folder; the suffix is kept, since some libraries look at it. What a
+    killed job left half written is removed, so a path has one writer at a time.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.stem}.partial{path.suffix}")
+    _remove(temporary)
+    try:
+        yield temporary
+        if path.is_dir():
+            _remove(path)
+        os.replace(temporary, path)
+    finally:
+        _remove(temporary)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def inside(folder: Path, name: str) -> Path:
+    """A file of a folder; ValueError for a name that leads out of it, be it by a link."""
+    path = (folder / name).resolve()
+    if not name or not path.is_relative_to(folder.resolve()):
+        raise ValueError(f"image {name!r} must be a file inside {folder}")
+    return path
+
+
+def write_table(table: Any, path: str | Path, metadata: dict[str, str] | None = None) -> None:
+    """Write a pyarrow, pandas or polars table as Parquet; `metadata` goes into the schema."""
+    if hasattr(table, "to_arrow"):  # polars
+        table = table.to_arrow()
+    elif not isinstance(table, pa.Table):
+        table = pa.Table.from_pandas(table, preserve_index=False).replace_schema_metadata(None)
+    if metadata:
+        table = table.replace_schema_metadata(metadata)
+    with publish(path) as temporary:
+        pq.write_table(table, temporary, compression="zstd")
+
+
+def write_json(value: Any, path: str | Path) -> None:
+    """Write `value` as JSON with sorted keys, so that equal values give equal bytes."""
+    write_text(json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n", path)
+
+
+def write_text(text: str, path: str | Path) -> None:
+    with publish(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def sha256(source: str | Path | bytes) -> str:
+    """Hex digest of a file's content, or of bytes."""
+    if isinstance(source, bytes):
+        return hashlib.sha256(source).hexdigest()
+    with open(source, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def progress(
+    iterable: Iterable | None = None,
+    total: int | None = None,
+    unit: str = "row",
+    desc: str = "",
+    initial: int = 0,
+) -> tqdm:
+    """A tqdm bar with rate and ETA that stays readable in a log file: a line every few seconds."""
+    return tqdm(
+        iterable,
+        total=total,
+        unit=f" {unit}",
+        desc=desc,
+        initial=initial,
+        mininterval=5.0,
+        maxinterval=5.0,
+        ascii=True,
+        ncols=100,
+    )
+
+
+def with_digest(recipe: dict[str, Any]) -> dict[str, Any]:
+    """A recipe and, under `digest`, the sha256 of its canonical JSON."""
+    return {**recipe, "digest": sha256(json.dumps(recipe, sort_keys=True).encode())}
+
+
+def digest(*parts: str) -> str:
+    """A short name for a run's settings, for the folder of its resumable state."""
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]

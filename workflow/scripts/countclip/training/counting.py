@@ -1,0 +1,284 @@
+"""Fine-tuning for counting: pairs, batches with counterfactuals, one variant's training.
+
+Batches are a pure function of seed and step.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from lightning_fabric.utilities import rank_zero_only
+
+from countclip.data import lambda_schemes, number_words
+from countclip.evaluation.counting import Questions, accuracy
+from countclip.model.clip import Clip, cut_padding
+from countclip.model.embeddings import similarities
+from countclip.model.inputs import nine_captions, tokens_of
+from countclip.runtime.files import write_json, write_text
+from countclip.training import checkpoints
+from countclip.training.batches import Batch, Images
+from countclip.training.loggers import open_loggers
+from countclip.training.loop import fit
+from countclip.training.losses import CountClipLoss
+
+COUNTERFACTUALS = {"none": 0, "count": 1, "count_plus": 8}
+"""Counterfactual captions per pair, K, that each loss of the config asks for."""
+
+
+@dataclass
+class Pairs:
+    """Image-caption pairs of one kind, ready for batches.
+
+    images: uint8 (m, size, size, 3), in memory or mapped from a file. rows: int (n,), which of
+    them each pair has. tokens: uint16 (n, 1 + C, length), the caption first and then its C
+    counterfactuals (C is 8 for counting pairs, 0 for others). numbers: int (n,), the class of each
+    pair, which decides its weight: the number that its caption names, 0 for none.
+    """
+
+    images: np.ndarray
+    rows: np.ndarray
+    tokens: np.ndarray
+    numbers: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @classmethod
+    def counting(
+        cls,
+        clip: Clip,
+        images: np.ndarray,
+        rows: np.ndarray,
+        texts: Sequence[str],
+        numbers: Sequence[int],
+    ) -> "Pairs":
+        """Pairs whose captions name a number; the nine captions in the order of the classes would
+        tell the answer by position, so the true one comes first and the others follow."""
+        nine = [
+            nine_captions(clip, text, number) for text, number in zip(texts, numbers, strict=True)
+        ]
+        for row, number in zip(nine, numbers, strict=True):
+            row.insert(0, row.pop(number_words.NUMBERS.index(number)))
+        return cls(images, rows, tokens_of(clip, nine), np.asarray(numbers, dtype=np.int64))
+
+    @classmethod
+    def plain(
+        cls, clip: Clip, images: np.ndarray, rows: np.ndarray, texts: Sequence[str]
+    ) -> "Pairs":
+        """Pairs that only the contrastive loss of CLIP sees."""
+        tokens = tokens_of(clip, [[text] for text in texts])
+        return cls(images, rows, tokens, np.zeros(len(texts), dtype=np.int64))
+
+
+class Batches:
+    """Batches of `size` pairs, `n_counting` of them counting pairs, the rest others.
+
+    Each kind is shuffled anew in every pass over it. `batch(step)` depends on the seed and the step
+    alone, so a resumed run sees what an undisturbed one would have seen.
+
+    counterfactuals: K, how many of its C are drawn for each counting pair, anew at each step; or,
+        if they are `fixed`, once for the whole training, as the published code did.
+    lambdas: number -> weight of its counting loss. augment: see `Images`.
+    """
+
+    def __init__(
+        self,
+        counting: Pairs,
+        others: Pairs,
+        *,
+        size: int,
+        n_counting: int,
+        counterfactuals: int,
+        lambdas: dict[int, float],
+        seed: int,
+        fixed: bool = False,
+        augment: str = "none",
+    ) -> None:
+        if n_counting > size:
+            raise ValueError(
+                f"a batch of {size} pairs cannot have {n_counting} counting pairs: raise"
+                " training.batch_size or lower training.counting_per_batch"
+            )
+        for kind, pairs, n in (
+            ("counting", counting, n_counting),
+            ("non-counting", others, size - n_counting),
+        ):
+            if n > len(pairs):
+                raise ValueError(
+                    f"a batch needs {n} {kind} pairs; the training set has {len(pairs)}"
+                )
+        self.counting, self.others = counting, others
+        self.size, self.n_counting = size, n_counting
+        self.k = counterfactuals
+        self.lambdas = lambdas
+        self.seed = seed
+        self.augment = augment
+        self.fixed = self._draw(len(counting), 3) if fixed else None
+        self._orders: dict[int, dict[int, np.ndarray]] = {}
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Steps of a pass over the counting pairs; over the others, where there are none. A rest
+        smaller than a batch begins the next pass."""
+        if self.n_counting:
+            return len(self.counting) // self.n_counting
+        return len(self.others) // self.size
+
+    def batch(self, step: int) -> Batch:
+        """The batch of a step, counted from 0."""
+        counting = self._rows(1, len(self.counting), self.n_counting, step)
+        others = self._rows(2, len(self.others), self.size - self.n_counting, step)
+        anew = self.fixed is None
+        drawn = self._draw(len(counting), 0, step) if anew else self.fixed[counting]
+        drawn = drawn[:, : self.k]
+        parts = [
+            self.counting.tokens[counting, 0],
+            self.others.tokens[others, 0],
+            self.counting.tokens[counting[:, None], drawn].reshape(
+                len(counting) * self.k, self.counting.tokens.shape[2]
+            ),
+        ]
+        length = max(part.shape[1] for part in parts)
+        tokens = np.concatenate(
+            [np.pad(part, ((0, 0), (0, length - part.shape[1]))) for part in parts]
+        )
+        weights = [self.lambdas[int(number)] for number in self.counting.numbers[counting]]
+        return Batch(
+            Images(
+                (
+                    (self.counting.images, self.counting.rows[counting]),
+                    (self.others.images, self.others.rows[others]),
+                ),
+                self.augment,
+                (self.seed, 4, step),
+            ),
+            torch.from_numpy(cut_padding(tokens).astype(np.int64)),
+            torch.tensor(weights, dtype=torch.float32),
+        )
+
+    def _draw(self, n: int, *stream: int) -> np.ndarray:
+        """The counterfactuals of `n` pairs, each in an order of its own: int (n, C) in 1..C."""
+        rng = np.random.default_rng([self.seed, *stream])
+        every = np.arange(1, self.counting.tokens.shape[1])
+        return rng.permuted(np.tile(every, (n, 1)), axis=1)
+
+    def _rows(self, stream: int, n_pairs: int, n: int, step: int) -> np.ndarray:
+        """The rows of step `step` in an endless sequence of shuffled passes over `n_pairs` rows."""
+        if n == 0:
+            return np.zeros(0, dtype=np.int64)
+        positions = np.arange(step * n, (step + 1) * n)
+        return np.array(
+            [self._order(stream, n_pairs, p // n_pairs)[p % n_pairs] for p in positions]
+        )
+
+    def _order(self, stream: int, n_pairs: int, epoch: int) -> np.ndarray:
+        # The last two orders of a stream serve a batch that lies across two passes.
+        known = self._orders.setdefault(stream, {})
+        if epoch not in known:
+            known[epoch] = np.random.default_rng([self.seed, stream, epoch]).permutation(n_pairs)
+            known.pop(epoch - 2, None)
+        return known[epoch]
+
+
+def finetune(
+    counting: str,
+    non_counting: str,
+    images: str,
+    benchmark: Iterable[dict[str, Any]],
+    outputs: dict[str, str],
+    state: str,
+    about: dict[str, Any],
+    *,
+    model: dict[str, Any],
+    seed: int,
+    batch_size: int,
+    counting_per_batch: int,
+    epochs: int,
+    steps: int | None,
+    loss: str,
+    lambda_scheme: str,
+    lambda_0: float,
+    normalise: str,
+    counterfactuals: str,
+    count_logit_scale: float | None,
+    augment: str,
+    micro_batch: int | None = None,
+    threads: int,
+    loggers: Sequence[str] = (),
+    **settings: Any,
+) -> None:
+    """Train one variant with one seed on the counting set.
+
+    counting, non_counting: the tables of the counting set; images: their pictures as one array
+        (`inputs.pack_images`), the counting rows first.
+    benchmark: rows of `store.read_benchmark`, for the paper's protocol, which selects on them.
+    outputs: `end`, `best` (of the benchmark's accuracy) and `selected` (of the held-out pairs'),
+        the weights; `history`; `lambdas` (number, n, lambda); `model`, a JSON of what they are of.
+    about: the variant, the seed, all settings and their digest, for that JSON and the weights.
+    loggers: see `loggers.open_loggers`.
+    settings: the other keys of the config's section `training`, handed to `fit`.
+    """
+    torch.set_num_threads(threads)
+    clip = Clip(**model)
+    pixels = np.load(images, mmap_mode="r")
+    table, others = pd.read_parquet(counting), pd.read_parquet(non_counting)
+    train = (table["split"] == "train").to_numpy()
+    pairs = Pairs.counting(
+        clip, pixels, np.flatnonzero(train), table["caption"][train], table["number"][train]
+    )
+    plain = Pairs.plain(clip, pixels, len(table) + np.arange(len(others)), others["caption"])
+    counts = table["number"][train].value_counts().to_dict()
+    lambdas = lambda_schemes.weights(counts, lambda_scheme, lambda_0, normalise)
+    batches = Batches(
+        pairs,
+        plain,
+        size=batch_size,
+        n_counting=counting_per_batch,
+        counterfactuals=COUNTERFACTUALS[loss],
+        lambdas=lambdas,
+        seed=seed,
+        fixed=counterfactuals == "fixed",
+        augment=augment,
+    )
+    questions = {
+        "heldout_accuracy": Questions.heldout(clip, counting, images),
+        "benchmark_accuracy": Questions.of(clip, benchmark),
+    }
+
+    def evaluate(clip: Clip) -> dict[str, float]:
+        return {
+            name: accuracy(similarities(clip, asked.images, asked.tokens), asked.numbers)
+            for name, asked in questions.items()
+        }
+
+    about = about | {"versions": checkpoints.versions()}
+    with open_loggers(loggers, about) as watching:
+        weights_of = fit(
+            clip,
+            batches,
+            CountClipLoss(count_logit_scale, rows=micro_batch),
+            evaluate,
+            {
+                "history": outputs["history"],
+                "end": outputs["end"],
+                "benchmark_accuracy": outputs["best"],
+                "heldout_accuracy": outputs["selected"],
+            },
+            state,
+            about,
+            steps=steps or epochs * batches.steps_per_epoch,
+            evaluations=epochs,
+            seed=seed,
+            watched="heldout_accuracy",
+            micro_batch=micro_batch,
+            loggers=watching,
+            **settings,
+        )
+    if rank_zero_only.rank == 0:  # of several processes one writes
+        rows = [{"number": k, "n": counts[k], "lambda": value} for k, value in lambdas.items()]
+        table = pd.DataFrame(rows)
+        write_text(table.to_csv(index=False, lineterminator="\n"), outputs["lambdas"])
+        write_json(about | {"steps": weights_of}, outputs["model"])

@@ -1,0 +1,152 @@
+"""Where does the miniature's CLIP come from? The training loop of the workflow, on its own pairs.
+
+As the pretrained CLIP, it has seen few captions that say how many, and counts badly. This is done
+once; the result is committed beside the digest of its recipe.
+"""
+
+import gzip
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import open_clip
+import torch
+
+from countclip.evaluation.counting import Questions, accuracy
+from countclip.model.clip import Clip
+from countclip.model.embeddings import similarities
+from countclip.model.inputs import resize
+from countclip.runtime.files import progress, publish, sha256, with_digest, write_json
+from countclip.training.counting import Batches, Pairs
+from countclip.training.loop import fit
+from countclip.training.losses import CountClipLoss
+from miniature.scenes import draw, make
+from miniature.world import COUNTED, caption, pretraining_pairs, vocabulary
+
+
+def cut_merges(words: Iterable[str], path: str | Path) -> int:
+    """Write the BPE merges of CLIP's tokenizer that `words` need, in CLIP's order; return how many.
+
+    The words get the same tokens as CLIP gives them; other text falls into smaller pieces. A small
+    vocabulary keeps the embedding table of a small model small.
+    """
+    full = open_clip.get_tokenizer("ViT-B-32")
+    parents = {first + second: (first, second) for first, second in full.bpe_ranks if first}
+    needed: set[tuple[str, str]] = set()
+    pending = [full.decoder[token] for word in words for token in full.encode(word)]
+    while pending:
+        if (merge := parents.get(pending.pop())) and merge not in needed:
+            needed.add(merge)
+            pending.extend(merge)
+    lines = [" ".join(merge) for merge in sorted(needed, key=full.bpe_ranks.__getitem__)]
+    text = "\n".join(["#version: cut from CLIP's", *lines])
+    with publish(path) as temporary:
+        temporary.write_bytes(gzip.compress(text.encode(), mtime=0))  # equal merges, equal bytes
+    return len(lines)
+
+
+NAME = "miniature-vit"
+ARCHITECTURE: dict[str, Any] = {
+    "embed_dim": 96,
+    "quick_gelu": True,
+    "vision_cfg": {
+        "image_size": 64,
+        "patch_size": 8,
+        "layers": 3,
+        "width": 96,
+        "head_width": 32,
+        "pool_type": "avg",
+    },
+    "text_cfg": {"context_length": 32, "layers": 2, "width": 96, "heads": 3},
+}
+
+
+def pretrain(
+    outputs: dict[str, str],
+    state: str,
+    *,
+    seed: int,
+    pairs: int,
+    named_share: float,
+    test_scenes: int,
+    threads: int,
+    steps: int,
+    batch_size: int,
+    evaluations: int,
+    **settings: Any,
+) -> None:
+    """Train from random weights and publish `config`, `merges`, `weights`, `history`, `recipe`.
+
+    pairs: how many there are; `named_share` of their captions name the number. test_scenes: unseen
+    ones, to measure on. The other settings are those of `loop.fit`.
+    """
+    torch.set_num_threads(threads)
+    torch.manual_seed(seed)
+    n_merges = cut_merges(vocabulary(), outputs["merges"])
+    text = ARCHITECTURE["text_cfg"] | {"vocab_size": 2 * 256 + n_merges + 2}
+    write_json(ARCHITECTURE | {"text_cfg": text}, outputs["config"])
+    clip = Clip(NAME, None, outputs["config"])
+    images = np.empty((pairs, clip.image_size, clip.image_size, 3), np.uint8)
+    texts = []
+    drawn = pretraining_pairs(pairs, seed, named_share)
+    for i, (scene, words) in enumerate(progress(drawn, total=pairs, unit="scene", desc="draw")):
+        images[i] = resize(draw(scene), clip.image_size)
+        texts.append(words)
+    plain = Pairs.plain(clip, images, np.arange(pairs), texts)
+    nobody = np.zeros(0, np.int64)
+    none = Pairs(images, nobody, plain.tokens[:0], nobody)
+    batches = Batches(
+        none, plain, size=batch_size, n_counting=0, counterfactuals=0, lambdas={}, seed=seed
+    )
+    unseen = _unseen(clip, test_scenes)
+
+    def evaluate(clip: Clip) -> dict[str, float]:
+        similarity = similarities(clip, unseen.images, unseen.tokens)
+        return {"unseen_accuracy": accuracy(similarity, unseen.numbers)}
+
+    made_by = recipe(
+        seed=seed,
+        pairs=pairs,
+        named_share=named_share,
+        steps=steps,
+        batch_size=batch_size,
+        **settings,
+    )
+    fit(
+        clip,
+        batches,
+        CountClipLoss(),
+        evaluate,
+        {"end": outputs["weights"], "history": outputs["history"]},
+        f"{state}/{made_by['digest'][:16]}",
+        {"name": NAME, "recipe": made_by["digest"]},
+        steps=steps,
+        evaluations=evaluations,
+        seed=seed,
+        **settings,
+    )
+    weights = {"recipe": made_by, "sha256": sha256(outputs["weights"])}
+    write_json(weights | evaluate(clip), outputs["recipe"])
+
+
+def recipe(**settings: Any) -> dict[str, Any]:
+    """All that the weights follow from, and its digest: the pairs, the network, the settings."""
+    some = pretraining_pairs(100, settings["seed"], settings["named_share"])
+    made_by = {
+        "looks": sha256(repr(list(some)).encode()),
+        "network": ARCHITECTURE,
+        "settings": settings,
+    }
+    return with_digest(made_by)
+
+
+def _unseen(clip: Clip, n: int) -> Questions:
+    """Scenes of a stream that nothing is trained on, captioned as a counting caption would be."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for index in range(n):
+        scene = make("detector_test", index, 2 + index % 9)
+        text = caption(scene, str(rng.choice(COUNTED)))
+        rows.append({"index": index, "image": draw(scene), "caption": text, "number": scene.number})
+    return Questions.of(clip, rows)

@@ -1,0 +1,147 @@
+"""How is the miniature's web answered? By a loopback HTTP proxy, from the table of the world.
+
+It draws pictures on demand, and keeps its planned faults: the same request always gets the same
+answer. It speaks for *.miniature.example alone and never asks anybody else.
+"""
+
+import io
+import json
+import logging
+import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import pyarrow.parquet as pq
+from PIL import Image, ImageDraw
+
+from miniature import scenes
+
+log = logging.getLogger(__name__)
+
+DOMAIN = ".miniature.example"
+SILENCE = 90  # seconds that a slow answer takes to fail: longer than any client should wait
+PAGE = b"<!DOCTYPE html><title>Gone fishing</title><p>This picture has moved. <b>Buy two!</b></p>"
+
+
+@contextmanager
+def serve(world: str | Path) -> Iterator[str]:
+    """Answer for the table `world` while the block runs; yields the proxy's URL."""
+    table = pq.read_table(world, columns=["url", "kind", "payload"]).to_pylist()
+    answers = {unquote(row["url"]): (row["kind"], json.loads(row["payload"])) for row in table}
+    stop = threading.Event()
+    server = _Server(("127.0.0.1", 0), partial(_Handler, answers, Path(world).parent, stop))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    log.info("the miniature's web: %d addresses on port %d", len(answers), server.server_port)
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        stop.set()
+        server.shutdown()
+        server.server_close()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    block_on_close = False
+    request_queue_size = 128
+
+    def handle_error(self, request, client_address) -> None:
+        log.debug("a client went away", exc_info=True)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    timeout = 120
+    # A picture is one small packet: waiting to fill it (Nagle) would cost 40 ms each.
+    wbufsize = -1
+    disable_nagle_algorithm = True
+
+    def __init__(self, answers: dict, folder: Path, stop: threading.Event, *args) -> None:
+        self.answers, self.folder, self.stop = answers, folder, stop
+        super().__init__(*args)
+
+    def log_message(self, *args) -> None:
+        pass
+
+    def do_GET(self) -> None:
+        host = urlsplit(self.path).hostname or ""
+        if not host.endswith(DOMAIN):
+            return self._send(502, f"the miniature has no host {host!r}".encode(), "text/plain")
+        kind, payload = self.answers.get(unquote(self.path), ("status", {"status": 404}))
+        return getattr(self, f"_{kind}")(**payload)
+
+    def _send(self, status: int, body: bytes, content_type: str, **headers: str) -> None:
+        self.send_response(status)
+        standard = {"Content_Type": content_type, "Content_Length": str(len(body))}
+        for name, value in {**standard, **headers}.items():
+            self.send_header(name.replace("_", "-"), value)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def _scene(self, stream: str, index: int, number: int, type: str = "", **headers: str) -> None:
+        """A drawn picture; `type` is a lie about its content type."""
+        png = self.path.endswith(".png")
+        body = picture(stream, index, number, "PNG" if png else "JPEG")
+        self._send(200, body, type or ("image/png" if png else "image/jpeg"), **headers)
+
+    def _truncated(self, stream: str, index: int, number: int) -> None:
+        """Half of a file, with nothing wrong about the answer around it."""
+        body = picture(stream, index, number, "JPEG")
+        self._send(200, body[: len(body) // 2], "image/jpeg")
+
+    def _cut_off(self, stream: str, index: int, number: int) -> None:
+        """An answer that ends before its announced length."""
+        body = picture(stream, index, number, "JPEG")
+        length = str(len(body) + 1)
+        self._send(200, body[: len(body) // 2], "image/jpeg", Content_Length=length)
+        self.close_connection = True
+
+    def _placeholder(self) -> None:
+        self._send(200, placeholder(), "image/png")
+
+    def _html(self) -> None:
+        self._send(200, PAGE, "text/html; charset=utf-8")
+
+    def _status(self, status: int) -> None:
+        self._send(status, PAGE, "text/html; charset=utf-8")
+
+    def _redirect(self, location: str) -> None:
+        self._send(302, b"", "text/plain", Location=location)
+
+    def _slow(self) -> None:
+        self.stop.wait(SILENCE)
+        self.close_connection = True
+
+    def _file(self, path: str) -> None:
+        """A file beside the world's table, whole or from the byte that Range asks for."""
+        body = (self.folder / path).read_bytes()
+        wanted = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
+        start = int(wanted[1]) if wanted else 0
+        if not wanted:
+            self._send(200, body, "application/octet-stream", Accept_Ranges="bytes")
+        elif start < len(body):
+            span = f"bytes {start}-{len(body) - 1}/{len(body)}"
+            self._send(206, body[start:], "application/octet-stream", Content_Range=span)
+        else:
+            self._send(416, b"", "text/plain", Content_Range=f"bytes */{len(body)}")
+
+
+def picture(stream: str, index: int, number: int, kind: str) -> bytes:
+    """A scene as the bytes of a PNG or JPEG file."""
+    buffer = io.BytesIO()
+    scenes.draw(scenes.make(stream, index, number)).save(buffer, kind, quality=90)
+    return buffer.getvalue()
+
+
+def placeholder() -> bytes:
+    """What a picture host serves instead of a picture that it no longer has."""
+    image = Image.new("RGB", (scenes.SIZE, scenes.SIZE), (222, 222, 222))
+    ImageDraw.Draw(image).text((20, 56), "image not available", (120, 120, 120))
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return buffer.getvalue()
