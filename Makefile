@@ -33,7 +33,8 @@ bench: $(DONE)  ## measure side by side: make bench BENCH=filter, or all of them
 
 lint: $(DONE)
 	PATH="$(BIN):$$PATH" sh -ec 'ruff check . && ruff format --check . && \
-	  snakefmt --check Snakefile workflow && snakemake --lint && hadolint container/Dockerfile'
+	  snakefmt --check Snakefile workflow && snakemake --lint && \
+	  PYTHONPATH=workflow/scripts lint-imports --no-logo && hadolint container/Dockerfile'
 
 format: $(DONE)
 	PATH="$(BIN):$$PATH" sh -ec 'ruff check --fix . && ruff format . && snakefmt Snakefile workflow'

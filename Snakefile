@@ -43,15 +43,10 @@ except WorkflowError as error:
 include: "workflow/rules/settings.smk"
 include: "workflow/rules/common.smk"
 include: "workflow/rules/miniature.smk"
-include: "workflow/rules/laion.smk"
-include: "workflow/rules/countbench.smk"
-include: "workflow/rules/counting_set.smk"
+include: "workflow/rules/data.smk"
+include: "workflow/rules/benchmarks.smk"
 include: "workflow/rules/training.smk"
 include: "workflow/rules/evaluation.smk"
-include: "workflow/rules/benchmarks.smk"
-include: "workflow/rules/retention.smk"
-include: "workflow/rules/retrieval.smk"
-include: "workflow/rules/relevancy.smk"
 include: "workflow/rules/report.smk"
 
 

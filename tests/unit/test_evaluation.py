@@ -13,6 +13,7 @@ from countclip.data.number_words import NUMBERS, WORDS
 from countclip.evaluation import counting
 from countclip.evaluation.counting import Questions
 from countclip.model import embeddings
+from countclip.training import checkpoints
 
 OBJECTS = ("dogs", "cats", "cats and more dogs, photographed from the old pier")
 

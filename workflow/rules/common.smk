@@ -6,7 +6,14 @@ from pathlib import Path
 
 sys.path.insert(0, str(HOME / "workflow" / "scripts"))
 
-from countclip.runtime.provenance import canonical, code, files_of, is_ours, resource, sections
+from countclip.runtime.provenance import (
+    canonical,
+    code,
+    files_of,
+    is_ours,
+    resource,
+    sections,
+)
 
 
 wildcard_constraints:

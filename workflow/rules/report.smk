@@ -1,37 +1,7 @@
-rule render_report:
-    input:
-        table1="results/table1.csv",
-        table1_markdown="results/table1.md",
-        tables=tables(),
-        figures=figures(),
-        funnels=expand("results/counting_set/{set}/summary.json", set=counting_sets()),
-        benchmark="results/countbench/summary.json",
-        further=expand(
-            "results/benchmarks/{benchmark}/summary.json",
-            benchmark=further_benchmarks(),
-        ),
-        models=runs("results/training/{variant}/seed{seed}/model.json"),
-        pages=["results/table1.html", "results/countbench/audit.html"],
-        template=resource("resources/report.html.jinja"),
-        styles=expand(
-            resource("resources/{name}.css"), name=["page", "table", "report"]
-        ),
-    output:
-        page="results/report.html",
-    log:
-        "logs/render_report.log",
-    localrule: True
-    conda:
-        "../../environment.yml"
-    threads: 1
-    params:
-        spec=spec("scale"),
-        code=code("render_report"),
-        # Shown as they are found: what takes `resources` triggers nothing.
-        costs=lambda wildcards, resources: placed(COSTS),
-        gpus=lambda wildcards, resources: gpus(),
-    script:
-        "../scripts/render_report.py"
+# Tables, figures and pages, from files alone: no model is loaded here.
+#
+# Needs: what evaluation.smk, training.smk, data.smk and benchmarks.smk make.
+# Makes: results/*.csv, results/figures/, results/countbench/audit.html, results/report.html.
 
 
 rule make_table1:
@@ -77,6 +47,45 @@ rule make_table1:
         code=code("make_table1"),
     script:
         "../scripts/make_table1.py"
+
+
+rule make_benchmark_table:
+    input:
+        predictions=lambda wildcards: predictions(wildcards.benchmark),
+        benchmark="results/benchmarks/{benchmark}/benchmark.parquet",
+        counting=expand(
+            "results/counting_set/{set}/counting.parquet", set=counting_sets()
+        ),
+        non_counting=expand(
+            "results/counting_set/{set}/non_counting.parquet", set=counting_sets()
+        ),
+        countbench="results/countbench/benchmark.parquet",
+    output:
+        csv=report(
+            "results/benchmarks/{benchmark}/table.csv",
+            category="Further benchmarks",
+            labels={"benchmark": "{benchmark}"},
+            caption="../report/benchmark_table.rst",
+        ),
+        markdown="results/benchmarks/{benchmark}/table.md",
+    log:
+        "logs/make_benchmark_table/{benchmark}.log",
+    localrule: True
+    conda:
+        "../../environment.yml"
+    threads: 1
+    params:
+        spec=canonical(
+            {
+                "variants": about("schedule", "lambda_scheme", "loss"),
+                "reference": reference(),
+                "scale": config["scale"],
+                "distance": config["counting_set"]["phash_distance"],
+            }
+        ),
+        code=code("make_benchmark_table"),
+    script:
+        "../scripts/make_benchmark_table.py"
 
 
 rule make_paper:
@@ -127,6 +136,81 @@ rule make_ablations:
         "../scripts/make_ablations.py"
 
 
+rule make_retention:
+    input:
+        answers=retention_answers(),
+    output:
+        csv=report(
+            "results/retention.csv",
+            category="Retention",
+            labels={"table": "before and after"},
+            caption="../report/retention.rst",
+        ),
+        markdown="results/retention.md",
+    log:
+        "logs/make_retention.log",
+    localrule: True
+    conda:
+        "../../environment.yml"
+    threads: 1
+    params:
+        spec=canonical({"variants": about(), "scale": config["scale"]}),
+        code=code("make_retention"),
+    script:
+        "../scripts/make_retention.py"
+
+
+rule make_wise_ft:
+    input:
+        runs=runs("results/wise_ft/{variant}/seed{seed}.csv", wise_ft_variants()),
+        benchmark="results/countbench/benchmark.parquet",
+        intersection=intersection(),
+    output:
+        csv=report(
+            "results/wise_ft.csv",
+            category="Retention",
+            labels={"table": "weights in between"},
+            caption="../report/wise_ft.rst",
+        ),
+    log:
+        "logs/make_wise_ft.log",
+    localrule: True
+    conda:
+        "../../environment.yml"
+    threads: 1
+    params:
+        spec=look_spec("wise_ft", "checkpoint", tasks=retention_tasks()),
+        code=code("make_wise_ft"),
+    script:
+        "../scripts/make_wise_ft.py"
+
+
+rule make_retrieval_table:
+    input:
+        scores="results/retrieval/scores.parquet",
+        benchmark="results/countbench/benchmark.parquet",
+        intersection=intersection(),
+    output:
+        csv=report(
+            "results/retrieval.csv",
+            category="Retrieval by count",
+            labels={"format": "CSV"},
+            caption="../report/retrieval.rst",
+        ),
+        markdown="results/retrieval.md",
+    log:
+        "logs/make_retrieval_table.log",
+    localrule: True
+    conda:
+        "../../environment.yml"
+    threads: 1
+    params:
+        spec=look_spec("retrieval", "k"),
+        code=code("make_retrieval_table"),
+    script:
+        "../scripts/make_retrieval_table.py"
+
+
 rule plot_class_frequency:
     input:
         class_frequency="results/counting_set/{set}/class_frequency.csv",
@@ -175,6 +259,30 @@ rule plot_lambdas:
         "../scripts/plot_lambdas.py"
 
 
+rule plot_training_curves:
+    input:
+        histories=runs("results/training/{variant}/seed{seed}/history.csv"),
+    output:
+        svg=report(
+            "results/figures/training_curves.svg",
+            category="Training",
+            labels={"figure": "training curves"},
+            caption="../report/training_curves.rst",
+        ),
+        png="results/figures/training_curves.png",
+    log:
+        "logs/plot_training_curves.log",
+    localrule: True
+    conda:
+        "../../environment.yml"
+    threads: 1
+    params:
+        spec=canonical({"variants": about(), "scale": config["scale"]}),
+        code=code("plot_training_curves"),
+    script:
+        "../scripts/plot_training_curves.py"
+
+
 rule plot_confusion:
     input:
         predictions=predictions(),
@@ -201,25 +309,161 @@ rule plot_confusion:
         "../scripts/plot_confusion.py"
 
 
-rule plot_training_curves:
+rule plot_wise_ft:
     input:
-        histories=runs("results/training/{variant}/seed{seed}/history.csv"),
+        table="results/wise_ft.csv",
     output:
         svg=report(
-            "results/figures/training_curves.svg",
-            category="Training",
-            labels={"figure": "training curves"},
-            caption="../report/training_curves.rst",
+            "results/figures/wise_ft.svg",
+            category="Retention",
+            labels={"figure": "weights in between"},
+            caption="../report/wise_ft.rst",
         ),
-        png="results/figures/training_curves.png",
+        png="results/figures/wise_ft.png",
     log:
-        "logs/plot_training_curves.log",
+        "logs/plot_wise_ft.log",
     localrule: True
     conda:
         "../../environment.yml"
     threads: 1
     params:
-        spec=canonical({"variants": about(), "scale": config["scale"]}),
-        code=code("plot_training_curves"),
+        spec=spec("scale"),
+        code=code("plot_wise_ft"),
     script:
-        "../scripts/plot_training_curves.py"
+        "../scripts/plot_wise_ft.py"
+
+
+rule plot_retrieval:
+    input:
+        scores="results/retrieval/scores.parquet",
+        benchmark="results/countbench/benchmark.parquet",
+        benchmark_images="results/countbench/images.parquet",
+        intersection=intersection(),
+    output:
+        svg=report(
+            "results/figures/retrieval.svg",
+            category="Retrieval by count",
+            labels={"figure": "retrieval"},
+            caption="../report/retrieval.rst",
+        ),
+        png="results/figures/retrieval.png",
+    log:
+        "logs/plot_retrieval.log",
+    localrule: True
+    conda:
+        "../../environment.yml"
+    threads: 1
+    params:
+        spec=look_spec("retrieval", "shown"),
+        code=code("plot_retrieval"),
+    script:
+        "../scripts/plot_retrieval.py"
+
+
+rule plot_relevancy:
+    input:
+        measured="results/relevancy/shares.parquet",
+        benchmark="results/countbench/benchmark.parquet",
+        intersection=intersection(),
+    output:
+        csv=report(
+            "results/relevancy.csv",
+            category="Relevancy of the number word",
+            labels={"format": "CSV"},
+            caption="../report/relevancy.rst",
+        ),
+        svg=report(
+            "results/figures/relevancy.svg",
+            category="Relevancy of the number word",
+            labels={"figure": "relevancy"},
+            caption="../report/relevancy.rst",
+        ),
+        png="results/figures/relevancy.png",
+    log:
+        "logs/plot_relevancy.log",
+    localrule: True
+    conda:
+        "../../environment.yml"
+    threads: 1
+    params:
+        spec=look_spec("relevancy"),
+        code=code("plot_relevancy"),
+    script:
+        "../scripts/plot_relevancy.py"
+
+
+rule render_audit:
+    input:
+        list=resource(config["countbench"]["list"]),
+        audit="results/countbench/audit.csv",
+        audited_images="results/countbench/audited_images.parquet",
+        repairs=resource(config["countbench"]["repairs"]),
+        offered="results/countbench/offered/repairs.csv",
+        benchmark="results/countbench/benchmark.parquet",
+        images="results/countbench/images.parquet",
+        intersection=intersection(),
+        template=resource("resources/audit.html.jinja"),
+        parts=[
+            resource(f"resources/{name}")
+            for name in ("page.css", "audit.css", "audit.js")
+        ],
+    output:
+        page=report(
+            "results/countbench/audit.html",
+            category="Benchmark",
+            labels={"page": "audit"},
+            caption="../report/audit.rst",
+        ),
+    log:
+        "logs/render_audit.log",
+    benchmark:
+        cost("render_audit")
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=growing(4000),
+        runtime=growing(30),
+    params:
+        spec=spec("scale"),
+        code=code("render_audit"),
+    message:
+        "the page of the audit, for a person to mend the benchmark on"
+    script:
+        "../scripts/render_audit.py"
+
+
+rule render_report:
+    input:
+        table1="results/table1.csv",
+        table1_markdown="results/table1.md",
+        tables=tables(),
+        figures=figures(),
+        funnels=expand("results/counting_set/{set}/summary.json", set=counting_sets()),
+        benchmark="results/countbench/summary.json",
+        further=expand(
+            "results/benchmarks/{benchmark}/summary.json",
+            benchmark=further_benchmarks(),
+        ),
+        models=runs("results/training/{variant}/seed{seed}/model.json"),
+        pages=["results/table1.html", "results/countbench/audit.html"],
+        template=resource("resources/report.html.jinja"),
+        styles=expand(
+            resource("resources/{name}.css"), name=["page", "table", "report"]
+        ),
+    output:
+        page="results/report.html",
+    log:
+        "logs/render_report.log",
+    localrule: True
+    conda:
+        "../../environment.yml"
+    threads: 1
+    params:
+        spec=spec("scale"),
+        code=code("render_report"),
+        # Shown as they are found: what takes `resources` triggers nothing.
+        costs=lambda wildcards, resources: placed(COSTS),
+        gpus=lambda wildcards, resources: gpus(),
+    script:
+        "../scripts/render_report.py"

@@ -1,3 +1,9 @@
+# Fine-tuning: the images of each counting set packed once, then every variant with every seed.
+#
+# Needs: results/counting_set/{set}/, results/images/, and CountBench for the paper's protocol.
+# Makes: results/training/{variant}/seed{seed}/: weights at three checkpoints, history, lambdas.
+
+
 rule pack_images:
     input:
         counting="results/counting_set/{set}/counting.parquet",

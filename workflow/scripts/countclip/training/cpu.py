@@ -1,11 +1,16 @@
 """What speeds up training on a CPU: memory, the token table's gradient, patches."""
 
 import ctypes
+import os
 from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+# Gradients are allocated anew at each step. In pages of 4 kB the kernel needs longer to hand them
+# out than the optimizer to read them. torch looks at this at its first allocation.
+os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 
 def patches_by_product(model: torch.nn.Module) -> None:
