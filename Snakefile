@@ -40,7 +40,6 @@ except WorkflowError as error:
     ) from None
 
 
-include: "workflow/rules/settings.smk"
 include: "workflow/rules/common.smk"
 include: "workflow/rules/miniature.smk"
 include: "workflow/rules/data.smk"
@@ -54,10 +53,8 @@ rule all:
     default_target: True
     input:
         "results/report.html",
-        "results/table1.csv",
-        tables(),
         "results/countbench/audit.html",
-        figures(),
+        targets(config),
     localrule: True
 
 
@@ -71,6 +68,6 @@ rule plan:
         "environment.yml"
     threads: 1
     params:
-        costs=placed(COSTS),
+        costs=prefixed(COSTS),
     script:
         "workflow/scripts/plan.py"

@@ -9,8 +9,8 @@
 
 rule ask_countbench:
     input:
-        list=lambda wildcards: benchmark_list(),
-        world=world(),
+        list=lambda wildcards: settings.benchmark_list(config),
+        world=settings.world(config),
     output:
         # Kept until it is replaced: asking again may end in an outage.
         answers=update("results/countbench/answers.parquet"),
@@ -47,7 +47,7 @@ rule ask_countbench:
 # Only where the config names an address: the list is not ours to pass on.
 rule download_countbench:
     input:
-        world=world(),
+        world=settings.world(config),
     output:
         list="results/countbench/list.json",
     log:
@@ -79,7 +79,7 @@ rule audit_countbench:
     input:
         list=resource(config["countbench"]["list"]),
         answers="results/countbench/answers.parquet",
-        lock=lock(),
+        lock=settings.lock(config),
     output:
         audit="results/countbench/audit.csv",
         images="results/countbench/audited_images.parquet",
@@ -106,7 +106,7 @@ rule audit_countbench:
 rule lock_countbench:
     input:
         audit="results/countbench/audit.csv",
-        earlier=lock(),
+        earlier=settings.lock(config),
     output:
         lock="results/countbench/countbench.lock.csv",
     log:
@@ -153,8 +153,8 @@ rule repair_countbench:
         audit="results/countbench/audit.csv",
         images="results/countbench/audited_images.parquet",
         repairs=resource(config["countbench"]["repairs"]),
-        files=repair_files(),
-        world=world(),
+        files=settings.repair_images(config),
+        world=settings.world(config),
     output:
         benchmark="results/countbench/benchmark.parquet",
         images="results/countbench/images.parquet",
@@ -190,7 +190,9 @@ rule repair_countbench:
 
 rule list_benchmark_links:
     input:
-        rows=lambda wildcards: given(further(wildcards.benchmark)["path"])[0],
+        rows=lambda wildcards: config_inputs(
+            settings.benchmark_settings(config, wildcards.benchmark)["path"]
+        )[0],
     output:
         links="results/benchmarks/{benchmark}/links.json",
     log:
@@ -201,7 +203,11 @@ rule list_benchmark_links:
     threads: 1
     params:
         spec=lambda wildcards: canonical(
-            {"caption": further(wildcards.benchmark)["caption"]}
+            {
+                "caption": settings.benchmark_settings(config, wildcards.benchmark)[
+                    "caption"
+                ]
+            }
         ),
         code=code("list_benchmark_links"),
     script:
@@ -211,7 +217,7 @@ rule list_benchmark_links:
 use rule ask_countbench as ask_benchmark with:
     input:
         list="results/benchmarks/{benchmark}/links.json",
-        world=world(),
+        world=settings.world(config),
     output:
         answers=update("results/benchmarks/{benchmark}/answers.parquet"),
     log:
@@ -224,9 +230,11 @@ use rule ask_countbench as ask_benchmark with:
 
 rule read_benchmark:
     input:
-        rows=lambda wildcards: given(further(wildcards.benchmark)["path"])[0],
-        pictures=lambda wildcards: own_pictures(wildcards.benchmark),
-        answers=lambda wildcards: answers_of(wildcards.benchmark),
+        rows=lambda wildcards: config_inputs(
+            settings.benchmark_settings(config, wildcards.benchmark)["path"]
+        )[0],
+        pictures=lambda wildcards: listed_images(wildcards.benchmark),
+        answers=lambda wildcards: link_answers(wildcards.benchmark),
     output:
         benchmark="results/benchmarks/{benchmark}/benchmark.parquet",
         images="results/benchmarks/{benchmark}/images.parquet",
@@ -243,7 +251,7 @@ rule read_benchmark:
         runtime=growing(60),
     params:
         spec=lambda wildcards: canonical(
-            further(wildcards.benchmark)
+            settings.benchmark_settings(config, wildcards.benchmark)
             | sections(
                 config,
                 (

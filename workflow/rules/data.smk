@@ -9,8 +9,8 @@
 
 rule make_manifest:
     input:
-        files=local_files(),
-        world=world(),
+        files=settings.local_files(config),
+        world=settings.world(config),
     output:
         manifest="results/laion/manifest.tsv",
     log:
@@ -42,8 +42,8 @@ rule make_manifest:
 
 rule download_part:
     input:
-        manifest=manifest(),
-        world=world(),
+        manifest=laion_manifest(),
+        world=settings.world(config),
     output:
         part="results/laion/parts/{part}.parquet",
     log:
@@ -59,7 +59,7 @@ rule download_part:
         runtime=240,
     params:
         spec=spec("network", "laion.source", "laion.endpoint"),
-        line=line_of,
+        line=lambda wildcards: settings.manifest_line(config, wildcards.part),
         code=code("download_part"),
     message:
         "download {wildcards.part}, as the manifest describes it"
@@ -96,7 +96,7 @@ rule filter_captions:
 rule fetch_images:
     input:
         candidates="results/candidates/{part}.parquet",
-        world=world(),
+        world=settings.world(config),
     output:
         manifest="results/images/{part}.parquet",
         counts="results/images/{part}.json",
@@ -127,7 +127,7 @@ rule fetch_images:
 
 rule fetch_weights:
     input:
-        world=world(),
+        world=settings.world(config),
     output:
         weights="results/weights/{name}.pt",
     log:
@@ -152,7 +152,7 @@ rule fetch_weights:
 
 rule export_weights:
     input:
-        weights=given(config["detector"]["weights"]),
+        weights=config_inputs(config["detector"]["weights"]),
     output:
         weights="results/weights/exported/{name}.{form}",
     log:
@@ -184,7 +184,7 @@ rule detect_objects:
     input:
         candidates="results/candidates/{part}.parquet",
         manifest="results/images/{part}.parquet",
-        weights=given(weights()),
+        weights=config_inputs(settings.detector_weights(config)),
     output:
         detections="results/detections/{part}.parquet",
     log:
@@ -197,7 +197,7 @@ rule detect_objects:
     resources:
         mem_mb=growing(8000),
         runtime=480,
-        gpu=0 if config["detector"]["device"] == "cpu" else 1,
+        gpu=settings.gpus(config, "detect_objects"),
     params:
         spec=spec(
             *(
@@ -206,8 +206,8 @@ rule detect_objects:
                 if key not in ("download", "threads")
             )
         ),
-        code=code("detect_objects", weights()),
-        weights=lambda wildcards: placed(weights()),
+        code=code("detect_objects", settings.detector_weights(config)),
+        weights=lambda wildcards: prefixed(settings.detector_weights(config)),
     message:
         "detect objects in the counting images of {wildcards.part}"
     script:
@@ -219,8 +219,10 @@ rule assemble_counting_set:
         candidates=each_part("results/candidates/{part}.parquet"),
         counts=each_part("results/candidates/{part}.json"),
         images=each_part("results/images/{part}.parquet"),
-        detections=detections_of,
-        nouns=lambda wildcards: given(*nouns_of(wildcards.set)),
+        detections=lambda wildcards: set_detections(wildcards.set),
+        nouns=lambda wildcards: config_inputs(
+            *settings.set_nouns(config, wildcards.set)
+        ),
         benchmark="results/countbench/benchmark.parquet",
     output:
         counting="results/counting_set/{set}/counting.parquet",
@@ -241,10 +243,12 @@ rule assemble_counting_set:
         spec=lambda wildcards: canonical(
             {
                 "parts": config["laion"]["parts"],
-                "counting_set": set_settings(wildcards.set),
+                "counting_set": settings.set_settings(config, wildcards.set),
             }
         ),
-        code=lambda wildcards: code("assemble_counting_set", *nouns_of(wildcards.set)),
+        code=lambda wildcards: code(
+            "assemble_counting_set", *settings.set_nouns(config, wildcards.set)
+        ),
     message:
         "assemble the counting set {wildcards.set}: match, remove duplicates and the benchmark, hold out"
     script:

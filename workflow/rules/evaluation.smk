@@ -7,8 +7,8 @@
 
 rule evaluate:
     input:
-        unpack(benchmark_of),
-        model=given(*model_files()),
+        unpack(benchmark_files),
+        model=config_inputs(*settings.model_files(config)),
         checkpoints=checkpoints("end", "best_on_benchmark", "selected"),
     output:
         predictions="results/evaluation/{benchmark}/{variant}/seed{seed}/predictions.parquet",
@@ -22,14 +22,14 @@ rule evaluate:
     resources:
         mem_mb=growing(6000),
         runtime=growing(60),
-        gpu=int(config["evaluation"]["accelerator"] != "cpu"),
+        gpu=settings.gpus(config, "evaluate"),
         accelerator=config["evaluation"]["accelerator"],
         batch=config["evaluation"]["batch"],
     params:
         spec=spec(
             "model", "countbench.replace", "evaluation.precision", "evaluation.threads"
         ),
-        code=code("evaluate", *model_files()),
+        code=code("evaluate", *settings.model_files(config)),
     message:
         "evaluate {wildcards.variant}, seed {wildcards.seed}, on {wildcards.benchmark}"
     script:
@@ -38,10 +38,14 @@ rule evaluate:
 
 rule pack_retention:
     input:
-        folder=lambda wildcards: retention_task(wildcards.task)["folder"],
-        annotations=lambda wildcards: retention_task(wildcards.task)["annotations"]
+        folder=lambda wildcards: settings.retention_source(config, wildcards.task)[
+            "folder"
+        ],
+        annotations=lambda wildcards: settings.retention_source(
+            config, wildcards.task
+        )["annotations"]
         or [],
-        model=given(*model_forms()),
+        model=config_inputs(*settings.model_configs(config)),
     output:
         images="results/retention/{task}/images.npy",
         texts="results/retention/{task}/texts.json",
@@ -58,9 +62,9 @@ rule pack_retention:
     params:
         spec=lambda wildcards: canonical(
             sections(config, ["model.name", "model.config"])
-            | {"task": retention_task(wildcards.task)}
+            | {"task": settings.retention_source(config, wildcards.task)}
         ),
-        code=code("pack_retention", *model_forms()),
+        code=code("pack_retention", *settings.model_configs(config)),
     message:
         "pack the retention task {wildcards.task}"
     script:
@@ -71,8 +75,10 @@ rule measure_retention:
     input:
         images="results/retention/{task}/images.npy",
         texts="results/retention/{task}/texts.json",
-        templates=lambda wildcards: given(*templates_of(wildcards.task)),
-        model=given(*model_files()),
+        templates=lambda wildcards: config_inputs(
+            *settings.templates(config, wildcards.task)
+        ),
+        model=config_inputs(*settings.model_files(config)),
         checkpoints=checkpoints("end", "selected"),
     output:
         answers="results/retention/{task}/{variant}/seed{seed}.parquet",
@@ -86,16 +92,18 @@ rule measure_retention:
     resources:
         mem_mb=growing(8000),
         runtime=growing(240),
-        gpu=int(config["evaluation"]["accelerator"] != "cpu"),
+        gpu=settings.gpus(config, "measure_retention"),
         accelerator=config["evaluation"]["accelerator"],
         batch=config["evaluation"]["batch"],
     params:
         spec=lambda wildcards: canonical(
             sections(config, ["model", "evaluation.precision", "evaluation.threads"])
-            | {"templates": templates_of(wildcards.task)}
+            | {"templates": settings.templates(config, wildcards.task)}
         ),
         code=lambda wildcards: code(
-            "measure_retention", *model_files(), *templates_of(wildcards.task)
+            "measure_retention",
+            *settings.model_files(config),
+            *settings.templates(config, wildcards.task),
         ),
     message:
         "measure {wildcards.variant}, seed {wildcards.seed}, on {wildcards.task}"
@@ -111,11 +119,19 @@ rule sweep_wise_ft:
         counting_images=of_set("results/training/images/{set}.npy"),
         benchmark="results/countbench/benchmark.parquet",
         benchmark_images="results/countbench/images.parquet",
-        intersection=intersection(),
-        images=expand("results/retention/{task}/images.npy", task=retention_tasks()),
-        texts=expand("results/retention/{task}/texts.json", task=retention_tasks()),
-        templates=given(*templates_of(*retention_tasks())),
-        model=given(*model_files()),
+        intersection=settings.intersection(config),
+        images=expand(
+            "results/retention/{task}/images.npy",
+            task=settings.retention_tasks(config),
+        ),
+        texts=expand(
+            "results/retention/{task}/texts.json",
+            task=settings.retention_tasks(config),
+        ),
+        templates=config_inputs(
+            *settings.templates(config, *settings.retention_tasks(config))
+        ),
+        model=config_inputs(*settings.model_files(config)),
     output:
         measured="results/wise_ft/{variant}/seed{seed}.csv",
     log:
@@ -128,7 +144,7 @@ rule sweep_wise_ft:
     resources:
         mem_mb=growing(8000),
         runtime=growing(480),
-        gpu=int(config["evaluation"]["accelerator"] != "cpu"),
+        gpu=settings.gpus(config, "sweep_wise_ft"),
         accelerator=config["evaluation"]["accelerator"],
         batch=config["evaluation"]["batch"],
     params:
@@ -144,9 +160,18 @@ rule sweep_wise_ft:
                     "wise_ft.alphas",
                 ],
             )
-            | {"tasks": [[name, templates_of(name)] for name in retention_tasks()]}
+            | {
+                "tasks": [
+                    [name, settings.templates(config, name)]
+                    for name in settings.retention_tasks(config)
+                ]
+            }
         ),
-        code=code("sweep_wise_ft", *model_files(), *templates_of(*retention_tasks())),
+        code=code(
+            "sweep_wise_ft",
+            *settings.model_files(config),
+            *settings.templates(config, *settings.retention_tasks(config)),
+        ),
     message:
         "weights between the untouched model and {wildcards.variant}, seed {wildcards.seed}"
     script:
@@ -157,9 +182,9 @@ rule retrieve:
     input:
         benchmark="results/countbench/benchmark.parquet",
         benchmark_images="results/countbench/images.parquet",
-        nouns=given(config["counting_set"]["nouns"]),
-        model=given(*model_files()),
-        weights=after("retrieval"),
+        nouns=config_inputs(config["counting_set"]["nouns"]),
+        model=config_inputs(*settings.model_files(config)),
+        weights=settings.final_weights(config, "retrieval"),
     output:
         scores="results/retrieval/scores.parquet",
     log:
@@ -172,7 +197,7 @@ rule retrieve:
     resources:
         mem_mb=growing(6000),
         runtime=growing(60),
-        gpu=int(config["evaluation"]["accelerator"] != "cpu"),
+        gpu=settings.gpus(config, "retrieve"),
         accelerator=config["evaluation"]["accelerator"],
     params:
         spec=spec(
@@ -183,7 +208,9 @@ rule retrieve:
             "retrieval.prompt",
             "retrieval.anything",
         ),
-        code=code("retrieve", config["counting_set"]["nouns"], *model_files()),
+        code=code(
+            "retrieve", config["counting_set"]["nouns"], *settings.model_files(config)
+        ),
     message:
         "ask how similar each query by count is to the pictures that it ranks"
     script:
@@ -194,8 +221,8 @@ rule measure_relevancy:
     input:
         benchmark="results/countbench/benchmark.parquet",
         benchmark_images="results/countbench/images.parquet",
-        model=given(*model_files()),
-        weights=after("relevancy"),
+        model=config_inputs(*settings.model_files(config)),
+        weights=settings.final_weights(config, "relevancy"),
     output:
         measured="results/relevancy/shares.parquet",
     log:
@@ -208,11 +235,11 @@ rule measure_relevancy:
     resources:
         mem_mb=growing(6000),
         runtime=growing(240),
-        gpu=int(config["evaluation"]["accelerator"] != "cpu"),
+        gpu=settings.gpus(config, "measure_relevancy"),
         accelerator=config["evaluation"]["accelerator"],
     params:
         spec=spec("model", "evaluation.precision", "evaluation.threads"),
-        code=code("measure_relevancy", *model_files()),
+        code=code("measure_relevancy", *settings.model_files(config)),
     message:
         "measure how much each token of a caption matters"
     script:

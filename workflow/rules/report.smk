@@ -6,9 +6,9 @@
 
 rule make_table1:
     input:
-        predictions=predictions(),
+        predictions=settings.predictions(config),
         benchmark="results/countbench/benchmark.parquet",
-        intersection=intersection(),
+        intersection=settings.intersection(config),
         paper=resource("resources/paper_table1.csv"),
         paper_matrices=resource("resources/paper_confusion_matrices.json"),
         template=resource("resources/table.html.jinja"),
@@ -39,8 +39,10 @@ rule make_table1:
         spec=canonical(
             {
                 "benchmark": config["countbench"]["variant"],
-                "variants": about("schedule", "lambda_scheme", "loss"),
-                "reference": reference(),
+                "variants": settings.variant_rows(
+                    config, "schedule", "lambda_scheme", "loss"
+                ),
+                "reference": settings.reference(config),
                 "scale": config["scale"],
             }
         ),
@@ -51,13 +53,15 @@ rule make_table1:
 
 rule make_benchmark_table:
     input:
-        predictions=lambda wildcards: predictions(wildcards.benchmark),
+        predictions=lambda wildcards: settings.predictions(config, wildcards.benchmark),
         benchmark="results/benchmarks/{benchmark}/benchmark.parquet",
         counting=expand(
-            "results/counting_set/{set}/counting.parquet", set=counting_sets()
+            "results/counting_set/{set}/counting.parquet",
+            set=settings.counting_sets(config),
         ),
         non_counting=expand(
-            "results/counting_set/{set}/non_counting.parquet", set=counting_sets()
+            "results/counting_set/{set}/non_counting.parquet",
+            set=settings.counting_sets(config),
         ),
         countbench="results/countbench/benchmark.parquet",
     output:
@@ -77,8 +81,10 @@ rule make_benchmark_table:
     params:
         spec=canonical(
             {
-                "variants": about("schedule", "lambda_scheme", "loss"),
-                "reference": reference(),
+                "variants": settings.variant_rows(
+                    config, "schedule", "lambda_scheme", "loss"
+                ),
+                "reference": settings.reference(config),
                 "scale": config["scale"],
                 "distance": config["counting_set"]["phash_distance"],
             }
@@ -130,7 +136,7 @@ rule make_ablations:
         "../../environment.yml"
     threads: 1
     params:
-        spec=ablations_spec,
+        spec=lambda wildcards: canonical(settings.ablation_settings(config)),
         code=code("make_ablations"),
     script:
         "../scripts/make_ablations.py"
@@ -138,7 +144,7 @@ rule make_ablations:
 
 rule make_retention:
     input:
-        answers=retention_answers(),
+        answers=settings.retention_answers(config),
     output:
         csv=report(
             "results/retention.csv",
@@ -154,7 +160,9 @@ rule make_retention:
         "../../environment.yml"
     threads: 1
     params:
-        spec=canonical({"variants": about(), "scale": config["scale"]}),
+        spec=canonical(
+            {"variants": settings.variant_rows(config), "scale": config["scale"]}
+        ),
         code=code("make_retention"),
     script:
         "../scripts/make_retention.py"
@@ -162,9 +170,13 @@ rule make_retention:
 
 rule make_wise_ft:
     input:
-        runs=runs("results/wise_ft/{variant}/seed{seed}.csv", wise_ft_variants()),
+        runs=settings.runs(
+            config,
+            "results/wise_ft/{variant}/seed{seed}.csv",
+            settings.wise_ft_variants(config),
+        ),
         benchmark="results/countbench/benchmark.parquet",
-        intersection=intersection(),
+        intersection=settings.intersection(config),
     output:
         csv=report(
             "results/wise_ft.csv",
@@ -179,7 +191,7 @@ rule make_wise_ft:
         "../../environment.yml"
     threads: 1
     params:
-        spec=look_spec("wise_ft", "checkpoint", tasks=retention_tasks()),
+        spec=view_spec("wise_ft", "checkpoint", tasks=settings.retention_tasks(config)),
         code=code("make_wise_ft"),
     script:
         "../scripts/make_wise_ft.py"
@@ -189,7 +201,7 @@ rule make_retrieval_table:
     input:
         scores="results/retrieval/scores.parquet",
         benchmark="results/countbench/benchmark.parquet",
-        intersection=intersection(),
+        intersection=settings.intersection(config),
     output:
         csv=report(
             "results/retrieval.csv",
@@ -205,7 +217,7 @@ rule make_retrieval_table:
         "../../environment.yml"
     threads: 1
     params:
-        spec=look_spec("retrieval", "k"),
+        spec=view_spec("retrieval", "k"),
         code=code("make_retrieval_table"),
     script:
         "../scripts/make_retrieval_table.py"
@@ -261,7 +273,9 @@ rule plot_lambdas:
 
 rule plot_training_curves:
     input:
-        histories=runs("results/training/{variant}/seed{seed}/history.csv"),
+        histories=settings.runs(
+            config, "results/training/{variant}/seed{seed}/history.csv"
+        ),
     output:
         svg=report(
             "results/figures/training_curves.svg",
@@ -277,7 +291,9 @@ rule plot_training_curves:
         "../../environment.yml"
     threads: 1
     params:
-        spec=canonical({"variants": about(), "scale": config["scale"]}),
+        spec=canonical(
+            {"variants": settings.variant_rows(config), "scale": config["scale"]}
+        ),
         code=code("plot_training_curves"),
     script:
         "../scripts/plot_training_curves.py"
@@ -285,9 +301,9 @@ rule plot_training_curves:
 
 rule plot_confusion:
     input:
-        predictions=predictions(),
+        predictions=settings.predictions(config),
         benchmark="results/countbench/benchmark.parquet",
-        intersection=intersection(),
+        intersection=settings.intersection(config),
     output:
         svg=report(
             "results/figures/confusion_{figure}.svg",
@@ -303,7 +319,9 @@ rule plot_confusion:
         "../../environment.yml"
     threads: 1
     params:
-        spec=confusion_spec,
+        spec=lambda wildcards: view_spec(
+            f"figures.confusion.{wildcards.figure}", "checkpoint"
+        ),
         code=code("plot_confusion"),
     script:
         "../scripts/plot_confusion.py"
@@ -338,7 +356,7 @@ rule plot_retrieval:
         scores="results/retrieval/scores.parquet",
         benchmark="results/countbench/benchmark.parquet",
         benchmark_images="results/countbench/images.parquet",
-        intersection=intersection(),
+        intersection=settings.intersection(config),
     output:
         svg=report(
             "results/figures/retrieval.svg",
@@ -354,7 +372,7 @@ rule plot_retrieval:
         "../../environment.yml"
     threads: 1
     params:
-        spec=look_spec("retrieval", "shown"),
+        spec=view_spec("retrieval", "shown"),
         code=code("plot_retrieval"),
     script:
         "../scripts/plot_retrieval.py"
@@ -364,7 +382,7 @@ rule plot_relevancy:
     input:
         measured="results/relevancy/shares.parquet",
         benchmark="results/countbench/benchmark.parquet",
-        intersection=intersection(),
+        intersection=settings.intersection(config),
     output:
         csv=report(
             "results/relevancy.csv",
@@ -386,7 +404,7 @@ rule plot_relevancy:
         "../../environment.yml"
     threads: 1
     params:
-        spec=look_spec("relevancy"),
+        spec=view_spec("relevancy"),
         code=code("plot_relevancy"),
     script:
         "../scripts/plot_relevancy.py"
@@ -401,7 +419,7 @@ rule render_audit:
         offered="results/countbench/offered/repairs.csv",
         benchmark="results/countbench/benchmark.parquet",
         images="results/countbench/images.parquet",
-        intersection=intersection(),
+        intersection=settings.intersection(config),
         template=resource("resources/audit.html.jinja"),
         parts=[
             resource(f"resources/{name}")
@@ -437,15 +455,17 @@ rule render_report:
     input:
         table1="results/table1.csv",
         table1_markdown="results/table1.md",
-        tables=tables(),
-        figures=figures(),
-        funnels=expand("results/counting_set/{set}/summary.json", set=counting_sets()),
+        results=[file for file in targets(config) if "table1" not in file],
+        funnels=expand(
+            "results/counting_set/{set}/summary.json",
+            set=settings.counting_sets(config),
+        ),
         benchmark="results/countbench/summary.json",
         further=expand(
             "results/benchmarks/{benchmark}/summary.json",
-            benchmark=further_benchmarks(),
+            benchmark=settings.further_benchmarks(config),
         ),
-        models=runs("results/training/{variant}/seed{seed}/model.json"),
+        models=settings.runs(config, "results/training/{variant}/seed{seed}/model.json"),
         pages=["results/table1.html", "results/countbench/audit.html"],
         template=resource("resources/report.html.jinja"),
         styles=expand(
@@ -463,7 +483,7 @@ rule render_report:
         spec=spec("scale"),
         code=code("render_report"),
         # Shown as they are found: what takes `resources` triggers nothing.
-        costs=lambda wildcards, resources: placed(COSTS),
-        gpus=lambda wildcards, resources: gpus(),
+        costs=lambda wildcards, resources: prefixed(COSTS),
+        gpus=lambda wildcards, resources: settings.gpus_by_job(config),
     script:
         "../scripts/render_report.py"

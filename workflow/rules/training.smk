@@ -9,7 +9,7 @@ rule pack_images:
         counting="results/counting_set/{set}/counting.parquet",
         non_counting="results/counting_set/{set}/non_counting.parquet",
         images=each_part("results/images/{part}.parquet"),
-        model=given(*model_forms()),
+        model=config_inputs(*settings.model_configs(config)),
     output:
         images="results/training/images/{set}.npy",
     log:
@@ -24,7 +24,7 @@ rule pack_images:
         runtime=growing(120),
     params:
         spec=spec("model.name", "model.config"),
-        code=code("pack_images", *model_forms()),
+        code=code("pack_images", *settings.model_configs(config)),
     script:
         "../scripts/pack_images.py"
 
@@ -36,7 +36,7 @@ rule train_variant:
         images=of_set("results/training/images/{set}.npy"),
         benchmark="results/countbench/benchmark.parquet",
         benchmark_images="results/countbench/images.parquet",
-        model=given(*model_files()),
+        model=config_inputs(*settings.model_files(config)),
     output:
         end="results/training/{variant}/seed{seed}/end.safetensors",
         best="results/training/{variant}/seed{seed}/best_on_benchmark.safetensors",
@@ -50,24 +50,26 @@ rule train_variant:
         cost("train_variant/{variant}_seed{seed}")
     conda:
         "../../environment.yml"
-    threads: lambda wildcards: settings(wildcards.variant)["threads"]
+    threads: lambda wildcards: settings.training_settings(config, wildcards.variant)["threads"]
     resources:
         mem_mb=growing(16000),
         runtime=720,
-        gpu=lambda wildcards: gpus_of(wildcards.variant),
-        checkpoint_minutes=lambda wildcards: all_settings(wildcards.variant)[
-            "checkpoint_minutes"
-        ],
-        loggers=lambda wildcards: ",".join(all_settings(wildcards.variant)["loggers"]),
+        gpu=lambda wildcards: settings.gpus(config, "train_variant", wildcards.variant),
+        checkpoint_minutes=lambda wildcards: settings.variant_settings(
+            config, wildcards.variant
+        )["checkpoint_minutes"],
+        loggers=lambda wildcards: ",".join(
+            settings.variant_settings(config, wildcards.variant)["loggers"]
+        ),
     params:
         spec=lambda wildcards: canonical(
             {
                 "model": config["model"],
-                "counting_set": counting_set_of(wildcards.variant),
-                "training": settings(wildcards.variant),
+                "counting_set": settings.counting_set_of(config, wildcards.variant),
+                "training": settings.training_settings(config, wildcards.variant),
             }
         ),
-        code=code("train_variant", *model_files()),
+        code=code("train_variant", *settings.model_files(config)),
     message:
         "train {wildcards.variant}, seed {wildcards.seed}"
     script:

@@ -8,7 +8,7 @@ given = snakemake.input  # noqa: F821
 run_page.render_report(
     given.table1,
     given.table1_markdown,
-    [*given.tables, *given.figures],
+    list(given.results),
     given.funnels,
     given.benchmark,
     given.further,

@@ -12,9 +12,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from countclip.data.captions import from_noun
 from countclip.data.number_words import NUMBERS
 from countclip.runtime.files import inside, progress, sha256, write_json
@@ -124,7 +121,7 @@ def pixmo_count(path: Path, pictures: Path) -> list[Entry]:
         files = sorted(file for file in pictures.iterdir() if file.is_file())
         found = {sha256(file): file for file in progress(files, unit="file", desc="pictures")}
     else:
-        bodies = pq.read_table(pictures, columns=["body"])["body"].to_pylist()
+        bodies = [row["body"] for row in _parquet(pictures, ["body"])]
         found = {sha256(body): body for body in bodies if body}
     return [
         Entry(f"row {n}", row["count"], found.get(row["image_sha256"]), noun=row["label"])
@@ -175,15 +172,30 @@ def tallyqa(path: Path, folder: Path) -> list[Entry]:
     return entries
 
 
-ADAPTERS: dict[str, Callable[[Path, Path], list[Entry]]] = {
-    "folder": folder_csv,
-    "countbenchqa": countbenchqa,
-    "pixmo_count": pixmo_count,
-    "tallyqa": tallyqa,
+class Adapter(NamedTuple):
+    """How a publisher's file is read, and what the rules must know before.
+
+    lists_images: it is a CSV whose column `image` lists files. needs_links: without a folder of
+    images its links must be checked first.
+    """
+
+    read: Callable[[Path, Path], list[Entry]]
+    lists_images: bool = False
+    needs_links: bool = False
+
+
+ADAPTERS = {
+    "folder": Adapter(folder_csv, lists_images=True),
+    "countbenchqa": Adapter(countbenchqa),
+    "pixmo_count": Adapter(pixmo_count, needs_links=True),
+    "tallyqa": Adapter(tallyqa),
 }
 
 
 def _parquet(path: Path, columns: list[str]) -> list[dict[str, Any]]:
+    import pyarrow as pa  # the rules read ADAPTERS, and parse without it
+    import pyarrow.parquet as pq
+
     try:
         return pq.read_table(path, columns=columns).to_pylist()
     except (pa.ArrowException, KeyError, OSError) as error:

@@ -82,7 +82,7 @@ def read(
         raise ValueError(f"{path}: its sha256 is {sha256(path)}, not {expected}: get it anew")
     if not Path(pictures).exists():
         raise ValueError(f"{pictures}: no such folder; the benchmark's key `images` must name one")
-    entries = ADAPTERS[source](Path(path), Path(pictures))
+    entries = ADAPTERS[source].read(Path(path), Path(pictures))
     _check(entries, path)
     rows: list[dict[str, Any]] = []
     pending = iter(progress(entries, unit="row", desc="rows"))

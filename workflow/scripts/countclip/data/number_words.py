@@ -4,14 +4,16 @@ A number word is a whole word (Python's Unicode `\\b`), in any case: not "often"
 "Bachblüten", but the "three" of "three-pack".
 """
 
+from __future__ import annotations
+
 import re
 from collections import Counter
 from collections.abc import Iterable
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
+if TYPE_CHECKING:  # the rules parse without them
+    import numpy as np
+    import pyarrow as pa
 
 WORDS = {
     2: "two",
@@ -80,12 +82,17 @@ def may_name(captions: pa.Array) -> np.ndarray:
     RE2's `\\b` knows only ASCII, so it finds every row wanted and a few more ("Bachblüten"), which
     `find_all` then drops. Bytes that are no UTF-8 do no harm.
     """
+    import numpy as np
+    import pyarrow.compute as pc
+
     rows = pc.indices_nonzero(pc.match_substring_regex(captions, PATTERN))
     return rows.to_numpy().astype(np.int64)
 
 
 def find_all(captions: list[str]) -> Found:
     """All number words of all captions: what `find` finds in each."""
+    import numpy as np
+
     lengths = np.array([len(caption) + 1 for caption in captions], np.int64)
     begins = np.cumsum(lengths) - lengths
     # One pass over the joined text; the line break between two captions is a word's boundary too.
@@ -100,6 +107,8 @@ def label_all(words: Found, several: Literal["largest", "only_one"] = "largest")
     Of several number words in a caption `largest` takes the largest, as the paper's authors did,
     and the first of equals; `only_one` leaves such captions out.
     """
+    import numpy as np
+
     if several not in ("largest", "only_one"):
         raise ValueError(f"several: {several!r} is neither 'largest' nor 'only_one'")
     order = np.lexsort((words.start, -words.number, words.row))

@@ -1,4 +1,4 @@
-"""How does a file get published? Whole or not at all: written beside its place, then renamed."""
+"""Files published whole or not at all: written beside their place, then renamed."""
 
 import hashlib
 import json
@@ -9,8 +9,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 from tqdm import tqdm
 
 
@@ -51,6 +49,9 @@ def inside(folder: Path, name: str) -> Path:
 
 def write_table(table: Any, path: str | Path, metadata: dict[str, str] | None = None) -> None:
     """Write a pyarrow, pandas or polars table as Parquet; `metadata` goes into the schema."""
+    import pyarrow as pa  # not by everyone who publishes a file, nor while rules are parsed
+    import pyarrow.parquet as pq
+
     if hasattr(table, "to_arrow"):  # polars
         table = table.to_arrow()
     elif not isinstance(table, pa.Table):

@@ -1,0 +1,167 @@
+"""What the rules read from the config, without Snakemake."""
+
+import copy
+
+import pytest
+import yaml
+
+from countclip.runtime import config as settings
+from countclip.runtime.config import ConfigError
+from countclip.runtime.provenance import HOME
+
+DEFAULT = yaml.safe_load((HOME / "config/config.yaml").read_text(encoding="utf-8"))
+
+
+@pytest.fixture
+def config() -> dict:
+    return copy.deepcopy(DEFAULT)
+
+
+def test_a_variant_set_to_null_is_left_out_wherever_it_is_listed(config):
+    name = config["wise_ft"]["variants"][0]
+    config["variants"][name] = None
+    assert name not in settings.variants(config)
+    assert name not in settings.chosen_variants(config, "wise_ft.variants")
+    assert name not in [row["id"] for row in settings.variant_rows(config)]
+    config["reference"] = name
+    assert settings.reference(config) is None
+
+
+def test_a_variant_lays_its_keys_over_training(config):
+    config["variants"] = {"mine": {"label": "Mine", "epochs": 99, "loggers": []}}
+    found = settings.training_settings(config, "mine")
+    assert found["epochs"] == 99
+    assert found["batch_size"] == config["training"]["batch_size"]
+    assert {"label", "counting_set", "loggers", "checkpoint_minutes"}.isdisjoint(found)
+    rows = settings.variant_rows(config, "epochs")
+    assert rows == [{"id": "mine", "label": "Mine", "epochs": 99}]
+
+
+def test_an_overlay_changes_neither_order_nor_another_variant(config):
+    before = settings.training_settings(config, "log_sched")
+    order = settings.variants(config)
+    config["variants"]["modal_sched"] = {"label": "x", "lambda_0": 7.0}
+    assert settings.variants(config) == order
+    assert settings.training_settings(config, "log_sched") == before
+
+
+@pytest.mark.parametrize(
+    ("wrong", "call", "message"),
+    [
+        ({}, lambda c: settings.variant_settings(c, "nobody"), "variants: there is no 'nobody'"),
+        ({"reference": "nobody"}, settings.reference, "reference: there is no variant 'nobody'"),
+        (
+            {"wise_ft": {"variants": ["nobody"]}},
+            lambda c: settings.chosen_variants(c, "wise_ft.variants"),
+            "wise_ft.variants: no such variants: nobody",
+        ),
+        (
+            {"training": DEFAULT["training"] | {"counting_set": "mian"}},
+            settings.counting_sets,
+            "counting_set: there is no 'mian'; counting_sets has main",
+        ),
+        (
+            {"counting_set": DEFAULT["counting_set"] | {"confidence": 0.01}},
+            lambda c: settings.set_settings(c, "main"),
+            "lower that too",
+        ),
+        ({}, lambda c: settings.benchmark_settings(c, "mine"), "benchmarks: there is no 'mine'"),
+        ({"reference": None}, settings.ablation_settings, "as `reference`"),
+        ({"network": "internet"}, settings.manifest, "laion.source: the miniature's parts"),
+        ({"network": "internet"}, settings.benchmark_list, "countbench.list: the links of"),
+        (
+            {"laion": DEFAULT["laion"] | {"source": "relaion400m"}},
+            settings.manifest,
+            "laion.source: relaion400m is on the internet",
+        ),
+        (
+            {"laion": DEFAULT["laion"] | {"source": "local"}},
+            settings.local_files,
+            "laion.source: local needs laion.folder",
+        ),
+        (
+            {"countbench": DEFAULT["countbench"] | {"variant": "intersection"}},
+            settings.intersection,
+            "countbench.intersection must name its list",
+        ),
+    ],
+)
+def test_a_contradiction_names_its_key_and_what_there_is(config, wrong, call, message):
+    with pytest.raises(ConfigError, match=message):
+        call(config | wrong)
+
+
+def test_only_sets_that_a_variant_trains_on_are_made(config):
+    config["counting_sets"] |= {"strict": {"confidence": 0.5}, "nobodys": {}}
+    config["variants"]["mine"] = {"label": "Mine", "counting_set": "strict"}
+    assert settings.counting_sets(config) == ["main", "strict"]
+    assert settings.set_settings(config, "strict")["confidence"] == 0.5
+    assert settings.set_settings(config, "main")["confidence"] == 0.25
+
+
+def test_nouns_count_for_a_set_only_where_its_class_rule_reads_them(config):
+    assert settings.set_nouns(config, "main") == []
+    config["counting_set"]["class_rule"] = "caption_noun"
+    assert settings.set_nouns(config, "main") == [config["counting_set"]["nouns"]]
+
+
+def test_gpus_follow_the_key_of_each_rule(config):
+    jobs = settings.gpus_by_job(config)
+    assert set(jobs.values()) == {0}
+    config["evaluation"]["accelerator"] = "auto"
+    config["variants"] = {
+        "one": {"label": "1", "accelerator": "cuda"},
+        "four": {"label": "4", "accelerator": "cuda", "devices": 4},
+    }
+    assert settings.gpus(config, "evaluate") == settings.gpus(config, "retrieve") == 1
+    assert settings.gpus(config, "detect_objects") == settings.gpus(config, "make_table1") == 0
+    jobs = settings.gpus_by_job(config)
+    assert (jobs["train_variant/one_seed"], jobs["train_variant/four_seed"]) == (1, 4)
+
+
+def test_model_files_are_the_weights_the_config_and_the_merges(config):
+    names = [path.rpartition("/")[2] for path in settings.model_files(config)]
+    assert names == [
+        "miniature-vit.json",
+        "miniature-vit.safetensors",
+        "miniature-vit.merges.txt.gz",
+    ]
+    config["model"] = {"name": "ViT-B-32-quickgelu", "pretrained": "openai", "config": None}
+    assert settings.model_files(config) == []
+
+
+def test_exported_weights_have_a_place_of_their_name(config):
+    config["detector"] |= {"weights": "mine/yolov8n.pt", "export": "onnx"}
+    assert settings.detector_weights(config) == "results/weights/exported/yolov8n.onnx"
+
+
+def test_images_of_a_table_are_those_inside_its_folder(config, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data").mkdir()
+    for name in ("data/3.jpg", "outside.jpg"):
+        (tmp_path / name).write_bytes(b"x")
+    table = tmp_path / "data/mine.csv"
+    table.write_text("\ufeffimage,number,noun\n3.jpg,3,cats\n../outside.jpg,2,dogs\ngone.jpg,2,x\n")
+    config["benchmarks"]["mine"] = {"source": "folder", "path": "data/mine.csv"}
+    assert settings.listed_images(config, "mine") == ["data/3.jpg"]
+    table.unlink()
+    assert settings.listed_images(config, "mine") == []
+
+
+def test_another_line_of_a_manifest_changes_no_part(config, tmp_path):
+    path = tmp_path / "laion.tsv"
+    path.write_text("part\turl\npart-00000\tu0\npart-00001\tu1\n")
+    config["laion"]["manifest"] = str(path)
+    before = settings.manifest_line(config, "part-00001")
+    path.write_text(path.read_text() + "part-00002\tu2\n")
+    assert settings.manifest_line(config, "part-00001") == before == "part-00001\tu1"
+    assert settings.manifest_line(config, "part-00009") == ""
+
+
+def test_runs_are_variants_times_seeds_and_predictions_begin_with_the_baseline(config):
+    config["variants"] = {"a": {"label": "a"}, "b": {"label": "b"}}
+    config["seeds"] = [1, 2]
+    assert settings.runs(config, "x/{variant}/{seed}") == ["x/a/1", "x/a/2", "x/b/1", "x/b/2"]
+    paths = settings.predictions(config, "mine")
+    assert paths[0] == "results/evaluation/mine/baseline/seed0/predictions.parquet"
+    assert len(paths) == 5

@@ -1,0 +1,51 @@
+"""The registry of results against the rules that make them."""
+
+import copy
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from countclip.runtime import results
+from countclip.runtime.provenance import HOME
+
+DEFAULT = yaml.safe_load((HOME / "config/config.yaml").read_text(encoding="utf-8"))
+RULES = dict(
+    re.findall(
+        r"^rule (\w+):\n(.*?)(?=^\S|\Z)",
+        (HOME / "workflow/rules/report.smk").read_text(encoding="utf-8"),
+        re.M | re.S,
+    )
+)
+
+
+@pytest.mark.parametrize("result", results.RESULTS, ids=lambda result: result.path)
+def test_a_rule_makes_each_of_its_files(result):
+    output = RULES[result.rule].partition("output:")[2].partition("log:")[0]
+    made = {re.sub(r"\{\w+\}", "*", path) for path in re.findall(r'"(results/.*?)"', output)}
+    assert set(result.patterns()) <= made
+
+
+def test_every_section_has_a_result_and_every_result_a_section():
+    sections = {section.id for section in results.SECTIONS}
+    assert sections | {"table1"} == {result.section for result in results.RESULTS}
+
+
+def test_a_file_has_one_section_wherever_results_lies():
+    for file in results.targets(DEFAULT):
+        found = results.section_of(f"runs/mine/{file}")
+        assert [r for r in results.RESULTS if r.section == found and file in r.files(DEFAULT)]
+    with pytest.raises(KeyError, match="runtime/results.py"):
+        results.section_of("results/figures/nobody.png")
+
+
+def test_results_follow_the_config():
+    config = copy.deepcopy(DEFAULT)
+    assert "results/wise_ft.csv" in results.targets(config)
+    config["retention"]["tasks"] = dict.fromkeys(config["retention"]["tasks"])
+    config["reference"] = None
+    targets = results.targets(config)
+    assert not [file for file in targets if "retention" in file or "wise_ft" in file]
+    assert "results/ablations.csv" not in targets
+    assert {Path(file).suffix for file in targets} >= {".csv", ".md", ".svg", ".png"}

@@ -1,0 +1,415 @@
+"""Settings as the rules read them: variants, counting sets, benchmarks, and files they name.
+
+Pure functions of the nested config, with its defaults laid under what a variant or a set says.
+Snakemake parses them in every job of a cluster, so they need nothing but the standard library. A
+config that contradicts itself raises ConfigError, before anything runs.
+"""
+
+import csv
+import functools
+import operator
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from countclip.runtime.provenance import resource
+
+Config = dict[str, Any]
+
+OVER_PAPER = "or lay yours over the paper's: --configfile config/paper.yaml yours.yaml"
+"""Advice for a config whose parts are on different networks."""
+
+
+class ConfigError(ValueError):
+    """A key of the config that names nothing, or contradicts another; the message names the key."""
+
+
+def value_at(config: Config, key: str) -> Any:
+    """The value under a key such as `wise_ft.variants`."""
+    return functools.reduce(operator.getitem, key.split("."), config)
+
+
+def active(config: Config, key: str) -> list[str]:
+    """Ids under a key, in the config's order, without those that an overlay sets to null."""
+    return [name for name, value in value_at(config, key).items() if value is not None]
+
+
+def _entry(config: Config, key: str, name: str) -> Any:
+    """The entry `name` under a key; ConfigError names those that there are."""
+    if name not in active(config, key):
+        known = ", ".join(active(config, key))
+        raise ConfigError(f"{key}: there is no {name!r}; there are {known}")
+    return value_at(config, key)[name]
+
+
+# ---- variants ----
+
+NO_RESULT = ("checkpoint_minutes", "loggers")
+"""Keys of `training` that change no result."""
+
+
+def variants(config: Config) -> list[str]:
+    """Ids of the variants that are trained."""
+    return active(config, "variants")
+
+
+def variant_settings(config: Config, variant: str) -> Config:
+    """The keys of `training`, with the variant's laid over them."""
+    return config["training"] | _entry(config, "variants", variant)
+
+
+def training_settings(config: Config, variant: str) -> Config:
+    """The keys that decide the result of a training on its counting set; not the label."""
+    others = ("label", "counting_set", *NO_RESULT)
+    settings = variant_settings(config, variant)
+    return {key: value for key, value in settings.items() if key not in others}
+
+
+def chosen_variants(config: Config, key: str) -> list[str]:
+    """The variants that a key such as `wise_ft.variants` lists, without those that are left out."""
+    if unknown := sorted(set(value_at(config, key)) - set(config["variants"])):
+        raise ConfigError(f"{key}: no such variants: {', '.join(unknown)}")
+    return [name for name in value_at(config, key) if name in variants(config)]
+
+
+def variant_rows(config: Config, *keys: str, by: str | None = None) -> list[Config]:
+    """Id, label and `keys` of each variant for a table or figure, in the config's order.
+
+    by: the key that lists the variants; an empty list there, or None, means all.
+    """
+    listed = chosen_variants(config, by) if by and value_at(config, by) else variants(config)
+    return [
+        {"id": name, "label": config["variants"][name]["label"]}
+        | {key: training_settings(config, name)[key] for key in keys}
+        for name in listed
+    ]
+
+
+def reference(config: Config) -> str | None:
+    """The variant that the others are compared with; None where it is not trained."""
+    name = config["reference"]
+    if name is not None and name not in config["variants"]:
+        known = ", ".join(variants(config))
+        raise ConfigError(f"reference: there is no variant {name!r}; variants has {known}")
+    return name if name in variants(config) else None
+
+
+def view(config: Config, section: str, *keys: str, **more: Any) -> Config:
+    """What a table or figure of CountBench follows from, as its spec.
+
+    That is: the variants that the section lists, those of its keys that decide what is shown, the
+    rows that are counted, and `more`.
+    """
+    settings = value_at(config, section)
+    return {
+        "benchmark": config["countbench"]["variant"],
+        "variants": variant_rows(config, by=f"{section}.variants"),
+        "scale": config["scale"],
+        **{key: settings[key] for key in keys},
+        **more,
+    }
+
+
+def ablation_settings(config: Config) -> Config:
+    """All that the training of each variant follows from, and the reference."""
+    if reference(config) is None:
+        raise ConfigError(
+            "results/ablations.csv needs a variant to compare the others with: name one that is "
+            "trained as `reference`"
+        )
+    settings = {
+        name: training_settings(config, name) | {"counting_set": counting_set_of(config, name)}
+        for name in variants(config)
+    }
+    return {"settings": settings, "reference": reference(config)}
+
+
+# ---- counting sets ----
+
+
+def counting_set_of(config: Config, variant: str) -> str:
+    """Id of the counting set that a variant trains on."""
+    name = variant_settings(config, variant)["counting_set"]
+    if name not in config["counting_sets"]:
+        known = ", ".join(config["counting_sets"])
+        raise ConfigError(
+            f"variant {variant}: counting_set: there is no {name!r}; counting_sets has {known}"
+        )
+    return name
+
+
+def counting_sets(config: Config) -> list[str]:
+    """Ids of the counting sets that some variant trains on; no other is made."""
+    used = {counting_set_of(config, variant) for variant in variants(config)}
+    return [name for name in config["counting_sets"] if name in used]
+
+
+def set_settings(config: Config, name: str) -> Config:
+    """The keys of `counting_set`, with the set's laid over them; nouns only where they are used."""
+    settings = config["counting_set"] | config["counting_sets"][name]
+    floor = config["detector"]["confidence_floor"]
+    if settings["class_rule"] != "none" and settings["confidence"] < floor:
+        raise ConfigError(
+            f"counting set {name}: confidence is {settings['confidence']}, but detections are kept "
+            f"from detector.confidence_floor, {floor}, on alone; lower that too"
+        )
+    unused = () if settings["class_rule"] == "caption_noun" else ("nouns",)
+    return {key: value for key, value in settings.items() if key not in unused}
+
+
+def set_nouns(config: Config, name: str) -> list[str]:
+    """The table of nouns that a counting set is made with, if any."""
+    settings = set_settings(config, name)
+    return [settings["nouns"]] if "nouns" in settings else []
+
+
+# ---- further benchmarks and retention tasks ----
+
+
+def further_benchmarks(config: Config) -> list[str]:
+    """Ids of the benchmarks beside CountBench."""
+    return active(config, "benchmarks")
+
+
+def benchmark_settings(config: Config, name: str) -> Config:
+    """The settings of a further benchmark, with the defaults of what it does not set."""
+    default = {"images": None, "caption": "{number} {noun}", "sha256": None}
+    return default | _entry(config, "benchmarks", name)
+
+
+def retention_tasks(config: Config) -> list[str]:
+    """Ids of the retention tasks."""
+    return active(config, "retention.tasks")
+
+
+def retention_source(config: Config, name: str) -> Config:
+    """How one retention task is read: everything but its templates."""
+    settings = _entry(config, "retention.tasks", name)
+    return {key: value for key, value in settings.items() if key != "templates"}
+
+
+def templates(config: Config, *names: str) -> list[str]:
+    """The files of templates of some retention tasks; captions need none."""
+    paths = (config["retention"]["tasks"][name]["templates"] for name in names)
+    return [path for path in paths if path is not None]
+
+
+def wise_ft_variants(config: Config) -> list[str]:
+    """Variants whose interpolated weights are measured; none without a retention task."""
+    return chosen_variants(config, "wise_ft.variants") if retention_tasks(config) else []
+
+
+# ---- GPUs ----
+
+DEVICES = {
+    "detect_objects": "detector.device",
+    "evaluate": "evaluation.accelerator",
+    "measure_retention": "evaluation.accelerator",
+    "sweep_wise_ft": "evaluation.accelerator",
+    "retrieve": "evaluation.accelerator",
+    "measure_relevancy": "evaluation.accelerator",
+}
+"""The key that says where the jobs of a rule run; training has `training.accelerator`."""
+
+
+def gpus(config: Config, rule: str, variant: str | None = None) -> int:
+    """GPUs that a job of a rule holds; `variant` for a training."""
+    if rule == "train_variant":
+        settings = variant_settings(config, variant) if variant else config["training"]
+        return 0 if settings["accelerator"] == "cpu" else settings["devices"]
+    return int(rule in DEVICES and value_at(config, DEVICES[rule]) != "cpu")
+
+
+def gpus_by_job(config: Config) -> dict[str, int]:
+    """GPUs that jobs hold, by how their names under results/costs/ begin."""
+    trainings = {
+        f"train_variant/{name}_seed": gpus(config, "train_variant", name)
+        for name in variants(config)
+    }
+    return {rule: gpus(config, rule) for rule in DEVICES} | trainings
+
+
+# ---- files that the config names ----
+
+
+def detector_weights(config: Config) -> str:
+    """The detector's weights as it reads them: as the config names them, or exported once."""
+    detector = config["detector"]
+    if detector["export"] is None:
+        return detector["weights"]
+    return f"results/weights/exported/{Path(detector['weights']).stem}.{detector['export']}"
+
+
+def model_configs(config: Config) -> list[str]:
+    """The file that describes the model, where open_clip does not know it by itself."""
+    path = config["model"]["config"]
+    return [] if path is None else [path]
+
+
+def model_files(config: Config) -> list[str]:
+    """The files that the pretrained model is read from; a tag such as `openai` is none."""
+    name, pretrained = config["model"]["name"], config["model"]["pretrained"]
+    files = model_configs(config)
+    if pretrained.endswith(".safetensors"):
+        files.append(pretrained)
+    for path in model_configs(config):
+        merges = str(Path(path).with_name(f"{name}.merges.txt.gz"))
+        files += [merges] if Path(resource(merges)).exists() else []
+    return files
+
+
+def lock(config: Config) -> list[str] | str:
+    """The lock file of the benchmark's links, where a person keeps one."""
+    path = config["countbench"]["lock"]
+    return [] if path is None else resource(path)
+
+
+def intersection(config: Config) -> list[str] | str:
+    """The list of rows that are counted, where the benchmark's variant says so."""
+    if config["countbench"]["variant"] != "intersection":
+        return []
+    path = config["countbench"]["intersection"]
+    if path is None:
+        raise ConfigError(
+            "countbench.variant is `intersection`: countbench.intersection must name its list"
+        )
+    return resource(path)
+
+
+def repair_images(config: Config) -> list[str]:
+    """The images that repairs.csv names: another image under an old name is another repair."""
+    repairs = Path(resource(config["countbench"]["repairs"]))
+    return files_in_column(repairs, "file", repairs.parent)
+
+
+def listed_images(config: Config, name: str) -> list[str]:
+    """The images that the table of a further benchmark lists, to notice one that is replaced.
+
+    None of a table that a rule makes: it is not there yet when this is first called.
+    """
+    settings = benchmark_settings(config, name)
+    table = Path(resource(settings["path"]))
+    if table.is_relative_to("results"):
+        return []
+    folder = Path(resource(settings["images"] or str(table.parent)))
+    return files_in_column(table, "image", folder)
+
+
+def files_in_column(table: Path, column: str, folder: Path) -> list[str]:
+    """The files in a folder that a column of a user's CSV names; none where there is no CSV.
+
+    What cannot be read, or lies elsewhere, is for the rule to report with its line.
+    """
+    if not table.is_file():
+        return []
+    try:
+        with open(table, encoding="utf-8-sig", errors="replace", newline="") as lines:
+            files = {folder / (line.get(column) or "").strip() for line in csv.DictReader(lines)}
+    except csv.Error:
+        return []
+    inside = folder.resolve()
+    return sorted(
+        str(file) for file in files if file.is_file() and file.resolve().is_relative_to(inside)
+    )
+
+
+def local_files(config: Config) -> list[str]:
+    """A user's Parquet files that make_manifest hashes: those that begin with a part's name."""
+    laion = config["laion"]
+    if laion["source"] != "local" or laion["manifest"] is not None:
+        return []
+    if laion["folder"] is None:
+        raise ConfigError("laion.source: local needs laion.folder, where your files are")
+    folder = Path(laion["folder"])
+    return sorted(
+        {str(file) for part in laion["parts"] for file in folder.glob(f"{part}*.parquet")}
+    )
+
+
+def benchmark_list(config: Config) -> str:
+    """CountBench's list, whose links are checked on the config's network."""
+    path = config["countbench"]["list"]
+    if config["network"] == "internet" and Path(path).is_relative_to("results/miniature"):
+        raise ConfigError(
+            f"countbench.list: the links of {path} are on the miniature's network alone, and "
+            f"network is internet; name another list, {OVER_PAPER}"
+        )
+    return resource(path)
+
+
+def manifest(config: Config) -> str:
+    """The table of LAION's parts: a person's, the miniature's, or what make_manifest lists."""
+    path, source = config["laion"]["manifest"], config["laion"]["source"]
+    # A user's files may be copies of the miniature's parts.
+    if config["network"] == "miniature" and source not in ("miniature", "local"):
+        raise ConfigError(
+            f"laion.source: {source} is on the internet, and network is miniature; set network: "
+            f"internet and a countbench.list of yours, {OVER_PAPER}"
+        )
+    if path is not None:
+        return resource(path)
+    if source != "miniature":
+        return "results/laion/manifest.tsv"
+    if config["network"] != "miniature":
+        raise ConfigError(
+            "laion.source: the miniature's parts are on the miniature's network alone; name "
+            f"another source, set network: miniature, {OVER_PAPER}"
+        )
+    return "results/miniature/laion.tsv"
+
+
+def manifest_line(config: Config, part: str) -> str:
+    """The line of one part in a person's manifest, so that adding another part reruns nothing.
+
+    Empty for a manifest that a rule makes, which counts as a whole.
+    """
+    path = config["laion"]["manifest"]
+    if path is None or not Path(resource(path)).is_file():
+        return ""
+    with open(resource(path), encoding="utf-8") as lines:
+        return next((line.rstrip() for line in lines if line.startswith(f"{part}\t")), "")
+
+
+def world(config: Config) -> list[str] | str:
+    """The table of the miniature's web, where it stands for the internet; no input elsewhere."""
+    return "results/miniature/world.parquet" if config["network"] == "miniature" else []
+
+
+# ---- results that the config asks for ----
+
+
+def runs(config: Config, pattern: str, only: Iterable[str] | None = None) -> list[str]:
+    """A path for every variant (or those of `only`) and seed: {variant} and {seed} filled in."""
+    listed = variants(config) if only is None else only
+    return [
+        pattern.replace("{variant}", variant).replace("{seed}", str(seed))
+        for variant in listed
+        for seed in config["seeds"]
+    ]
+
+
+def final_weights(config: Config, section: str) -> list[str]:
+    """The weights at the end of training of the variants that a section lists."""
+    listed = [row["id"] for row in variant_rows(config, by=f"{section}.variants")]
+    return runs(config, "results/training/{variant}/seed{seed}/end.safetensors", listed)
+
+
+def predictions(config: Config, benchmark: str = "countbench") -> list[str]:
+    """The predictions on a benchmark of the pretrained baseline and of every run."""
+    folder = f"results/evaluation/{benchmark}"
+    return [
+        f"{folder}/baseline/seed0/predictions.parquet",
+        *runs(config, f"{folder}/{{variant}}/seed{{seed}}/predictions.parquet"),
+    ]
+
+
+def retention_answers(config: Config) -> list[str]:
+    """The answers of the pretrained baseline and of every run in each retention task."""
+    return [
+        path
+        for name in retention_tasks(config)
+        for path in (
+            f"results/retention/{name}/baseline/seed0.parquet",
+            *runs(config, f"results/retention/{name}/{{variant}}/seed{{seed}}.parquet"),
+        )
+    ]
