@@ -6,14 +6,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(HOME / "workflow" / "scripts"))
 
-from countclip.runtime.provenance import (
-    canonical,
-    code,
-    files_of,
-    is_ours,
-    resource,
-    sections,
-)
+from countclip.runtime.provenance import canonical, code, digests, sections
+from countclip.runtime.resources import files_of, is_ours, resource
 
 
 wildcard_constraints:

@@ -26,10 +26,10 @@ rule evaluate:
         accelerator=config["evaluation"]["accelerator"],
         batch=config["evaluation"]["batch"],
     params:
+        *code("evaluate", *model_files()),
         spec=spec(
             "model", "countbench.replace", "evaluation.precision", "evaluation.threads"
         ),
-        code=code("evaluate", *model_files()),
     message:
         "evaluate {wildcards.variant}, seed {wildcards.seed}, on {wildcards.benchmark}"
     script:
@@ -56,11 +56,11 @@ rule pack_retention:
         mem_mb=growing(8000),
         runtime=growing(120),
     params:
+        *code("pack_retention", *model_forms()),
         spec=lambda wildcards: canonical(
             sections(config, ["model.name", "model.config"])
             | {"task": retention_task(wildcards.task)}
         ),
-        code=code("pack_retention", *model_forms()),
     message:
         "pack the retention task {wildcards.task}"
     script:
@@ -90,12 +90,11 @@ rule measure_retention:
         accelerator=config["evaluation"]["accelerator"],
         batch=config["evaluation"]["batch"],
     params:
+        *code("measure_retention", *model_files()),
+        lambda wildcards: digests(*templates_of(wildcards.task)),
         spec=lambda wildcards: canonical(
             sections(config, ["model", "evaluation.precision", "evaluation.threads"])
             | {"templates": templates_of(wildcards.task)}
-        ),
-        code=lambda wildcards: code(
-            "measure_retention", *model_files(), *templates_of(wildcards.task)
         ),
     message:
         "measure {wildcards.variant}, seed {wildcards.seed}, on {wildcards.task}"
@@ -132,6 +131,7 @@ rule sweep_wise_ft:
         accelerator=config["evaluation"]["accelerator"],
         batch=config["evaluation"]["batch"],
     params:
+        *code("sweep_wise_ft", *model_files(), *templates_of(*retention_tasks())),
         spec=canonical(
             sections(
                 config,
@@ -146,7 +146,6 @@ rule sweep_wise_ft:
             )
             | {"tasks": [[name, templates_of(name)] for name in retention_tasks()]}
         ),
-        code=code("sweep_wise_ft", *model_files(), *templates_of(*retention_tasks())),
     message:
         "weights between the untouched model and {wildcards.variant}, seed {wildcards.seed}"
     script:
@@ -175,6 +174,7 @@ rule retrieve:
         gpu=int(config["evaluation"]["accelerator"] != "cpu"),
         accelerator=config["evaluation"]["accelerator"],
     params:
+        *code("retrieve", config["counting_set"]["nouns"], *model_files()),
         spec=spec(
             "model",
             "counting_set.nouns",
@@ -183,7 +183,6 @@ rule retrieve:
             "retrieval.prompt",
             "retrieval.anything",
         ),
-        code=code("retrieve", config["counting_set"]["nouns"], *model_files()),
     message:
         "ask how similar each query by count is to the pictures that it ranks"
     script:
@@ -211,8 +210,8 @@ rule measure_relevancy:
         gpu=int(config["evaluation"]["accelerator"] != "cpu"),
         accelerator=config["evaluation"]["accelerator"],
     params:
+        *code("measure_relevancy", *model_files()),
         spec=spec("model", "evaluation.precision", "evaluation.threads"),
-        code=code("measure_relevancy", *model_files()),
     message:
         "measure how much each token of a caption matters"
     script:

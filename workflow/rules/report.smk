@@ -36,6 +36,7 @@ rule make_table1:
         "../../environment.yml"
     threads: 1
     params:
+        *code("make_table1"),
         spec=canonical(
             {
                 "benchmark": config["countbench"]["variant"],
@@ -44,7 +45,6 @@ rule make_table1:
                 "scale": config["scale"],
             }
         ),
-        code=code("make_table1"),
     script:
         "../scripts/make_table1.py"
 
@@ -75,6 +75,7 @@ rule make_benchmark_table:
         "../../environment.yml"
     threads: 1
     params:
+        *code("make_benchmark_table"),
         spec=canonical(
             {
                 "variants": about("schedule", "lambda_scheme", "loss"),
@@ -83,7 +84,6 @@ rule make_benchmark_table:
                 "distance": config["counting_set"]["phash_distance"],
             }
         ),
-        code=code("make_benchmark_table"),
     script:
         "../scripts/make_benchmark_table.py"
 
@@ -106,8 +106,8 @@ rule make_paper:
         "../../environment.yml"
     threads: 1
     params:
+        *code("make_paper"),
         spec=spec(),
-        code=code("make_paper"),
     script:
         "../scripts/make_paper.py"
 
@@ -130,8 +130,8 @@ rule make_ablations:
         "../../environment.yml"
     threads: 1
     params:
+        *code("make_ablations"),
         spec=ablations_spec,
-        code=code("make_ablations"),
     script:
         "../scripts/make_ablations.py"
 
@@ -154,8 +154,8 @@ rule make_retention:
         "../../environment.yml"
     threads: 1
     params:
+        *code("make_retention"),
         spec=canonical({"variants": about(), "scale": config["scale"]}),
-        code=code("make_retention"),
     script:
         "../scripts/make_retention.py"
 
@@ -179,8 +179,8 @@ rule make_wise_ft:
         "../../environment.yml"
     threads: 1
     params:
+        *code("make_wise_ft"),
         spec=look_spec("wise_ft", "checkpoint", tasks=retention_tasks()),
-        code=code("make_wise_ft"),
     script:
         "../scripts/make_wise_ft.py"
 
@@ -205,8 +205,8 @@ rule make_retrieval_table:
         "../../environment.yml"
     threads: 1
     params:
+        *code("make_retrieval_table"),
         spec=look_spec("retrieval", "k"),
-        code=code("make_retrieval_table"),
     script:
         "../scripts/make_retrieval_table.py"
 
@@ -229,8 +229,8 @@ rule plot_class_frequency:
         "../../environment.yml"
     threads: 1
     params:
+        *code("plot_class_frequency"),
         spec=spec("scale"),
-        code=code("plot_class_frequency"),
     script:
         "../scripts/plot_class_frequency.py"
 
@@ -253,8 +253,8 @@ rule plot_lambdas:
         "../../environment.yml"
     threads: 1
     params:
+        *code("plot_lambdas"),
         spec=spec("scale"),
-        code=code("plot_lambdas"),
     script:
         "../scripts/plot_lambdas.py"
 
@@ -277,8 +277,8 @@ rule plot_training_curves:
         "../../environment.yml"
     threads: 1
     params:
+        *code("plot_training_curves"),
         spec=canonical({"variants": about(), "scale": config["scale"]}),
-        code=code("plot_training_curves"),
     script:
         "../scripts/plot_training_curves.py"
 
@@ -303,8 +303,8 @@ rule plot_confusion:
         "../../environment.yml"
     threads: 1
     params:
+        *code("plot_confusion"),
         spec=confusion_spec,
-        code=code("plot_confusion"),
     script:
         "../scripts/plot_confusion.py"
 
@@ -327,8 +327,8 @@ rule plot_wise_ft:
         "../../environment.yml"
     threads: 1
     params:
+        *code("plot_wise_ft"),
         spec=spec("scale"),
-        code=code("plot_wise_ft"),
     script:
         "../scripts/plot_wise_ft.py"
 
@@ -354,8 +354,8 @@ rule plot_retrieval:
         "../../environment.yml"
     threads: 1
     params:
+        *code("plot_retrieval"),
         spec=look_spec("retrieval", "shown"),
-        code=code("plot_retrieval"),
     script:
         "../scripts/plot_retrieval.py"
 
@@ -386,8 +386,8 @@ rule plot_relevancy:
         "../../environment.yml"
     threads: 1
     params:
+        *code("plot_relevancy"),
         spec=look_spec("relevancy"),
-        code=code("plot_relevancy"),
     script:
         "../scripts/plot_relevancy.py"
 
@@ -425,8 +425,8 @@ rule render_audit:
         mem_mb=growing(4000),
         runtime=growing(30),
     params:
+        *code("render_audit"),
         spec=spec("scale"),
-        code=code("render_audit"),
     message:
         "the page of the audit, for a person to mend the benchmark on"
     script:
@@ -460,8 +460,8 @@ rule render_report:
         "../../environment.yml"
     threads: 1
     params:
+        *code("render_report"),
         spec=spec("scale"),
-        code=code("render_report"),
         # Shown as they are found: what takes `resources` triggers nothing.
         costs=lambda wildcards, resources: placed(COSTS),
         gpus=lambda wildcards, resources: gpus(),

@@ -23,8 +23,8 @@ rule pack_images:
         mem_mb=growing(8000),
         runtime=growing(120),
     params:
+        *code("pack_images", *model_forms()),
         spec=spec("model.name", "model.config"),
-        code=code("pack_images", *model_forms()),
     script:
         "../scripts/pack_images.py"
 
@@ -60,6 +60,7 @@ rule train_variant:
         ],
         loggers=lambda wildcards: ",".join(all_settings(wildcards.variant)["loggers"]),
     params:
+        *code("train_variant", *model_files()),
         spec=lambda wildcards: canonical(
             {
                 "model": config["model"],
@@ -67,7 +68,6 @@ rule train_variant:
                 "training": settings(wildcards.variant),
             }
         ),
-        code=code("train_variant", *model_files()),
     message:
         "train {wildcards.variant}, seed {wildcards.seed}"
     script:
