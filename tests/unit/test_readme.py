@@ -3,7 +3,7 @@ import shlex
 
 from snakemake.cli import get_argument_parser
 
-from countclip.runtime.provenance import HOME
+from countclip.runtime.resources import HOME
 
 
 def test_the_readme_is_finished_and_names_what_is_there():
