@@ -380,7 +380,7 @@ def test_before_after_and_the_difference_over_two_seeds():
     assert (end["before"], end["after"], end["difference"]) == (75, 75, 0)
     assert end["difference_low"] < 0 < end["difference_high"]
     assert selected["difference_low"] == selected["difference_high"] == 0
-    (sheet,) = report_retention.sheets(table)
+    (sheet,) = report_retention.retention_sheets(table)
     assert sheet.stamp == pages.stamp("miniature")
     assert [row[0].text for row in sheet.rows] == [scores.BASELINE["label"], "A | a"]
     assert [cell.text for cell in sheet.rows[1][1:]] == ["75.00", "75.00"]
@@ -419,7 +419,7 @@ def test_a_loss_beyond_doubt_is_marked():
     known = [answered("baseline", "end", 0, [0] * 50)]
     known += [answered("a", name, 0, [1] * 25 + [0] * 25) for name in report_retention.CHECKPOINTS]
     table = report_retention.retention(pd.concat(known), [{"id": "a", "label": "a"}], "paper")
-    (sheet,) = report_retention.sheets(table)
+    (sheet,) = report_retention.retention_sheets(table)
     assert sheet.rows[1][1].range.endswith("▼")
     assert sheet.stamp is None
 

@@ -404,16 +404,18 @@ def tables():
     if reference():  # there is a variant to compare the others with
         names.append("ablations")
     names += [f"benchmarks/{name}/table" for name in further_benchmarks()]
-    own = expand("results/{name}.{kind}", name=names, kind=["csv", "md"])
-    return [*own, *retention(), "results/relevancy.csv"]
+    own = expand("results/{name}.{kind}", name=names, kind=["csv", "json", "md"])
+    own += retention()
+    return [*own, "results/relevancy.csv", "results/relevancy.json"]
 
 
 def retention():
     """The tables of what counting cost elsewhere, where there is a task to see it by."""
     if not retention_tasks():
         return []
-    own = ["results/retention.csv", "results/retention.md"]
-    return [*own, "results/wise_ft.csv"] if wise_ft_variants() else own
+    own = [f"results/retention.{kind}" for kind in ("csv", "json", "md")]
+    wise_ft = ["results/wise_ft.csv", "results/wise_ft.json"]
+    return [*own, *wise_ft] if wise_ft_variants() else own
 
 
 def figures():

@@ -1,21 +1,21 @@
-"""The page over a run: what it found, from what, how, and at what cost."""
+"""The report: one page over all results of a run."""
 
 from countclip.report import run_page
 from countclip.runtime.job import start
 
 spec = start(snakemake)  # noqa: F821
-given = snakemake.input  # noqa: F821
+inputs = snakemake.input  # noqa: F821
 run_page.render_report(
-    given.table1,
-    given.table1_markdown,
-    [*given.tables, *given.figures],
-    given.funnels,
-    given.benchmark,
-    given.further,
-    given.models,
-    given.pages,
-    given.template,
-    snakemake.output.page,  # noqa: F821
+    table1_csv=inputs.table1,
+    table1_json=inputs.table1_json,
+    files=[*inputs.tables, *inputs.figures],
+    funnels=inputs.funnels,
+    audit_summary=inputs.benchmark,
+    benchmark_summaries=inputs.further,
+    models=inputs.models,
+    pages_beside=inputs.pages,
+    template=inputs.template,
+    page=snakemake.output.page,  # noqa: F821
     scale=spec["scale"],
     costs=snakemake.params.costs,  # noqa: F821
     gpus=snakemake.params.gpus,  # noqa: F821
