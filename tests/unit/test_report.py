@@ -84,7 +84,10 @@ def test_a_table_is_shown_as_its_json_has_it_and_a_long_one_is_folded_away(run) 
         assert shown in text, shown
 
 
-@pytest.mark.parametrize("wrong", ["# The paper\n", "{}", "[]", "3", '[{"title": "x"}]', '[{"rows": 3}]'])
+WRONG = ["# The paper\n", "{}", "[]", "3", '[{"title": "x"}]', '[{"rows": 3}]']
+
+
+@pytest.mark.parametrize("wrong", WRONG)
 def test_a_json_without_tables_is_named(run, wrong) -> None:
     run.add("paper.json", wrong)
     with pytest.raises(ValueError, match=r"results/paper.json: not a list of tables"):

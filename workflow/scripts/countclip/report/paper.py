@@ -104,9 +104,9 @@ def _compared(counts: np.ndarray, other: np.ndarray, role: str) -> dict[str, flo
 
 def sheet(table: pd.DataFrame) -> Sheet:
     """Accuracies and comparisons; the rest is in the CSV."""
-    headers = ["Configuration", "Checkpoint", "Accuracy (%)", "Macro-F1 (%)", "Mean error"]
+    headers = ["Configuration", "Checkpoint", "Accuracy (%)", "Macro-F1 (%)", "MAE"]
     for title in TITLES.values():
-        headers += [f"Against {title}, images", f"Against {title}, p", f"Against {title}, weight"]
+        headers += [f"Against {title}, {what}" for what in ("images", "p", "significant")]
     lines = []
     for row, text in zip(table.to_dict("records"), sheets.texts(table, FORMATS), strict=True):
         cells = [
@@ -135,9 +135,9 @@ def sheet(table: pd.DataFrame) -> Sheet:
             "p: the matrices do not say which images two models both have right, so McNemar's"
             " exact test has bounds: the smallest and the largest p that the two matrices allow,"
             " Holm-corrected over all comparisons of this table.",
-            f"Weight: yes where the difference is significant (corrected p below {LEVEL}) whichever"
-            " images the models share, no where it never is, open where it depends on these"
-            " images. The CSV also has an unpaired exact test (Fisher).",
+            f"Significant: yes where the corrected p is below {LEVEL} whichever images both models"
+            " have right, no where it never is, open where it depends on these images. The CSV"
+            " also has an unpaired exact test (Fisher).",
             "“Best on the benchmark” was chosen on the same images that it is measured on, so its"
             " accuracy is optimistic, and no p value here corrects for that.",
         ],

@@ -54,7 +54,12 @@ RESULTS = (
         " which of its differences are significant.",
         ("results/paper.*",),
     ),
-    Result("ablations", "Ablations", "One ingredient at a time.", ("results/ablations.*",)),
+    Result(
+        "ablations",
+        "Ablations",
+        "Each variant against the reference, with the settings that it changes.",
+        ("results/ablations.*",),
+    ),
     Result(
         "benchmarks",
         "Further benchmarks",

@@ -75,7 +75,7 @@ class Sheet:
 
     headers: of the columns, the first of which names the rows; rows: a cell for each header.
     notes: what a reader must know to read the table right.
-    stamp: warning of a miniature or partial run; the title has its short form.
+    stamp: warning of a miniature or partial run.
     """
 
     title: str
