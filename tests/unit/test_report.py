@@ -99,7 +99,7 @@ def test_what_this_run_does_not_have_is_named(run) -> None:
     text = run.render().read_text()
     absent = text[text.index("Not in this run") :]
     assert "Further benchmarks (results/benchmarks/*/table.*)" in absent
-    assert "The paper&#39;s own results" not in absent
+    assert "The paper&#39;s results" not in absent
     assert 'id="paper"' in text
     assert 'id="benchmarks"' not in text
 

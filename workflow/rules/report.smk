@@ -88,7 +88,7 @@ rule make_paper:
     output:
         csv=report(
             "results/paper.csv",
-            category="The paper's own results",
+            category="The paper's results",
             labels={"format": "CSV"},
             caption="../report/paper.rst",
         ),

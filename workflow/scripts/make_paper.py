@@ -1,4 +1,4 @@
-"""The paper's own results, with intervals and tests."""
+"""Statistics of the paper's results, with intervals and tests."""
 
 from countclip.report import paper
 from countclip.runtime.job import start

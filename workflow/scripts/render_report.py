@@ -19,5 +19,5 @@ run_page.render_report(
     scale=spec["scale"],
     costs=snakemake.params.costs,  # noqa: F821
     gpus=snakemake.params.gpus,  # noqa: F821
-    config=snakemake.config,  # noqa: F821 as it is found: what decides a result is in its own spec
+    config=snakemake.config,  # noqa: F821 as it is found; no result follows from it
 )

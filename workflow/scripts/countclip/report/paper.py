@@ -1,4 +1,4 @@
-"""Statistics of the paper's own results, from the confusion matrices in its vector figures.
+"""Statistics of the paper's results, from the confusion matrices in its vector figures.
 
 All of its Table 1 follows from these matrices. They do not say which images two models both have
 right, so McNemar's test has bounds instead of a value: the smallest and the largest p that the two
@@ -124,7 +124,7 @@ def sheet(table: pd.DataFrame) -> Sheet:
         lines.append(cells)
     n = table["n"][0]
     return Sheet(
-        f"The paper's own results, n = {n}",
+        f"The paper's results, n = {n}",
         headers,
         lines,
         [
@@ -145,7 +145,7 @@ def sheet(table: pd.DataFrame) -> Sheet:
 
 
 def make_paper(matrices_json: str, *, csv_path: str, json_path: str, markdown_path: str) -> None:
-    """Publish the table of the paper's own results as CSV, JSON and Markdown."""
+    """Publish the table of the paper's results as CSV, JSON and Markdown."""
     results = table(matrices_json)
     sheets.write_csv(results, csv_path)
     sheets.write_sheets([sheet(results)], json_path, markdown_path)

@@ -49,7 +49,7 @@ class Result(NamedTuple):
 RESULTS = (
     Result(
         "paper",
-        "The paper's own results",
+        "The paper's results",
         "Table 1 shows them beside ours. Here is what follows from the paper's confusion matrices:"
         " which of its differences are significant.",
         ("results/paper.*",),
