@@ -64,6 +64,14 @@ def test_all_variants_are_judged_not_the_best_alone() -> None:
     assert run_page.verdicts(table1([BASE], {})) == ""
 
 
+@pytest.mark.parametrize(("p", "better"), [(0.0496, 1), (0.0504, 0)])
+def test_the_page_judges_the_exact_p_of_the_csv(tmp_path, monkeypatch, p, better) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = Run(rows=[BASE, ("a", 45.06, p)]).render().read_text()
+    assert f"significantly better: {better}," in text
+    assert ("which is significant" in text) == bool(better)
+
+
 @pytest.mark.parametrize("scale", pages.STAMPS)
 def test_the_page_is_stamped(run, scale) -> None:
     text = run.render(scale).read_text()
