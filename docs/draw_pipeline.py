@@ -26,7 +26,7 @@ COLOURS = {
     "dark": {"fill": "#161b22", "line": "#8b949e", "text": "#e6edf3", "title": "#79c0ff"},
 }
 WIDTH, MARGIN, GAP, LINE, SIZE = 480, 26, 26, 20, 15  # pixels
-LETTERS = 54  # of a line across the whole picture
+LETTERS = 54  # of a line across the whole diagram
 NO_BREAK = "\u00a0"
 
 Graph = dict[str, set[str]]  # rule -> the rules whose output it reads
@@ -79,7 +79,7 @@ def arrows(graph: Graph, rooms: dict[str, str]) -> set[tuple[str, str]]:
 
 
 def svg(graph: Graph, rooms: dict[str, str], colours: dict[str, str]) -> str:
-    """The picture: data and benchmarks side by side, the other rooms below them."""
+    """The diagram: data and benchmarks side by side, the other rooms below them."""
     found, joined = stages(graph, rooms), arrows(graph, rooms)
     half = (WIDTH - 2 * MARGIN - GAP) // 2
     top, shapes = 2 * GAP + LINE, []
@@ -141,9 +141,7 @@ def _head(x: int, y: int, way: str) -> str:
     return f'<polygon points="{x},{y} {x + a},{y + b} {x + c},{y + d}"/>'
 
 
-def _arrows(
-    boxes: dict[str, tuple[int, int, int, int]], joined: set[tuple[str, str]]
-) -> list[str]:
+def _arrows(boxes: dict[str, tuple[int, int, int, int]], joined: set[tuple[str, str]]) -> list[str]:
     """Straight arrows between neighbours; a rail on either side to rooms further below."""
     drawn = []
     below = {"data": "training", "benchmarks": "training"}
