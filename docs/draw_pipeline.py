@@ -15,7 +15,7 @@ from xml.sax.saxutils import escape
 HOME = Path(__file__).resolve().parents[1]
 ROOMS = {
     "data": "LAION → pairs that count",
-    "benchmarks": "links → images to count in",
+    "benchmarks": "links → audited images",
     "training": "one CLIP for each variant and seed",
     "evaluation": "what the pretrained baseline and every run answer",
     "report": "tables, figures, and results/report.html over them all",

@@ -50,6 +50,13 @@ def test_the_readme_is_one_page():
     assert len(TEXTS[README].splitlines()) <= 150
 
 
+def test_the_readme_has_a_table_of_four_rows():
+    table = re.search(r"\| configuration .*\n\|-.*\n((?:\|.*\n)+)", TEXTS[README])
+    first = [row.split("|")[1] for row in table[1].splitlines()]
+    for row, words in zip(first, ("baseline", "base model", "best", "control"), strict=True):
+        assert words in row
+
+
 def sentences(text: str) -> list[str]:
     """Sentences of paragraphs and lists; headings, tables and pictures are none."""
     paragraphs, lines = [], []
@@ -131,6 +138,21 @@ def test_the_architecture_page_names_every_module():
     assert {module for module in modules if f"`{module}`" not in text} == set()
 
 
+def test_the_files_page_names_what_the_rules_make():
+    text = TEXTS[HOME / "docs/reference/files.md"]
+    folders = [folder for folder in re.findall(r"`(results/[^`]+/)`", text)]
+    made = [
+        path
+        for file in (HOME / "workflow/rules").glob("*.smk")
+        for output in re.findall(r"    output:\n(.*?)    log:", file.read_text("utf-8"), re.S)
+        for path in re.findall(r'"(results/[^"]+)"', output)
+    ]
+    assert len(made) > 50
+    for path in made:
+        named = f"`{path}`" in text or f"`{path.rpartition('/')[2]}`" in text
+        assert named or any(path.startswith(folder) for folder in folders), path
+
+
 def test_the_table_page_names_every_column():
     text = TEXTS[HOME / "docs/reference/table.md"]
     patterns = re.findall(r"`([a-z_*1]+)`", text)
@@ -192,6 +214,17 @@ def working_directory(tmp_path_factory) -> Path:
         text = yaml.safe_dump(overlay(page), sort_keys=False)
         (folder / page.stem / "mine.yaml").write_text(text, encoding="utf-8")
     return folder
+
+
+def test_snakemake_commands_in_sentences_parse():
+    """A target behind --configfile would be one more config."""
+    parser = get_argument_parser()
+    found = [text for page in PAGES for text in re.findall(r"`(snakemake [^`]+)`", prose(page))]
+    assert len(found) > 4
+    for command in found:
+        said = parser.parse_args(shlex.split(command)[1:])
+        assert all(str(file).endswith(".yaml") for file in said.configfile or ()), command
+        assert all(target == "plan" or "/" in target for target in said.targets), command
 
 
 def test_snakemake_commands_of_the_docs_plan_jobs(working_directory):
@@ -270,19 +303,22 @@ def patched(text: str, hunks: list[str]) -> str:
 
 @pytest.mark.parametrize("guide", ["own-loss", "own-benchmark"])
 def test_a_guide_followed_step_by_step_works(guide, tmp_path):
-    """Its diffs apply, and the test that it adds passes, with all others of that file."""
+    """Its diffs apply, and the test that it adds passes."""
     for folder in ("workflow", "tests", "config"):
         shutil.copytree(HOME / folder, tmp_path / folder)
     for link in ("resources", "pyproject.toml", "Snakefile"):
         (tmp_path / link).symlink_to(HOME / link)
-    changed = patches(HOME / f"docs/guides/{guide}.md")
-    assert 2 < len(changed) <= 4
+    page = HOME / f"docs/guides/{guide}.md"
+    changed = patches(page)
+    assert len(changed) <= 4
     for file, hunks in changed:
         path = tmp_path / file
         path.write_text(patched(path.read_text(encoding="utf-8"), hunks), encoding="utf-8")
+    added = re.findall(r"^\+def (test_\w+)", "".join(blocks(page, "diff")), re.M)
     tests = [file for file, _ in changed if file.startswith("tests/")]
+    assert len(added) == len(tests) == 1
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests],
+        [sys.executable, "-m", "pytest", "-q", f"{tests[0]}::{added[0]}"],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": ""},
         capture_output=True,
@@ -290,6 +326,8 @@ def test_a_guide_followed_step_by_step_works(guide, tmp_path):
         check=False,
     )
     assert done.returncode == 0, done.stdout[-4000:]
-    ruff = [sys.executable, "-m", "ruff", "check", *(file for file, _ in changed)]
-    python = [word for word in ruff if not word.endswith(".yaml")]
-    assert subprocess.run(python, cwd=tmp_path, check=False).returncode == 0
+    python = [file for file, _ in changed if file.endswith(".py")]
+    for check in (["check"], ["format", "--check"]):
+        ruff = [sys.executable, "-m", "ruff", *check, "--no-cache", *python]
+        done = subprocess.run(ruff, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout
