@@ -140,7 +140,7 @@ def test_the_architecture_page_names_every_module():
 
 def test_the_files_page_names_what_the_rules_make():
     text = TEXTS[HOME / "docs/reference/files.md"]
-    folders = [folder for folder in re.findall(r"`(results/[^`]+/)`", text)]
+    folders = re.findall(r"`(results/[^`]+/)`", text)
     made = [
         path
         for file in (HOME / "workflow/rules").glob("*.smk")
