@@ -10,7 +10,7 @@ from PIL import Image
 from countclip.benchmarks import audit, countbench, image_checks, repairs, repairs_csv, store
 from countclip.data.number_words import WORDS
 from countclip.report import audit_page
-from countclip.runtime.provenance import resource
+from countclip.runtime.resources import resource
 
 PICTURE = {"max_pixels": 10**6, "min_side": 32, "placeholder_distance": 0}
 SUFFIX = {

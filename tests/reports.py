@@ -9,7 +9,7 @@ import pandas as pd
 from countclip.data.number_words import WORDS
 from countclip.report import pages, run_page, scores, sheets
 from countclip.report.sheets import Cell, Sheet
-from countclip.runtime.provenance import resource
+from countclip.runtime.resources import resource
 from workflow.conftest import DEFAULT
 
 FUNNEL = [

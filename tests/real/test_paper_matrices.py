@@ -2,7 +2,7 @@
 
 import json
 
-from countclip.runtime.provenance import resource
+from countclip.runtime.resources import resource
 
 
 def test_every_count_is_the_one_that_was_read(shared) -> None:

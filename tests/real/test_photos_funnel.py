@@ -19,7 +19,7 @@ from countclip.data import counting_set, fetch, filtering, number_words
 from countclip.data.detector import detect_objects
 from countclip.runtime.connection import connection
 from countclip.runtime.files import write_table
-from countclip.runtime.provenance import HOME
+from countclip.runtime.resources import HOME
 
 pytest.importorskip("openvino", reason="the real detector is an OpenVINO model")
 

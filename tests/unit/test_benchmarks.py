@@ -248,7 +248,7 @@ def test_pixmo_counts_addresses_are_asked_for_their_pictures(tmp_path):
         zip(("url", "kind", "payload"), map(list, zip(*answers, strict=True)), strict=True)
     )
     pq.write_table(pa.table(columns), tmp_path / "world.parquet")
-    shown = {count: server.picture("own_benchmark", 0, count, "JPEG") for count in (3, 4, 5, 11)}
+    shown = {count: server.image("own_benchmark", 0, count, "JPEG") for count in (3, 4, 5, 11)}
     path = pixmo(tmp_path / "test.parquet", shown)
     links, answered = tmp_path / "links.json", tmp_path / "answers.parquet"
     adapters.write_links(str(path), str(links), "{number} {noun}")

@@ -7,7 +7,7 @@ import yaml
 
 from countclip.runtime import config as settings
 from countclip.runtime.config import ConfigError
-from countclip.runtime.provenance import HOME
+from countclip.runtime.resources import HOME
 
 DEFAULT = yaml.safe_load((HOME / "config/config.yaml").read_text(encoding="utf-8"))
 

@@ -2,7 +2,7 @@ import subprocess
 
 import yaml
 
-from countclip.runtime.provenance import HOME
+from countclip.runtime.resources import HOME
 
 
 def test_conda_and_pip_install_the_same_versions():

@@ -4,10 +4,8 @@ import io
 import json
 import os
 import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.error import URLError
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -117,18 +115,22 @@ def test_missing_shards_say_what_to_do(fetched: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("message", "status"),
     [
-        ("HTTP Error 404: Not Found", "http_404"),
-        ("HTTP Error 504: Gateway Timed Out", "http_504"),
-        ("HTTP Error 302: would lead to an infinite loop.", "too_many_redirects"),
-        ("HTTP Error 300: Multiple Choices", "http_300"),
-        ("<urlopen error timed out>", "timeout"),
-        ("The read operation timed out", "timeout"),
-        ("<urlopen error [Errno -2] Name or service not known>", "unreachable"),
-        ("IncompleteRead(7 bytes read, 8 more expected)", "truncated"),
+        ("http_404 (Not Found)", "http_404"),
+        ("http_504 (Gateway Timed Out)", "http_504"),
+        ("http_300 (Multiple Choices)", "http_300"),
+        ("http_429 (not asked, retry after 7 s)", "http_429"),
+        ("too_many_redirects (Exceeded 10 redirects.)", "too_many_redirects"),
+        ("timeout (not complete after 30.0 s)", "timeout"),
+        ("dns (Name or service not known)", "unreachable"),
+        ("tls ([SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed)", "bad_certificate"),
+        ("tls ([SSL: WRONG_VERSION_NUMBER] wrong version number)", "unreachable"),
+        ("truncated (IncompleteRead(7 bytes read, 8 more expected))", "truncated"),
         ("undecodable (5 x 5 pixels are too many)", "too_many_pixels"),
-        ("<urlopen error http_429: not asked, retry after 7 s>", "http_429"),
-        ("'ascii' codec can't encode character '\\xfc'", "bad_url"),
-        ("<urlopen error private_address: x is at 10.0.0.1>", "private_address"),
+        ("undecodable (broken JPEG)", "undecodable"),
+        ("not_an_image (no format of an image)", "not_an_image"),
+        ("bad_url ('ascii' codec can't encode character)", "bad_url"),
+        ("private_address (x is at 10.0.0.1, not a public address)", "private_address"),
+        ("other (ZeroDivisionError())", "other"),
         ("no words for this", "other"),
         (None, "other"),
     ],
@@ -181,7 +183,7 @@ import pyarrow as pa, pyarrow.parquet as pq
 def shard(i, rows, stats=True):
     n = len(rows)
     pq.write_table(pa.table({"row": rows, "key": [str(r) for r in rows],
-        "status": ["failed_to_download"] * n, "error_message": ["timed out"] * n,
+        "status": ["failed_to_download"] * n, "error_message": ["timeout (silence)"] * n,
         "sha256": pa.nulls(n, pa.string()), "width": pa.nulls(n, pa.int32()),
         "height": pa.nulls(n, pa.int32())}), f"shards/{i:05d}.parquet")
     tarfile.open(f"shards/{i:05d}.tar", "w").close()
@@ -282,7 +284,7 @@ def test_a_dead_network_fails_and_is_asked_again(
     assert (tmp_path / "first/attempts").read_text() == "xx"
 
 
-# ---- the opener that img2dataset gets ----
+# ---- the download that img2dataset gets ----
 
 
 @pytest.fixture(autouse=True)
@@ -310,24 +312,29 @@ def server() -> Iterator[str]:
         yield made.url
 
 
-def read(url: str, *allowed: str, deadline: float = 60) -> bytes:
-    opener = fetch_worker.opener(3_000_000, deadline, list(allowed))
-    return opener.open(urllib.request.Request(url), timeout=30).read()
+def read(url: str, *allowed: str, deadline: float = 60) -> bytes | str:
+    """A body, or the message why there is none."""
+    limits = {"max_bytes": 3_000_000, "deadline": deadline, "private_networks": list(allowed)}
+    download_image = fetch_worker.image_download(IMAGES | limits, "test")
+    key, file, message = download_image((7, url), 10, None, None)
+    assert key == 7
+    assert (file is None) != (message is None)
+    return message or file.read()
 
 
-def test_opener_bounds_size_and_time(server: str) -> None:
+def test_download_bounds_size_and_time(server: str) -> None:
     assert read(f"{server}/", "127.0.0.0/8") == b"x" * 10
-    with pytest.raises(URLError, match="too_large: over 3000000 bytes"):
-        read(f"{server}/big", "127.0.0.0/8")
-    with pytest.raises(TimeoutError):
-        read(f"{server}/drip", "127.0.0.0/8", deadline=0.5)
-    with pytest.raises(URLError, match="truncated: 90 bytes are missing"):
-        read(f"{server}/cut", "127.0.0.0/8")
+    assert read(f"{server}/big", "127.0.0.0/8") == "too_large (over 3000000 bytes)"
+    slow = read(f"{server}/drip", "127.0.0.0/8", deadline=0.5)
+    assert slow == "timeout (not complete after 0.5 s)"
+    cut = read(f"{server}/cut", "127.0.0.0/8")
+    assert cut.startswith("truncated (")
+    assert "90 more expected" in cut
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
 @pytest.mark.parametrize("proxies", ["", "no_proxy", "other_scheme"])
-def test_opener_stays_out_of_private_networks(
+def test_download_stays_out_of_private_networks(
     server: str, scheme: str, proxies: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if proxies == "no_proxy":
@@ -336,8 +343,8 @@ def test_opener_stays_out_of_private_networks(
         monkeypatch.setenv("no_proxy", "127.0.0.1")
     elif proxies == "other_scheme":
         monkeypatch.setenv(f"{'https' if scheme == 'http' else 'http'}_proxy", "http://127.0.0.1:9")
-    with pytest.raises(URLError, match="private_address: 127.0.0.1 is at 127.0.0.1"):
-        read(f"{server}/".replace("http", scheme))
+    message = read(f"{server}/".replace("http", scheme))
+    assert message.startswith("private_address (127.0.0.1 is at 127.0.0.1")
 
 
 def test_through_a_proxy_the_address_is_its_business(
@@ -349,7 +356,29 @@ def test_through_a_proxy_the_address_is_its_business(
 
 @pytest.mark.parametrize("url", ["file:///etc/passwd", "ftp://x.example/y", "data:text/plain,x"])
 @pytest.mark.parametrize("proxy", ["", "http://127.0.0.1:9"])
-def test_opener_knows_http_only(url: str, proxy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_download_knows_http_only(url: str, proxy: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ftp_proxy", proxy)
-    with pytest.raises(URLError, match="unknown url type"):
-        read(url)
+    assert read(url).startswith("bad_url (")
+
+
+def test_download_introduces_itself_as_img2dataset_does() -> None:
+    agents = []
+
+    def answer(handler: Handler) -> None:
+        agents.append(handler.headers["User-Agent"])
+        handler.send(200, b"x")
+
+    with serving(Server(answer=answer)) as server:
+        assert read(server.url, "127.0.0.1/32") == b"x"
+    assert agents == [
+        "Mozilla/5.0 (X11; Ubuntu; Linux x86_64; rv:72.0) Gecko/20100101 Firefox/72.0"
+        " (compatible; test; +https://github.com/rom1504/img2dataset)"
+    ]
+
+
+def test_an_error_that_nobody_foresaw_is_a_message_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_, **__) -> None:
+        raise ZeroDivisionError("what?")
+
+    monkeypatch.setattr(fetch_worker.network, "get", broken)
+    assert read("http://x.example/") == "other (ZeroDivisionError('what?'))"

@@ -8,11 +8,11 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
-from urllib.error import HTTPError, URLError
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -168,25 +168,30 @@ def test_a_host_that_asks_for_patience_is_asked_once_a_pass(fetched: Fetched) ->
 
 
 def test_a_host_that_asks_for_patience_gets_it() -> None:
+    """From every thread of a worker, each with a session of its own."""
     page = faults.send(faults.PAGE, status=429, Retry_After=1)
     later = {"/busy": page, "/": faults.send(b"x")}
-    with faults.host(later) as server:
-        opener = fetch_worker.opener(100, 60.0, ["127.0.0.1/32"])
+    download_image = fetch_worker.image_download(IMAGES, "test")
+    with faults.host(later) as server, ThreadPoolExecutor(1) as other_thread:
         begun = time.monotonic()
-        with pytest.raises(HTTPError, match="Too Many Requests, retry after 1 s"):
-            opener.open(f"{server.url}/busy", timeout=9)
-        assert opener.open(f"{server.url}/", timeout=9).read() == b"x"
+        *_, message = other_thread.submit(download_image, (0, f"{server.url}/busy")).result()
+        assert message == "http_429 (Too Many Requests, retry after 1 s)"
+        _, file, _ = download_image((1, f"{server.url}/"))
+        assert file.read() == b"x"
         assert time.monotonic() - begun >= 1
 
 
 def test_a_host_that_asks_for_too_much_patience_is_left_alone() -> None:
     page = faults.send(faults.PAGE, status=503, Retry_After="Fri, 31 Dec 9999 23:59:59 GMT")
-    with faults.host({"/busy": page, "/": faults.send(b"x")}) as server:
-        opener = fetch_worker.opener(100, 60.0, ["127.0.0.1/32"])
-        with pytest.raises(HTTPError, match="Service Unavailable, retry after"):
-            opener.open(f"{server.url}/busy", timeout=9)
-        with pytest.raises(URLError, match="http_429: not asked, retry after"):
-            opener.open(f"{server.url}/", timeout=9)
+    download_image = fetch_worker.image_download(IMAGES, "test")
+    with (
+        faults.host({"/busy": page, "/": faults.send(b"x")}) as server,
+        ThreadPoolExecutor(1) as other_thread,
+    ):
+        *_, message = other_thread.submit(download_image, (0, f"{server.url}/busy")).result()
+        assert message.startswith("http_503 (Service Unavailable, retry after ")
+        *_, message = download_image((1, f"{server.url}/"))
+        assert message.startswith("http_429 (not asked, retry after ")
         assert server.asked == ["/busy"]
 
 

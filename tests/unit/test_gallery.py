@@ -12,7 +12,7 @@ from PIL import Image
 
 from audits import Audit, row
 from countclip.report import audit_page
-from countclip.runtime.provenance import resource
+from countclip.runtime.resources import resource
 
 SCHEMES = re.compile(r":root \{(.*?)\}", re.S)
 

@@ -78,9 +78,9 @@ def test_boxes_hold_the_ink():
 
 
 def test_scenes_are_drawn_from_their_seed_alone():
-    first = server.picture("countbench", 5, 7, "PNG")
-    assert first == server.picture("countbench", 5, 7, "PNG")
-    others = {server.picture(stream, 5, 7, "PNG") for stream in scenes.STREAMS}
+    first = server.image("countbench", 5, 7, "PNG")
+    assert first == server.image("countbench", 5, 7, "PNG")
+    others = {server.image(stream, 5, 7, "PNG") for stream in scenes.STREAMS}
     assert len(others) == len(scenes.STREAMS)
 
 

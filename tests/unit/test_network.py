@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import json
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -399,3 +400,88 @@ def test_names_and_certificates_have_reasons_of_their_own(tmp_path):
         with pytest.raises(DownloadError, match="tls"):  # the tests' authority is no one else's
             network.get("https://good.example/a.jpg", session=session, max_bytes=10**6)
     assert found == [200, "tls", "dns", "http_404"]
+
+
+@pytest.fixture
+def resolver(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Addresses of x.example, one look-up at a time; what is left of them."""
+    lookups: list[list[str]] = []
+    resolve = socket.getaddrinfo
+
+    def look_up(host, port, *args, **kwargs):
+        if host != "x.example":
+            return resolve(host, port, *args, **kwargs)
+        found = lookups.pop(0)
+        return [entry for name in found for entry in resolve(name, port, *args, **kwargs)]
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    return lookups
+
+
+def direct(*allowed: str) -> network.requests.Session:
+    session = network.session({}, allowed=allowed)
+    session.trust_env = False
+    return session
+
+
+def test_nobody_knocks_at_a_private_address_of_a_name(resolver: list[list[str]]) -> None:
+    here = {"/": faults.send(b"here")}
+    with faults.host(here, "127.0.0.2") as private, faults.host(here) as neighbour:
+        resolver += [["127.0.0.2"]]
+        url = f"http://x.example:{private.server_port}/"
+        with pytest.raises(DownloadError, match=r"x\.example is at 127\.0\.0\.2") as caught:
+            network.get(url, session=direct("127.0.0.1/32"), max_bytes=9)
+        assert caught.value.reason == "private_address"
+        # Of several addresses the private one is passed over, and nobody looks again.
+        resolver += [["127.0.0.2", "127.0.0.1"], ["127.0.0.2"]]
+        url = f"http://x.example:{neighbour.server_port}/"
+        assert network.get(url, session=direct("127.0.0.1/32"), max_bytes=9).body == b"here"
+        assert resolver == [["127.0.0.2"]]
+        assert (private.connected, neighbour.connected) == (0, 1)
+
+
+def test_an_address_that_refuses_is_followed_by_the_next(resolver: list[list[str]]) -> None:
+    resolver += [["127.0.0.9", "127.0.0.1"]]
+    with faults.host({"/": faults.send(b"here")}) as server:
+        url = f"http://x.example:{server.server_port}/"
+        assert network.get(url, session=direct("127.0.0.0/8"), max_bytes=9).body == b"here"
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_host_that_accepts_and_says_nothing_meets_the_deadline(scheme: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        begun, url = time.monotonic(), f"{scheme}://127.0.0.1:{silent.getsockname()[1]}/"
+        with pytest.raises(DownloadError) as caught:
+            network.get(url, session=direct("127.0.0.0/8"), max_bytes=9, timeout=60, deadline=0.5)
+    assert caught.value.reason == "timeout"
+    assert time.monotonic() - begun < 30
+
+
+def test_a_body_that_announces_too_much_is_not_read() -> None:
+    announcing = faults.raw(faults.HEAD + b"Content-Length: 11\r\n\r\n")
+    with serving(announcing) as proxy, pytest.raises(DownloadError, match="11 bytes") as caught:
+        network.get("http://x.example/", session=behind(proxy), max_bytes=10)
+    assert caught.value.reason == "too_large"
+
+
+def test_a_link_is_told_no_cookies_of_another() -> None:
+    cookies = []
+
+    def answer(handler: Handler) -> None:
+        cookies.append(handler.headers["Cookie"])
+        path = handler.path.removeprefix("http://x.example")
+        more = {"Location": "/end"} if path == "/begin" else {}
+        handler.send(302 if more else 200, b"x", Set_Cookie="a=b", **more)
+
+    with serving(answer) as proxy:
+        session = behind(proxy)
+        for _ in range(2):
+            network.get("http://x.example/begin", session=session, max_bytes=10)
+    assert cookies == [None, "a=b"] * 2
+
+
+def test_an_encoding_can_stay() -> None:
+    encoded = gzip.compress(b"onetwo")
+    with serving(answering("gzip", encoded)) as proxy:
+        answer = network.get("http://x.example/", session=behind(proxy), max_bytes=99, decode=False)
+    assert answer.body == encoded

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from countclip.data.nouns import Nouns
-from countclip.runtime.provenance import resource
+from countclip.runtime.resources import resource
 from miniature.scenes import CLASSES
 
 NAMES = (

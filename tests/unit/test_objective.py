@@ -20,7 +20,7 @@ from countclip.data import lambda_schemes
 from countclip.data.lambda_schemes import SCHEMES
 from countclip.data.number_words import WORDS
 from countclip.model.clip import Clip, encode_text
-from countclip.runtime.provenance import HOME
+from countclip.runtime.resources import HOME
 from countclip.training import trainable
 from countclip.training.counting import COUNTERFACTUALS
 from countclip.training.grad_cache import Objective

@@ -7,7 +7,8 @@ import pyarrow.parquet as pq
 import yaml
 
 from countclip.runtime.plan import Job, expected, measured, report
-from countclip.runtime.provenance import HOME, canonical
+from countclip.runtime.provenance import canonical
+from countclip.runtime.resources import HOME
 
 DEFAULT = yaml.safe_load((HOME / "config/config.yaml").read_text(encoding="utf-8"))
 COSTS = HOME / "resources/costs.csv"
@@ -20,10 +21,17 @@ RULES = {  # name -> its file, its text
 }
 
 
-def job(spec, recorded=None, code="'aa'", **about):
+CODE = ("countclip.runtime.files 0123abcd", "countclip.training.losses 4567abcd")
+
+
+def job(spec, recorded=None, more=(), before=(), **about):
+    """One of a rule with two modules; more: its further params, before: those of the last run."""
     about = {"rule": "train_variant", "missing": False, "own": True} | about
-    before = None if recorded is None else [repr(canonical(recorded)), "'aa'"]
-    return Job(params=[repr(canonical(spec)), code], recorded=before, **about)
+    params, old = (
+        [*map(repr, CODE), *map(repr, others), repr(canonical(keys))]
+        for keys, others in ((spec, more), (recorded, before))
+    )
+    return Job(params=params, recorded=None if recorded is None else old, **about)
 
 
 def test_a_changed_key_is_named_with_both_values(tmp_path):
@@ -41,16 +49,29 @@ def test_a_changed_key_is_named_with_both_values(tmp_path):
 def test_other_causes_are_told_apart(tmp_path):
     same = {"scale": "paper"}
     jobs = [
-        job(same, same, code="'bb'", rule="one"),
         job(same, same, own=False, rule="two"),
         job(same, None, missing=True, rule="three"),
         job(same, same, rule="four"),
+        job(same, same, ("part-0\turl\t9",), ("part-0\turl\t8",), rule="five"),
+        job(same, same, ("results/costs/paper",), ("results/costs/tiny",), rule="six"),
     ]
     text = report(jobs, DEFAULT, tmp_path, COSTS)
-    assert "its code, a resource that it reads, or its line of the manifest\n    one (1)" in text
     assert "an earlier job runs\n    two (1)" in text
     assert "its results are not there yet\n    three (1)" in text
     assert "its inputs are newer, others, or unfinished\n    four (1)" in text
+    assert "its line of the manifest: part-0 url 8 -> part-0 url 9\n    five (1)" in text
+    assert "another parameter: results/costs/tiny -> results/costs/paper\n    six (1)" in text
+
+
+def test_a_changed_file_is_named_as_a_module_or_a_resource(tmp_path):
+    same = {"scale": "paper"}
+    new, old = "countclip.data.captions 11111111", "countclip.data.captions 22222222"
+    nouns = ("resources/my nouns.csv 33333333",)  # of a param that depends on wildcards
+    jobs = [job(same, same, (new,), (old,), rule="one"), job(same, same, (nouns,), ((),))]
+    text = report(jobs, DEFAULT, tmp_path, COSTS).split("## Why")[1]
+    assert "countclip.data.captions changed: 22222222 -> 11111111\n    one (1)" in text
+    assert "resources/my nouns.csv changed: (none) -> 33333333\n    train_variant (1)" in text
+    assert "losses" not in text
 
 
 def test_nothing_to_do_is_said(tmp_path):

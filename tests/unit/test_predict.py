@@ -16,7 +16,7 @@ from countclip.evaluation import predict
 from countclip.model import clip as model_clip
 from countclip.model import inputs
 from countclip.runtime.files import write_json
-from countclip.runtime.provenance import HOME
+from countclip.runtime.resources import HOME
 from countclip.training import checkpoints
 
 

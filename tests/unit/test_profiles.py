@@ -10,7 +10,7 @@ from packaging.version import Version
 from snakemake.profiles import ProfileConfigFileParser
 from snakemake_executor_plugin_slurm import ExecutorSettings
 
-from countclip.runtime.provenance import HOME
+from countclip.runtime.resources import HOME
 
 RULES = set(
     re.findall(

@@ -9,7 +9,7 @@ import pytest
 from countclip.report import paper as report_paper
 from countclip.report import statistics
 from countclip.report.paper import CHECKPOINTS, OTHERS, make_paper
-from countclip.runtime.provenance import resource
+from countclip.runtime.resources import resource
 
 MATRICES = resource("resources/paper_confusion_matrices.json")
 

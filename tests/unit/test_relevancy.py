@@ -11,7 +11,7 @@ from countclip.evaluation import relevancy
 from countclip.model.clip import Clip
 from countclip.report import relevancy as report_relevancy
 from countclip.runtime.files import sha256
-from countclip.runtime.provenance import resource
+from countclip.runtime.resources import resource
 from small_benchmark import MODEL, benchmark
 
 CAPTIONS = {

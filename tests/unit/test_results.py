@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from countclip.runtime import results
-from countclip.runtime.provenance import HOME
+from countclip.runtime.resources import HOME
 
 DEFAULT = yaml.safe_load((HOME / "config/config.yaml").read_text(encoding="utf-8"))
 RULES = dict(

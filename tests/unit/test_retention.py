@@ -15,7 +15,7 @@ from countclip.model import embeddings
 from countclip.model.clip import Clip
 from countclip.report import pages, scores
 from countclip.report import retention as report_retention
-from countclip.runtime.provenance import HOME
+from countclip.runtime.resources import HOME
 from miniature import retention_tasks
 
 MODEL = HOME / "resources/miniature/clip"

@@ -16,7 +16,7 @@ from countclip.model.inputs import resize
 from countclip.report import retrieval
 from countclip.report.scores import BASELINE
 from countclip.runtime.files import sha256
-from countclip.runtime.provenance import resource
+from countclip.runtime.resources import resource
 from small_benchmark import MODEL, benchmark
 
 NOUNS = resource("resources/miniature/nouns.csv")

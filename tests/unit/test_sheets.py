@@ -9,7 +9,7 @@ from pylatexenc.latexwalker import LatexEnvironmentNode, LatexWalker
 
 from countclip.report import pages, sheets
 from countclip.report.sheets import Cell, Sheet
-from countclip.runtime.provenance import resource
+from countclip.runtime.resources import resource
 
 HOSTILE = r"</td><script>x()</script> | & % $ # _ { } ~ ^ \input{/etc/passwd} λ ” 🐶"
 

@@ -11,7 +11,7 @@ from markupsafe import escape
 
 from countclip.evaluation import counting
 from countclip.report import pages, scores, table1
-from countclip.runtime.provenance import resource
+from countclip.runtime.resources import resource
 
 NUMBERS = np.tile(np.arange(2, 11), 10)
 VARIANTS = [

@@ -5,7 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -90,14 +90,15 @@ class Workflow:
             ]
         )
 
-    def edited(self, module: Path, folder: Path) -> list[str]:
-        """The arguments for a copy of the checkout, with its run, in which one module is edited."""
+    def edited(self, modules: Iterable[Path], folder: Path) -> "Workflow":
+        """A copy of the checkout, with its run, in which each of `modules` ends with a comment."""
         shutil.copytree(self.home, folder, copy_function=os.link)
-        text = module.read_text(encoding="utf-8")
-        copy = folder / module.relative_to(self.home)
-        copy.unlink()  # it is a link to the original
-        copy.write_text(f"{text}# edited\n", encoding="utf-8")
-        return Workflow(folder / self.folder.relative_to(self.home), folder).where({})
+        for module in modules:
+            text = module.read_text(encoding="utf-8")
+            copy = folder / module.relative_to(self.home)
+            copy.unlink()  # it is a link to the original
+            copy.write_text(f"{text}# edited\n", encoding="utf-8")
+        return Workflow(folder / self.folder.relative_to(self.home), folder)
 
 
 def dry_runs(commands: list[list[str]]) -> list[dict[str, int] | str]:
@@ -112,12 +113,17 @@ def dry_runs(commands: list[list[str]]) -> list[dict[str, int] | str]:
     return json.loads(done.stdout)
 
 
-def finish(home: Path) -> Workflow:
-    """The tiny workflow after a whole run with two cores, in a checkout of its own at `home`."""
+def checkout(home: Path) -> Path:
+    """A copy of what the workflow consists of, at `home`."""
     home.mkdir(parents=True)
     for name in ("Snakefile", "environment.yml", "config", "profiles", "resources", "workflow"):
         copy = shutil.copytree if (HOME / name).is_dir() else shutil.copy
         copy(HOME / name, home / name)
-    workflow = Workflow(home / "runs/tiny", home)
+    return home
+
+
+def finish(home: Path) -> Workflow:
+    """The tiny workflow after a whole run with two cores, in a checkout of its own at `home`."""
+    workflow = Workflow(checkout(home) / "runs/tiny", home)
     workflow("all")
     return workflow

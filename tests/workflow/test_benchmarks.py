@@ -13,11 +13,11 @@ from .conftest import Workflow
 
 def test_files_of_ones_own_become_benchmarks(tmp_path):
     """A CSV with a picture, and PixMo-Count's form with addresses of the miniature's web."""
-    picture = server.picture("own_benchmark", 0, 3, "PNG")
+    picture = server.image("own_benchmark", 0, 3, "PNG")
     (tmp_path / "shelf.png").write_bytes(picture)
     (tmp_path / "shelves.csv").write_text("image,number,noun\nshelf.png,3,stars\nno.png,3,stars\n")
     scenes = {0: 7, 1: 4}  # the first two scenes of the miniature's CountBench
-    bodies = [server.picture("countbench", *scene, "JPEG") for scene in scenes.items()]
+    bodies = [server.image("countbench", *scene, "JPEG") for scene in scenes.items()]
     columns = {
         "image_url": [f"http://mirror.miniature.example/{index:03}.jpg" for index in scenes],
         "image_sha256": [sha256(bodies[0]), sha256(picture)],
@@ -37,5 +37,5 @@ def test_files_of_ones_own_become_benchmarks(tmp_path):
         assert summary["left_out"] == {"missing": 1}
         assert summary["rows"] == 2
     assert workflow.plan(*targets, benchmarks=own) == {}
-    (tmp_path / "shelf.png").write_bytes(server.picture("own_benchmark", 1, 3, "PNG"))
+    (tmp_path / "shelf.png").write_bytes(server.image("own_benchmark", 1, 3, "PNG"))
     assert workflow.plan(*targets, benchmarks=own) == {"read_benchmark": 1}

@@ -31,13 +31,13 @@ rule ask_countbench:
         contact=config["countbench"]["request"]["contact"],
         witness=config["countbench"]["request"]["witness"],
     params:
+        *code("ask_countbench"),
         spec=spec(
             "network",
             "countbench.request.timeout",
             "countbench.request.deadline",
             "countbench.request.max_bytes",
         ),
-        code=code("ask_countbench"),
     message:
         "ask for every link of the benchmark"
     script:
@@ -62,13 +62,13 @@ rule download_countbench:
         mem_mb=growing(2000),
         runtime=growing(30),
     params:
+        *code("download_countbench"),
         spec=spec(
             "network",
             "countbench.list_url",
             "countbench.list_sha256",
             "countbench.request.max_bytes",
         ),
-        code=code("download_countbench"),
     message:
         "download the benchmark's list, verified"
     script:
@@ -94,8 +94,8 @@ rule audit_countbench:
         mem_mb=growing(4000),
         runtime=growing(60),
     params:
+        *code("audit_countbench"),
         spec=spec("countbench.picture"),
-        code=code("audit_countbench"),
     message:
         "judge what came for every link of the benchmark"
     script:
@@ -116,8 +116,8 @@ rule lock_countbench:
         "../../environment.yml"
     threads: 1
     params:
+        *code("lock_countbench"),
         spec=spec(),
-        code=code("lock_countbench"),
     script:
         "../scripts/lock_countbench.py"
 
@@ -137,12 +137,12 @@ rule offer_repairs:
         "../../environment.yml"
     threads: 1
     params:
+        *code("offer_repairs"),
         spec=spec(
             "countbench.picture.max_pixels",
             "countbench.picture.min_side",
             "countbench.picture.placeholder_distance",
         ),
-        code=code("offer_repairs"),
     script:
         "../scripts/offer_repairs.py"
 
@@ -172,6 +172,7 @@ rule repair_countbench:
         pause_ms=config["countbench"]["request"]["pause_ms"],
         retries=config["countbench"]["request"]["retries"],
     params:
+        *code("repair_countbench"),
         spec=spec(
             "network",
             "countbench.request.timeout",
@@ -181,7 +182,6 @@ rule repair_countbench:
             "countbench.picture.min_side",
             "countbench.picture.placeholder_distance",
         ),
-        code=code("repair_countbench"),
     message:
         "apply {input.repairs} to the benchmark"
     script:
@@ -202,6 +202,7 @@ rule list_benchmark_links:
         "../../environment.yml"
     threads: 1
     params:
+        *code("list_benchmark_links"),
         spec=lambda wildcards: canonical(
             {
                 "caption": settings.benchmark_settings(config, wildcards.benchmark)[
@@ -209,7 +210,6 @@ rule list_benchmark_links:
                 ]
             }
         ),
-        code=code("list_benchmark_links"),
     script:
         "../scripts/list_benchmark_links.py"
 
@@ -250,6 +250,7 @@ rule read_benchmark:
         mem_mb=growing(4000),
         runtime=growing(60),
     params:
+        *code("read_benchmark"),
         spec=lambda wildcards: canonical(
             settings.benchmark_settings(config, wildcards.benchmark)
             | sections(
@@ -261,7 +262,6 @@ rule read_benchmark:
                 ),
             )
         ),
-        code=code("read_benchmark"),
     message:
         "read the benchmark {wildcards.benchmark}"
     script:

@@ -25,6 +25,7 @@ rule make_manifest:
         mem_mb=growing(2000),
         runtime=growing(30),
     params:
+        *code("make_manifest"),
         spec=spec(
             "network",
             "laion.source",
@@ -33,7 +34,6 @@ rule make_manifest:
             "laion.endpoint",
             "laion.folder",
         ),
-        code=code("make_manifest"),
     message:
         "list the parts of the metadata with their sizes and sha256"
     script:
@@ -58,9 +58,9 @@ rule download_part:
         mem_mb=growing(2000),
         runtime=240,
     params:
+        *code("download_part"),
         spec=spec("network", "laion.source", "laion.endpoint"),
         line=lambda wildcards: settings.manifest_line(config, wildcards.part),
-        code=code("download_part"),
     message:
         "download {wildcards.part}, as the manifest describes it"
     script:
@@ -84,8 +84,8 @@ rule filter_captions:
         mem_mb=growing(4000),
         runtime=60,
     params:
+        *code("filter_captions"),
         spec=spec("captions"),
-        code=code("filter_captions"),
     message:
         "filter {wildcards.part}: captions that name a number, and a sample of the others"
     script:
@@ -117,8 +117,8 @@ rule fetch_images:
         stall_minutes=config["fetch"]["stall_minutes"],
         attempts=config["fetch"]["attempts"],
     params:
+        *code("fetch_images"),
         spec=spec("network", "fetch.images"),
-        code=code("fetch_images"),
     message:
         "fetch the images of {wildcards.part} with img2dataset"
     script:
@@ -142,8 +142,8 @@ rule fetch_weights:
         mem_mb=growing(2000),
         runtime=growing(30),
     params:
+        *code("fetch_weights"),
         spec=spec("network", "detector.download", "detector.sha256"),
-        code=code("fetch_weights"),
     message:
         "download the detector's weights, as the config describes them"
     script:
@@ -167,13 +167,13 @@ rule export_weights:
         runtime=growing(60),
         gpu=lambda wildcards: int(wildcards.form == "engine"),
     params:
+        *code("export_weights", config["detector"]["weights"]),
         spec=spec(
             "detector.weights",
             "detector.sha256",
             "detector.image_size",
             "detector.batch",
         ),
-        code=code("export_weights", config["detector"]["weights"]),
     message:
         "export the detector's weights to {wildcards.form}"
     script:
@@ -199,6 +199,7 @@ rule detect_objects:
         runtime=480,
         gpu=settings.gpus(config, "detect_objects"),
     params:
+        *code("detect_objects", settings.detector_weights(config)),
         spec=spec(
             *(
                 f"detector.{key}"
@@ -206,7 +207,6 @@ rule detect_objects:
                 if key not in ("download", "threads")
             )
         ),
-        code=code("detect_objects", settings.detector_weights(config)),
         weights=lambda wildcards: prefixed(settings.detector_weights(config)),
     message:
         "detect objects in the counting images of {wildcards.part}"
@@ -240,14 +240,13 @@ rule assemble_counting_set:
         mem_mb=growing(16000),
         runtime=growing(120),
     params:
+        *code("assemble_counting_set"),
+        lambda wildcards: digests(*settings.set_nouns(config, wildcards.set)),
         spec=lambda wildcards: canonical(
             {
                 "parts": config["laion"]["parts"],
                 "counting_set": settings.set_settings(config, wildcards.set),
             }
-        ),
-        code=lambda wildcards: code(
-            "assemble_counting_set", *settings.set_nouns(config, wildcards.set)
         ),
     message:
         "assemble the counting set {wildcards.set}: match, remove duplicates and the benchmark, hold out"

@@ -26,10 +26,10 @@ rule evaluate:
         accelerator=config["evaluation"]["accelerator"],
         batch=config["evaluation"]["batch"],
     params:
+        *code("evaluate", *settings.model_files(config)),
         spec=spec(
             "model", "countbench.replace", "evaluation.precision", "evaluation.threads"
         ),
-        code=code("evaluate", *settings.model_files(config)),
     message:
         "evaluate {wildcards.variant}, seed {wildcards.seed}, on {wildcards.benchmark}"
     script:
@@ -60,11 +60,11 @@ rule pack_retention:
         mem_mb=growing(8000),
         runtime=growing(120),
     params:
+        *code("pack_retention", *settings.model_configs(config)),
         spec=lambda wildcards: canonical(
             sections(config, ["model.name", "model.config"])
             | {"task": settings.retention_source(config, wildcards.task)}
         ),
-        code=code("pack_retention", *settings.model_configs(config)),
     message:
         "pack the retention task {wildcards.task}"
     script:
@@ -96,14 +96,11 @@ rule measure_retention:
         accelerator=config["evaluation"]["accelerator"],
         batch=config["evaluation"]["batch"],
     params:
+        *code("measure_retention", *settings.model_files(config)),
+        lambda wildcards: digests(*settings.templates(config, wildcards.task)),
         spec=lambda wildcards: canonical(
             sections(config, ["model", "evaluation.precision", "evaluation.threads"])
             | {"templates": settings.templates(config, wildcards.task)}
-        ),
-        code=lambda wildcards: code(
-            "measure_retention",
-            *settings.model_files(config),
-            *settings.templates(config, wildcards.task),
         ),
     message:
         "measure {wildcards.variant}, seed {wildcards.seed}, on {wildcards.task}"
@@ -148,6 +145,11 @@ rule sweep_wise_ft:
         accelerator=config["evaluation"]["accelerator"],
         batch=config["evaluation"]["batch"],
     params:
+        *code(
+            "sweep_wise_ft",
+            *settings.model_files(config),
+            *settings.templates(config, *settings.retention_tasks(config)),
+        ),
         spec=canonical(
             sections(
                 config,
@@ -166,11 +168,6 @@ rule sweep_wise_ft:
                     for name in settings.retention_tasks(config)
                 ]
             }
-        ),
-        code=code(
-            "sweep_wise_ft",
-            *settings.model_files(config),
-            *settings.templates(config, *settings.retention_tasks(config)),
         ),
     message:
         "weights between the untouched model and {wildcards.variant}, seed {wildcards.seed}"
@@ -200,6 +197,9 @@ rule retrieve:
         gpu=settings.gpus(config, "retrieve"),
         accelerator=config["evaluation"]["accelerator"],
     params:
+        *code(
+            "retrieve", config["counting_set"]["nouns"], *settings.model_files(config)
+        ),
         spec=spec(
             "model",
             "counting_set.nouns",
@@ -207,9 +207,6 @@ rule retrieve:
             "evaluation.threads",
             "retrieval.prompt",
             "retrieval.anything",
-        ),
-        code=code(
-            "retrieve", config["counting_set"]["nouns"], *settings.model_files(config)
         ),
     message:
         "ask how similar each query by count is to the pictures that it ranks"
@@ -238,8 +235,8 @@ rule measure_relevancy:
         gpu=settings.gpus(config, "measure_relevancy"),
         accelerator=config["evaluation"]["accelerator"],
     params:
+        *code("measure_relevancy", *settings.model_files(config)),
         spec=spec("model", "evaluation.precision", "evaluation.threads"),
-        code=code("measure_relevancy", *settings.model_files(config)),
     message:
         "measure how much each token of a caption matters"
     script:

@@ -19,8 +19,8 @@ rule make_world:
         mem_mb=growing(2000),
         runtime=growing(30),
     params:
+        *code("make_world"),
         spec=spec("miniature"),
-        code=code("make_world"),
     script:
         "../scripts/make_world.py"
 
@@ -41,8 +41,8 @@ rule make_own_benchmark:
         mem_mb=growing(2000),
         runtime=growing(30),
     params:
+        *code("make_own_benchmark"),
         spec=spec(),
-        code=code("make_own_benchmark"),
     script:
         "../scripts/make_own_benchmark.py"
 
@@ -60,8 +60,8 @@ rule draw_retention:
         "../../environment.yml"
     threads: 1
     params:
+        *code("draw_retention"),
         spec=spec(),
-        code=code("draw_retention"),
     script:
         "../scripts/draw_retention.py"
 
@@ -82,8 +82,8 @@ rule train_miniature_detector:
         mem_mb=growing(4000),
         runtime=growing(240),
     params:
+        *code("train_miniature_detector"),
         spec=spec("miniature_detector"),
-        code=code("train_miniature_detector"),
     script:
         "../scripts/train_miniature_detector.py"
 
@@ -106,7 +106,7 @@ rule pretrain_miniature_clip:
         mem_mb=growing(4000),
         runtime=growing(240),
     params:
+        *code("pretrain_miniature_clip"),
         spec=spec("miniature_clip"),
-        code=code("pretrain_miniature_clip"),
     script:
         "../scripts/pretrain_miniature_clip.py"

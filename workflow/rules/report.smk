@@ -36,6 +36,7 @@ rule make_table1:
         "../../environment.yml"
     threads: 1
     params:
+        *code("make_table1"),
         spec=canonical(
             {
                 "benchmark": config["countbench"]["variant"],
@@ -46,7 +47,6 @@ rule make_table1:
                 "scale": config["scale"],
             }
         ),
-        code=code("make_table1"),
     script:
         "../scripts/make_table1.py"
 
@@ -79,6 +79,7 @@ rule make_benchmark_table:
         "../../environment.yml"
     threads: 1
     params:
+        *code("make_benchmark_table"),
         spec=canonical(
             {
                 "variants": settings.variant_rows(
@@ -89,7 +90,6 @@ rule make_benchmark_table:
                 "distance": config["counting_set"]["phash_distance"],
             }
         ),
-        code=code("make_benchmark_table"),
     script:
         "../scripts/make_benchmark_table.py"
 
@@ -112,8 +112,8 @@ rule make_paper:
         "../../environment.yml"
     threads: 1
     params:
+        *code("make_paper"),
         spec=spec(),
-        code=code("make_paper"),
     script:
         "../scripts/make_paper.py"
 
@@ -136,8 +136,8 @@ rule make_ablations:
         "../../environment.yml"
     threads: 1
     params:
+        *code("make_ablations"),
         spec=lambda wildcards: canonical(settings.ablation_settings(config)),
-        code=code("make_ablations"),
     script:
         "../scripts/make_ablations.py"
 
@@ -160,10 +160,10 @@ rule make_retention:
         "../../environment.yml"
     threads: 1
     params:
+        *code("make_retention"),
         spec=canonical(
             {"variants": settings.variant_rows(config), "scale": config["scale"]}
         ),
-        code=code("make_retention"),
     script:
         "../scripts/make_retention.py"
 
@@ -191,8 +191,8 @@ rule make_wise_ft:
         "../../environment.yml"
     threads: 1
     params:
+        *code("make_wise_ft"),
         spec=view_spec("wise_ft", "checkpoint", tasks=settings.retention_tasks(config)),
-        code=code("make_wise_ft"),
     script:
         "../scripts/make_wise_ft.py"
 
@@ -217,8 +217,8 @@ rule make_retrieval_table:
         "../../environment.yml"
     threads: 1
     params:
+        *code("make_retrieval_table"),
         spec=view_spec("retrieval", "k"),
-        code=code("make_retrieval_table"),
     script:
         "../scripts/make_retrieval_table.py"
 
@@ -241,8 +241,8 @@ rule plot_class_frequency:
         "../../environment.yml"
     threads: 1
     params:
+        *code("plot_class_frequency"),
         spec=spec("scale"),
-        code=code("plot_class_frequency"),
     script:
         "../scripts/plot_class_frequency.py"
 
@@ -265,8 +265,8 @@ rule plot_lambdas:
         "../../environment.yml"
     threads: 1
     params:
+        *code("plot_lambdas"),
         spec=spec("scale"),
-        code=code("plot_lambdas"),
     script:
         "../scripts/plot_lambdas.py"
 
@@ -291,10 +291,10 @@ rule plot_training_curves:
         "../../environment.yml"
     threads: 1
     params:
+        *code("plot_training_curves"),
         spec=canonical(
             {"variants": settings.variant_rows(config), "scale": config["scale"]}
         ),
-        code=code("plot_training_curves"),
     script:
         "../scripts/plot_training_curves.py"
 
@@ -319,10 +319,10 @@ rule plot_confusion:
         "../../environment.yml"
     threads: 1
     params:
+        *code("plot_confusion"),
         spec=lambda wildcards: view_spec(
             f"figures.confusion.{wildcards.figure}", "checkpoint"
         ),
-        code=code("plot_confusion"),
     script:
         "../scripts/plot_confusion.py"
 
@@ -345,8 +345,8 @@ rule plot_wise_ft:
         "../../environment.yml"
     threads: 1
     params:
+        *code("plot_wise_ft"),
         spec=spec("scale"),
-        code=code("plot_wise_ft"),
     script:
         "../scripts/plot_wise_ft.py"
 
@@ -372,8 +372,8 @@ rule plot_retrieval:
         "../../environment.yml"
     threads: 1
     params:
+        *code("plot_retrieval"),
         spec=view_spec("retrieval", "shown"),
-        code=code("plot_retrieval"),
     script:
         "../scripts/plot_retrieval.py"
 
@@ -404,8 +404,8 @@ rule plot_relevancy:
         "../../environment.yml"
     threads: 1
     params:
+        *code("plot_relevancy"),
         spec=view_spec("relevancy"),
-        code=code("plot_relevancy"),
     script:
         "../scripts/plot_relevancy.py"
 
@@ -443,8 +443,8 @@ rule render_audit:
         mem_mb=growing(4000),
         runtime=growing(30),
     params:
+        *code("render_audit"),
         spec=spec("scale"),
-        code=code("render_audit"),
     message:
         "the page of the audit, for a person to mend the benchmark on"
     script:
@@ -480,8 +480,8 @@ rule render_report:
         "../../environment.yml"
     threads: 1
     params:
+        *code("render_report"),
         spec=spec("scale"),
-        code=code("render_report"),
         # Shown as they are found: what takes `resources` triggers nothing.
         costs=lambda wildcards, resources: prefixed(COSTS),
         gpus=lambda wildcards, resources: settings.gpus_by_job(config),

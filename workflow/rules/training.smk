@@ -23,8 +23,8 @@ rule pack_images:
         mem_mb=growing(8000),
         runtime=growing(120),
     params:
+        *code("pack_images", *settings.model_configs(config)),
         spec=spec("model.name", "model.config"),
-        code=code("pack_images", *settings.model_configs(config)),
     script:
         "../scripts/pack_images.py"
 
@@ -62,6 +62,7 @@ rule train_variant:
             settings.variant_settings(config, wildcards.variant)["loggers"]
         ),
     params:
+        *code("train_variant", *settings.model_files(config)),
         spec=lambda wildcards: canonical(
             {
                 "model": config["model"],
@@ -69,7 +70,6 @@ rule train_variant:
                 "training": settings.training_settings(config, wildcards.variant),
             }
         ),
-        code=code("train_variant", *settings.model_files(config)),
     message:
         "train {wildcards.variant}, seed {wildcards.seed}"
     script:

@@ -6,8 +6,8 @@ from countclip.runtime.files import digest, sha256
 from countclip.runtime.job import start
 
 spec = start(snakemake)  # noqa: F821
-given, params, resources = snakemake.input, snakemake.params, snakemake.resources  # noqa: F821
-key = digest(params.spec, params.code, sha256(given.list))
+given, resources = snakemake.input, snakemake.resources  # noqa: F821
+key = digest(*snakemake.params, sha256(given.list))  # noqa: F821
 with connection(spec["network"], given.get("world")) as environment:
     check_links.ask(
         given.list,

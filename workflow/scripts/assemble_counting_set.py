@@ -2,7 +2,7 @@
 
 from countclip.data import counting_set
 from countclip.runtime.job import start
-from countclip.runtime.provenance import resource
+from countclip.runtime.resources import resource
 
 spec = start(snakemake)  # noqa: F821
 given = snakemake.input  # noqa: F821

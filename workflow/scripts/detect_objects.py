@@ -1,11 +1,13 @@
 """Detects objects in the images of one part whose captions name a number."""
 
 from countclip.data import detector
+from countclip.runtime.files import digest
 from countclip.runtime.job import start
-from countclip.runtime.provenance import resource
+from countclip.runtime.resources import resource
 
 settings = start(snakemake)["detector"]  # noqa: F821
-part, params = snakemake.wildcards.part, snakemake.params  # noqa: F821
+# Blocks of older code or settings are not mixed in.
+state = f"results/.state/detect/{snakemake.wildcards.part}/{digest(*snakemake.params)}"  # noqa: F821
 del settings["weights"]
 if settings.pop("export"):
     del settings["sha256"]  # that of the file that was exported, which was checked then
@@ -13,8 +15,8 @@ detector.detect_objects(
     snakemake.input.candidates,  # noqa: F821
     snakemake.input.manifest,  # noqa: F821
     snakemake.output.detections,  # noqa: F821
-    weights=resource(params.weights),
+    weights=resource(snakemake.params.weights),  # noqa: F821
     **settings,
-    state=f"results/.state/detect/{part}/{params.code}",  # blocks of older code are not mixed in
+    state=state,
     threads=snakemake.threads,  # noqa: F821
 )

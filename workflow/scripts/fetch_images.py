@@ -2,17 +2,19 @@
 
 from countclip.data import fetch
 from countclip.runtime.connection import connection
+from countclip.runtime.files import digest
 from countclip.runtime.job import start
 
 spec = start(snakemake)  # noqa: F821
 given, resources = snakemake.input, snakemake.resources  # noqa: F821
-part, code = snakemake.wildcards.part, snakemake.params.code  # noqa: F821
+# Shards of older code or settings are not gone on from.
+state = f"results/.state/fetch/{snakemake.wildcards.part}/{digest(*snakemake.params)}"  # noqa: F821
 with connection(spec["network"], given.get("world")) as environment:
     fetch.fetch_images(
         given.candidates,
         *snakemake.output,  # noqa: F821
         **spec["fetch"],
-        state=f"results/.state/fetch/{part}/{code}",  # shards of older code are not gone on from
+        state=state,
         environment=environment,
         processes=snakemake.threads,  # noqa: F821
         shard_rows=resources.shard_rows,

@@ -10,7 +10,7 @@ from snakemake import api
 from snakemake.settings import types
 
 from countclip.runtime import plan
-from countclip.runtime.provenance import HOME
+from countclip.runtime.resources import HOME
 
 profile = yaml.safe_load((HOME / "profiles/default/profile.yaml").read_text(encoding="utf-8"))
 triggers = types.RerunTrigger.parse_choices_set(profile["rerun-triggers"])

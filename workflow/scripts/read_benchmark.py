@@ -4,7 +4,7 @@ from pathlib import Path
 
 from countclip.benchmarks import custom
 from countclip.runtime.job import start
-from countclip.runtime.provenance import resource
+from countclip.runtime.resources import resource
 
 spec = start(snakemake)  # noqa: F821
 given, made = snakemake.input, snakemake.output  # noqa: F821

@@ -4,7 +4,7 @@ from countclip.benchmarks import store
 from countclip.benchmarks.countbench import rows_of
 from countclip.evaluation import retention_data, wise_ft
 from countclip.runtime.job import start
-from countclip.runtime.provenance import resource
+from countclip.runtime.resources import resource
 
 spec = start(snakemake)  # noqa: F821
 given, how, benchmark = snakemake.input, snakemake.resources, spec["countbench"]  # noqa: F821

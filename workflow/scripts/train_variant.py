@@ -9,7 +9,7 @@ spec = start(snakemake)  # noqa: F821
 wildcards, given, effort = snakemake.wildcards, snakemake.input, snakemake.resources  # noqa: F821
 run = {"variant": wildcards.variant, "seed": int(wildcards.seed)}
 # A killed run goes on only if it would see the very same data, settings and code.
-key = digest(snakemake.params.spec, snakemake.params.code, *map(sha256, given))  # noqa: F821
+key = digest(*snakemake.params, *map(sha256, given))  # noqa: F821
 counting.finetune(
     given.counting,
     given.non_counting,

@@ -7,12 +7,14 @@ benchmark scene is ever a training scene.
 from collections import Counter
 from dataclasses import dataclass
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+# matplotlib's, which need not be imported for it: that takes a second.
+FONTS = Path(find_spec("matplotlib").origin).with_name("mpl-data") / "fonts/ttf"
 SIZE = 128  # pixels; the pictures are square
 GAP = 3  # pixels between the boxes of two objects
 STREAMS = {
@@ -143,7 +145,7 @@ def _shade(colour: str, rng: np.random.Generator) -> tuple[int, int, int]:
 @cache
 def _stencil(name: str, size: int) -> Image.Image:
     """The glyph's ink, its longer side `size` pixels, as a mask."""
-    font = Path(matplotlib.get_data_path()) / "fonts/ttf/DejaVuSans.ttf"
+    font = FONTS / "DejaVuSans.ttf"
     large = Image.new("L", (512, 512))
     ImageDraw.Draw(large).text((100, 50), GLYPHS[name], 255, ImageFont.truetype(font, 256))
     ink = large.crop(large.getbbox())

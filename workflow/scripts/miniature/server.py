@@ -1,16 +1,16 @@
-"""How is the miniature's web answered? By a loopback HTTP proxy, from the table of the world.
+"""The miniature's web: a loopback HTTP proxy that answers from the table of the world.
 
-It draws pictures on demand, and keeps its planned faults: the same request always gets the same
-answer. It speaks for *.miniature.example alone and never asks anybody else.
+`python -m miniature.server WORLD` prints its port and ends when its stdin does. It draws images on
+demand and keeps its planned faults: the same request always gets the same answer. It speaks for
+*.miniature.example alone and never asks anybody else.
 """
 
 import io
 import json
-import logging
 import re
+import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -21,48 +21,38 @@ from PIL import Image, ImageDraw
 
 from miniature import scenes
 
-log = logging.getLogger(__name__)
-
 DOMAIN = ".miniature.example"
 SILENCE = 90  # seconds that a slow answer takes to fail: longer than any client should wait
 PAGE = b"<!DOCTYPE html><title>Gone fishing</title><p>This picture has moved. <b>Buy two!</b></p>"
 
 
-@contextmanager
-def serve(world: str | Path) -> Iterator[str]:
-    """Answer for the table `world` while the block runs; yields the proxy's URL."""
-    table = pq.read_table(world, columns=["url", "kind", "payload"]).to_pylist()
+def serve(world: str | Path) -> None:
+    """Print the port, then answer for the table `world` until stdin ends."""
+    table = pq.ParquetFile(world).read(["url", "kind", "payload"]).to_pylist()
     answers = {unquote(row["url"]): (row["kind"], json.loads(row["payload"])) for row in table}
-    stop = threading.Event()
-    server = _Server(("127.0.0.1", 0), partial(_Handler, answers, Path(world).parent, stop))
+    server = _Server(("127.0.0.1", 0), partial(_Handler, answers, Path(world).parent))
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    log.info("the miniature's web: %d addresses on port %d", len(answers), server.server_port)
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        stop.set()
-        server.shutdown()
-        server.server_close()
+    print(server.server_port, flush=True)
+    sys.stdin.read()
 
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
-    block_on_close = False
     request_queue_size = 128
 
     def handle_error(self, request, client_address) -> None:
-        log.debug("a client went away", exc_info=True)
+        pass  # a client went away
 
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     timeout = 120
-    # A picture is one small packet: waiting to fill it (Nagle) would cost 40 ms each.
+    # An image is one small packet: waiting to fill it (Nagle) would cost 40 ms each.
     wbufsize = -1
     disable_nagle_algorithm = True
 
-    def __init__(self, answers: dict, folder: Path, stop: threading.Event, *args) -> None:
-        self.answers, self.folder, self.stop = answers, folder, stop
+    def __init__(self, answers: dict, folder: Path, *args) -> None:
+        self.answers, self.folder = answers, folder
         super().__init__(*args)
 
     def log_message(self, *args) -> None:
@@ -84,19 +74,19 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def _scene(self, stream: str, index: int, number: int, type: str = "", **headers: str) -> None:
-        """A drawn picture; `type` is a lie about its content type."""
+        """A drawn image; `type` is a lie about its content type."""
         png = self.path.endswith(".png")
-        body = picture(stream, index, number, "PNG" if png else "JPEG")
+        body = image(stream, index, number, "PNG" if png else "JPEG")
         self._send(200, body, type or ("image/png" if png else "image/jpeg"), **headers)
 
     def _truncated(self, stream: str, index: int, number: int) -> None:
         """Half of a file, with nothing wrong about the answer around it."""
-        body = picture(stream, index, number, "JPEG")
+        body = image(stream, index, number, "JPEG")
         self._send(200, body[: len(body) // 2], "image/jpeg")
 
     def _cut_off(self, stream: str, index: int, number: int) -> None:
         """An answer that ends before its announced length."""
-        body = picture(stream, index, number, "JPEG")
+        body = image(stream, index, number, "JPEG")
         length = str(len(body) + 1)
         self._send(200, body[: len(body) // 2], "image/jpeg", Content_Length=length)
         self.close_connection = True
@@ -114,7 +104,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(302, b"", "text/plain", Location=location)
 
     def _slow(self) -> None:
-        self.stop.wait(SILENCE)
+        time.sleep(SILENCE)
         self.close_connection = True
 
     def _file(self, path: str) -> None:
@@ -131,17 +121,21 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(416, b"", "text/plain", Content_Range=f"bytes */{len(body)}")
 
 
-def picture(stream: str, index: int, number: int, kind: str) -> bytes:
-    """A scene as the bytes of a PNG or JPEG file."""
+def image(stream: str, index: int, number: int, kind: str) -> bytes:
+    """A scene as a PNG or JPEG file."""
     buffer = io.BytesIO()
     scenes.draw(scenes.make(stream, index, number)).save(buffer, kind, quality=90)
     return buffer.getvalue()
 
 
 def placeholder() -> bytes:
-    """What a picture host serves instead of a picture that it no longer has."""
-    image = Image.new("RGB", (scenes.SIZE, scenes.SIZE), (222, 222, 222))
-    ImageDraw.Draw(image).text((20, 56), "image not available", (120, 120, 120))
+    """What an image host serves instead of an image that it no longer has."""
+    drawn = Image.new("RGB", (scenes.SIZE, scenes.SIZE), (222, 222, 222))
+    ImageDraw.Draw(drawn).text((20, 56), "image not available", (120, 120, 120))
     buffer = io.BytesIO()
-    image.save(buffer, "PNG")
+    drawn.save(buffer, "PNG")
     return buffer.getvalue()
+
+
+if __name__ == "__main__":
+    serve(sys.argv[1])

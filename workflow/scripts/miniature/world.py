@@ -15,6 +15,8 @@ import pyarrow as pa
 
 from countclip.data.number_words import NUMBERS, WORDS, find
 from countclip.runtime.files import sha256, write_json, write_table, write_text
+from countclip.runtime.provenance import modules
+from miniature import server
 from miniature.scenes import CLASSES, COLOURS, PATTERNS, Scene, make, plural
 
 COUNTED = (
@@ -144,6 +146,9 @@ def make_world(
 ) -> None:
     """Write world.parquet, laion.tsv, laion/part-*.parquet and countbench.json into `folder`.
 
+    The metadata of world.parquet hold the digests of the server's modules: who edits these makes a
+    new world, and everything is fetched from it again.
+
     seed: of the LAION-like table. rows: of it, over all `parts`. counting_share: rows whose caption
     names the number that the picture shows; lying_share: captions with a number word that does not
     count.
@@ -180,9 +185,11 @@ def make_world(
         (url, kind, json.dumps(payload, sort_keys=True)) for url, (kind, payload) in web.items()
     )
     columns = zip(*answers, strict=True)
+    # A job that reads this file starts the server and imports nothing of it (connection.py).
     write_table(
         pa.table(dict(zip(("url", "kind", "payload"), map(list, columns), strict=True))),
         folder / "world.parquet",
+        {"server": ", ".join(modules(Path(server.__file__)))},
     )
 
 

@@ -54,24 +54,6 @@ INDEX = pa.schema(
         "member": pa.string(),  # name in the tar
     }
 )
-# What can become of a candidate beside ok, http_<code>, lost and other, and the message that says
-# so: ours (fetch_worker.py, images.py), urllib's or img2dataset's. First match wins.
-STATUSES = {
-    "private_address": r"private_address:",
-    "too_large": r"too_large:",
-    "truncated": r"truncated:|IncompleteRead",
-    "http_429": r"http_429:",
-    "bad_answer": r"bad_answer:|got more than \d+ bytes",
-    "not_allowed": r"X-Robots-Tag",
-    "timeout": r"timeout:|timed out",
-    "too_many_redirects": r"infinite loop",
-    "too_many_pixels": r"undecodable \(.*too many",
-    "undecodable": r"undecodable \(",
-    "not_an_image": r"not_an_image \(",
-    "bad_certificate": r"CERTIFICATE_VERIFY_FAILED",
-    "bad_url": r"unknown url type|redirection to url|control characters|codec|nonnumeric port",
-    "unreachable": r"urlopen error|Connection|Remote end closed|SSL|Errno",
-}
 TEMPORARY = re.compile(r"timeout|truncated|unreachable|lost|http_429|http_5\d\d")
 GRACE = 60.0  # seconds for img2dataset to end by itself once all its shards are there
 PATIENCE = 120.0  # seconds at most that the second pass is put off when hosts ask for patience
@@ -155,17 +137,20 @@ def askable(url: str, private_networks: Sequence[str] = ()) -> tuple[str, str | 
 
 
 def classify(status: str, message: str | None) -> str:
-    """img2dataset's status and error message -> ok, http_<code>, one of STATUSES, or other."""
+    """Status of a candidate by img2dataset's status and the worker's error message.
+
+    It is ok; a reason of `network.DownloadError`, dns and tls as unreachable or bad_certificate; a
+    status of `images.Unusable`, or too_many_pixels; or other.
+    """
     if status == "success":
         return "ok"
     message = message or ""
-    code = re.match(r"HTTP Error (\d{3})", message)
-    if code and not code[1].startswith("3"):
-        return f"http_{code[1]}"
-    for name, pattern in STATUSES.items():
-        if re.search(pattern, message, re.IGNORECASE):
-            return name
-    return f"http_{code[1]}" if code else "other"
+    reason = message.partition(" (")[0]
+    if reason in ("dns", "tls"):
+        return "bad_certificate" if "CERTIFICATE_VERIFY_FAILED" in message else "unreachable"
+    if reason == "undecodable" and "too many" in message:
+        return "too_many_pixels"
+    return reason if re.fullmatch(r"[a-z_]+|http_\d{3}", reason) else "other"
 
 
 def _be_patient(answers: Iterable[dict[str, Any]]) -> None:
@@ -205,11 +190,8 @@ class _Run:
             "processes": processes,
             "images": images,
         }
-        self.environment = {
-            **os.environ,
-            **environment,
-            "PYTHONPATH": str(Path(__file__).parents[2]),
-        }
+        both = environment | {name.upper(): value for name, value in environment.items()}
+        self.environment = os.environ | both | {"PYTHONPATH": str(Path(__file__).parents[2])}
 
     def supervise(self, stall: float, attempts: int) -> None:
         """Run img2dataset until every shard is there; RuntimeError after `attempts` failures."""

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from countclip.runtime.provenance import resource
+from countclip.runtime.resources import resource
 
 LARGEST_LOGIT_SCALE = float(np.log(100))
 """CLIP clips the learnt logit scale (a logarithm) so that logits are never scaled by over 100."""

@@ -22,7 +22,8 @@ from countclip.data.number_words import WORDS
 from countclip.report import pages
 from countclip.report.sheets import Cell, Sheet, read_markdown
 from countclip.runtime.files import write_text
-from countclip.runtime.provenance import HOME, canonical, leaves
+from countclip.runtime.provenance import canonical, leaves
+from countclip.runtime.resources import HOME
 
 log = logging.getLogger(__name__)
 

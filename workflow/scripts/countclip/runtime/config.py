@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from countclip.runtime.provenance import resource
+from countclip.runtime.resources import resource
 
 Config = dict[str, Any]
 

@@ -6,7 +6,7 @@ from typing import Any
 import yaml
 
 from countclip.runtime.files import write_text
-from countclip.runtime.provenance import HOME
+from countclip.runtime.resources import HOME
 
 MANUAL = HOME / "config/README.md"
 SCHEMA = HOME / "workflow/schemas/config.schema.yaml"

@@ -1,28 +1,36 @@
-"""How does a job reach the network? Bounded, over http(s) only, and never into a private network.
+"""HTTP(S) requests bounded in bytes and time, and kept out of private networks.
 
-Jobs that download work through a `session` of their `connection` (connection.py). What comes is
-bounded in bytes and in time, redirects and headers included, and a host is asked again only after
-growing pauses, or those that it names (Retry-After, RFC 9110).
+Everything that downloads does so by a `session`, img2dataset's worker included. One deadline covers
+the whole exchange: connecting, redirects, heads and body. Only public addresses are connected to.
+A host that asks for patience (Retry-After, RFC 9110) is left alone for as long.
 """
 
+import http.client
+import io
 import logging
+import math
 import os
 import socket
-import threading
+import ssl
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from random import Random
+from types import SimpleNamespace
 from typing import NamedTuple
+from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 import requests
 import tenacity
 import urllib3.exceptions
-from requests.adapters import HTTPAdapter
-from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
+from requests.adapters import DEFAULT_CA_BUNDLE_PATH, HTTPAdapter
+from requests.utils import resolve_proxies
 from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.util import create_urllib3_context
+from urllib3.util.connection import create_connection
 
 from countclip.runtime.files import progress
 from countclip.runtime.files import sha256 as digest_of
@@ -33,24 +41,26 @@ log = logging.getLogger(__name__)
 CHUNK = 1 << 16
 AGENT = "countclip-workflow"
 LONGEST_PAUSE = 60.0
-"""Seconds. A host that wants to be left alone for longer (Retry-After) is not asked again."""
+"""Seconds. A host that asks for a longer pause (Retry-After) is not tried again."""
+CA_BUNDLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
+PROXIED = {"http", "https", "all"}
 WITH_VALUE = {"max-snippet", "max-image-preview", "max-video-preview", "unavailable_after"}
 """Directives that look like the name of a robot, since a colon follows."""
 
 
 class DownloadError(Exception):
     """A download that failed. `reason` is one of: bad_url, http_<status>, timeout, dns, tls,
-    unreachable, private_address, too_many_redirects, not_allowed (X-Robots-Tag), too_large,
-    truncated, wrong_size, wrong_sha256.
+    unreachable, private_address, too_many_redirects, not_allowed (X-Robots-Tag), bad_answer (no
+    valid HTTP), too_large, truncated, wrong_size, wrong_sha256.
 
-    final_url, content_type: of the answer, where one came. retry_after: seconds that it asks for.
+    final_url, content_type: of the response, if one came. retry_after: seconds the host asks for.
     """
 
     def __init__(
         self, url: str, reason: str, detail: str = "", answer: requests.Response | None = None
     ) -> None:
-        super().__init__(f"{url[:300]}: {reason}{f' ({detail[:300]})' if detail else ''}")
-        self.url, self.reason = url, reason
+        self.url, self.reason, self.detail = url, reason, detail[:300]
+        super().__init__(f"{url[:300]}: {reason}{f' ({self.detail})' if detail else ''}")
         headers = {} if answer is None else answer.headers
         self.final_url = "" if answer is None else answer.url
         self.content_type = headers.get("Content-Type", "")
@@ -58,7 +68,7 @@ class DownloadError(Exception):
 
     @property
     def temporary(self) -> bool:
-        """Whether asking again may help, and soon enough."""
+        """Whether another attempt may help, and soon enough."""
         transient = ("timeout", "dns", "unreachable", "truncated", "http_429")
         return self.retry_after <= LONGEST_PAUSE and (
             self.reason in transient or self.reason.startswith("http_5")
@@ -66,7 +76,7 @@ class DownloadError(Exception):
 
 
 class Answer(NamedTuple):
-    """A complete answer: the body, the URL after redirects, the content type as claimed, and the
+    """A complete response: the body, the URL after redirects, the content type as claimed, and the
     HTTP status, which is one of success."""
 
     body: bytes
@@ -76,16 +86,71 @@ class Answer(NamedTuple):
 
 
 class _Session(requests.Session):
-    """Leaves the bodies of redirects unread, and follows none after the deadline `end`. No host is
-    told a password of ~/.netrc: whoever writes a link or a redirect would choose the host."""
+    """A session that keeps the limits of the exchange that it is in.
 
-    end: float | None = None
+    No host is told a password of ~/.netrc: whoever writes a link or a redirect would choose the
+    host.
+    """
+
+    allowed: Sequence[str]
+    resting: dict[str, float]
+    timeout = math.inf
+    limit = math.inf, ""  # a time (monotonic), and what is missing if that comes first
+    max_bytes: int | None = None
+
+    @contextmanager
+    def within(self, seconds: float, detail: str) -> Iterator[None]:
+        """Bound the time that the block may take."""
+        before = self.limit
+        self.limit = min(before, (time.monotonic() + seconds, detail))
+        try:
+            yield
+        finally:
+            self.limit = before
+
+    def patience(self) -> float:
+        """Seconds that a socket may be silent now; _LateError after the limit."""
+        end, detail = self.limit
+        left = end - time.monotonic()
+        if left <= 0:
+            raise _LateError(detail)
+        return min(self.timeout, left)
+
+    def request(self, method: str, url: str, *, headers=None, **_) -> requests.Response:
+        """Send a request, at half of requests' cost, which merges many settings for each."""
+        prepared = requests.PreparedRequest()
+        headers = {**self.headers, **(headers or {})}
+        prepared.prepare(method, url, headers, cookies={}, auth=lambda request: request)
+        proxies = resolve_proxies(prepared, self.proxies, self.trust_env)
+        return self.send(prepared, stream=True, proxies=proxies)
+
+    def send(self, request: requests.PreparedRequest, **kwargs) -> requests.Response:
+        """Send one request of an exchange, once its host has rested."""
+        host = urlsplit(request.url).netloc
+        rest = self.resting.get(host, 0) - time.monotonic()
+        if rest > self.limit[0] - time.monotonic():
+            error = DownloadError(request.url, "http_429", "not asked")
+            error.retry_after = rest
+            raise error
+        if rest > 0:
+            time.sleep(rest)
+        response = super().send(request, **kwargs | {"timeout": self.patience()})
+        if response.status_code in (429, 503):
+            end = time.monotonic() + retry_after(response.headers.get("Retry-After", ""))
+            self.resting[host] = max(self.resting.get(host, 0), end)
+        return response
 
     def get_redirect_target(self, resp: requests.Response) -> str | None:
-        if target := super().get_redirect_target(resp):
+        """Leave the body of a redirect unread. One without a stated end must not be endless."""
+        target = super().get_redirect_target(resp)
+        if target and not resp.raw.closed:
+            unframed = resp.raw.length_remaining is None and not resp.raw.chunked
+            if unframed and self.max_bytes is not None:
+                with suppress(urllib3.exceptions.HTTPError):
+                    if len(resp.raw.read(self.max_bytes + 1)) > self.max_bytes:
+                        detail = f"a redirect over {self.max_bytes} bytes"
+                        raise DownloadError(resp.url, "too_large", detail, resp)
             resp.close()  # or requests reads it, however much comes
-            if self.end is not None and time.monotonic() > self.end:
-                raise requests.exceptions.Timeout("redirects until the deadline")
         return target
 
     def rebuild_auth(self, prepared_request, response: requests.Response) -> None:
@@ -93,25 +158,36 @@ class _Session(requests.Session):
             prepared_request.headers.pop("Authorization", None)
 
 
-def session(environment: dict[str, str], contact: str = "") -> requests.Session:
+def session(
+    environment: dict[str, str],
+    contact: str = "",
+    *,
+    allowed: Sequence[str] = (),
+    resting: dict[str, float] | None = None,
+) -> requests.Session:
     """A session through `environment` (connection.py); one thread's at a time.
 
     environment: http_proxy and https_proxy, if any; no_proxy: hosts that are reached without;
-        REQUESTS_CA_BUNDLE: whose certificates are trusted. Empty: as the machine is set up.
-    contact: a page or address that the user agent names, so that hosts can say what they mind.
+        those of CA_BUNDLES: files whose certificates are trusted. Empty: as the environment of the
+        process has it.
+    contact: a page or address in the user agent, so that hosts can complain.
+    allowed: private networks that may be reached, such as 10.1.0.0/16.
+    resting: host -> when it may be asked again (monotonic); sessions may share it.
     """
     new = _Session()
+    new.allowed, new.resting = allowed, {} if resting is None else resting
     agent = f"{AGENT} (+{contact})" if contact else AGENT
     new.headers.update({"User-Agent": agent, "Accept-Encoding": "identity"})
-    new.max_redirects = 5
-    new.auth = lambda request: request  # none
-    new.mount("http://", _Adapter())
-    new.mount("https://", _Adapter())
+    new.max_redirects = 10
+    bundles = [(environment or os.environ).get(name) for name in CA_BUNDLES]
+    adapter = _Adapter(new, tuple(filter(None, bundles)) or (DEFAULT_CA_BUNDLE_PATH,))
+    new.mount("http://", adapter)
+    new.mount("https://", adapter)
+    # Whether to look for a proxy at each request, which is slow.
+    new.trust_env = not environment and not PROXIED.isdisjoint(getproxies())
     if environment:
-        new.trust_env = False
-        new.verify = environment.get("REQUESTS_CA_BUNDLE") or True
         for scheme in ("http", "https"):
-            new.proxies[scheme] = environment[f"{scheme}_proxy"]
+            new.proxies[scheme] = environment.get(f"{scheme}_proxy", "")
             for host in environment.get("no_proxy", "").split(","):
                 new.proxies[f"{scheme}://{host}"] = ""
     return new
@@ -125,20 +201,25 @@ def get(
     timeout: float = 10,
     deadline: float = 120,
     retries: int = 0,
+    decode: bool = True,
 ) -> Answer:
     """The body of `url`, at most `max_bytes`; DownloadError says why not.
 
-    timeout: seconds to connect, for the head of an answer, and between two bytes of its body.
-    deadline: seconds for the whole, redirects included; it may be exceeded by one `timeout`.
+    timeout: seconds to connect, for the head of a response, and between two bytes of its body.
+    deadline: seconds for the whole exchange, all but the look-up of a name, which is libc's.
     retries: further attempts after a temporary failure, see `pause`.
-    Nothing is read that its host asks programs to leave alone (X-Robots-Tag).
+    decode: undo a Content-Encoding, which no request asks for.
+    A body whose host opts out (X-Robots-Tag) is not read.
     """
 
     def attempt() -> Answer:
         body = bytearray()
-        with _stream(url, session, timeout, deadline) as (response, chunks):
-            if wish := _leave_alone(response.raw.headers.getlist("X-Robots-Tag")):
+        with _stream(url, session, timeout, deadline, max_bytes, decode) as (response, chunks):
+            if wish := _opt_out(response.raw.headers.getlist("X-Robots-Tag")):
                 raise DownloadError(url, "not_allowed", f"X-Robots-Tag: {wish}", response)
+            if (response.raw.length_remaining or 0) > max_bytes:
+                detail = f"{response.raw.length_remaining} bytes"
+                raise DownloadError(url, "too_large", detail, response)
             for chunk in chunks:
                 body += chunk
                 if len(body) > max_bytes:
@@ -163,8 +244,8 @@ def download(
 ) -> None:
     """Download `url` to `path`, which appears only once its size and sha256 are right.
 
-    partial: the file that keeps what has arrived. A killed job goes on from there (HTTP Range),
-        also when the server ignores ranges and the whole must come again.
+    partial: a file for what has arrived. A killed job continues from there (HTTP Range), also when
+        the server ignores ranges and the whole must come again.
     """
     path, partial = Path(path), Path(partial)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -180,7 +261,7 @@ def download(
             return
         ask = {**(headers or {}), **({"Range": f"bytes={done}-"} if done else {})}
         with (
-            _stream(url, session, timeout, None, ask) as (response, chunks),
+            _stream(url, session, timeout, headers=ask) as (response, chunks),
             open(partial, "r+b") as file,
         ):
             start = response.headers.get("Content-Range", "").removeprefix("bytes ")
@@ -203,7 +284,7 @@ def download(
             raise DownloadError(url, "wrong_sha256", f"is {actual}, the manifest says {sha256}")
     except DownloadError as error:
         if error.reason in ("wrong_sha256", "wrong_size"):
-            partial.unlink()  # what arrived is another file: the next attempt must start anew
+            partial.unlink()  # another file arrived: the next attempt must start anew
         raise
     os.replace(partial, path)
 
@@ -219,15 +300,17 @@ def _retrying(retries: int) -> tenacity.Retrying:
 
 
 def pause(error: DownloadError, attempt: int) -> float:
-    """Seconds until the next attempt, after failure number `attempt` (from 1): growing, never less
-    than the host asks for, with a jitter that is the URL's own, so that no two hosts' attempts
-    fall together and every run has the same pauses."""
+    """Seconds until the next attempt, after failure number `attempt` (from 1).
+
+    They grow, and are never less than the host asks for. A jitter seeded by the URL keeps attempts
+    at different hosts apart, and is the same in every run.
+    """
     jitter = Random(f"{attempt} {error.url}").uniform(0.75, 1.25)
     return max(min(0.2 * 2**attempt, 30) * jitter, error.retry_after)
 
 
-def _leave_alone(fields: Iterable[str]) -> str:
-    """The first directive of X-Robots-Tag that is meant for us too, or ''.
+def _opt_out(fields: Iterable[str]) -> str:
+    """The first directive of X-Robots-Tag that forbids this program too, or ''.
 
     A field may begin with the name of the robot that it is for: `otherbot: noindex, noarchive`.
     """
@@ -247,53 +330,30 @@ def _leave_alone(fields: Iterable[str]) -> str:
 @contextmanager
 def _stream(
     url: str,
-    session: requests.Session,
+    session: _Session,
     timeout: float,
-    deadline: float | None,
+    deadline: float = math.inf,
+    max_bytes: int | None = None,
+    decode: bool = True,
     headers: dict[str, str] | None = None,
 ) -> Iterator[tuple[requests.Response, Iterator[bytes]]]:
     """Yield a successful response and its body in chunks."""
-    end = None if deadline is None else time.monotonic() + deadline
 
     def chunks() -> Iterator[bytes]:
-        detail = f"not complete after {deadline} s"
-        with _failures(url, response), _cut_off(end, response.raw.hang_up, detail):
+        with _failures(url, response):
             # What is there, unlike iter_content, which waits for a whole chunk of single bytes.
-            while chunk := response.raw.read1(CHUNK, decode_content=True):
+            while chunk := response.raw.read1(CHUNK, decode_content=decode):
                 yield chunk
 
-    with _failures(url):
-        session.end = end
-        response = session.get(url, stream=True, timeout=timeout, headers=headers)
-    with response:
-        if not response.ok:
-            raise DownloadError(url, f"http_{response.status_code}", answer=response)
-        yield response, chunks()
-
-
-@contextmanager
-def _cut_off(end: float | None, hang_up: Callable[[], None], detail: str) -> Iterator[None]:
-    """Hang up at the time `end`, whatever is being read then, and raise TimeoutError: a socket's
-    own timeout begins anew with every byte, and what frames a body may have no end."""
-    if end is None:
-        yield
-        return
-    late = threading.Event()
-
-    def too_late() -> None:
-        late.set()
-        with suppress(OSError):  # it has just ended
-            hang_up()
-
-    timer = threading.Timer(max(0, end - time.monotonic()), too_late)
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
-        if late.is_set():
-            raise TimeoutError(f"timed out: {detail}")
+    session.timeout, session.max_bytes = timeout, max_bytes
+    session.cookies.clear()  # no link depends on those before it
+    with session.within(deadline, f"not complete after {deadline} s"):
+        with _failures(url):
+            response = session.get(url, headers=headers)
+        with response:
+            if not response.ok:
+                raise DownloadError(url, f"http_{response.status_code}", response.reason, response)
+            yield response, chunks()
 
 
 @contextmanager
@@ -302,79 +362,153 @@ def _failures(url: str, answer: requests.Response | None = None) -> Iterator[Non
     try:
         yield
     except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
-        raise DownloadError(url, _reason(error), str(error), answer) from error
+        cause = _cause(error)
+        raise DownloadError(url, _reason(error, cause), str(cause), answer) from error
     except ValueError as error:  # requests lets a few of these through for hopeless URLs
         raise DownloadError(url, "bad_url", str(error)) from error
 
 
-def _reason(error: Exception) -> str:
-    known = requests.exceptions
-    cause = getattr(error.args[0] if error.args else None, "reason", None) or error
+def _cause(error: Exception) -> Exception:
+    """The error of urllib3 or http.client that requests wraps, if it does."""
+    wrapped = error.args[0] if isinstance(error, requests.RequestException) and error.args else None
+    if isinstance(wrapped, urllib3.exceptions.ProtocolError):
+        wrapped = wrapped.args[-1]
+    cause = getattr(wrapped, "reason", None) or wrapped
+    return cause if isinstance(cause, Exception) else error
+
+
+def _reason(error: Exception, cause: Exception) -> str:
+    known, inner = requests.exceptions, urllib3.exceptions
     for kinds, reason in (
         (_PrivateAddressError, "private_address"),
+        ((_LateError, known.Timeout), "timeout"),
         ((known.InvalidURL, known.MissingSchema, known.InvalidSchema), "bad_url"),
+        ((inner.LocationValueError, http.client.InvalidURL), "bad_url"),
         (known.TooManyRedirects, "too_many_redirects"),
-        (urllib3.exceptions.NameResolutionError, "dns"),
-        ((known.SSLError, urllib3.exceptions.SSLError), "tls"),
-        (urllib3.exceptions.ProtocolError, "truncated"),
-        (known.Timeout, "timeout"),
+        (inner.NameResolutionError, "dns"),
+        ((known.SSLError, inner.SSLError), "tls"),
+        (inner.ProtocolError, "truncated"),
+        (http.client.RemoteDisconnected, "unreachable"),
+        ((http.client.HTTPException, known.InvalidHeader, inner.DecodeError), "bad_answer"),
     ):
         if isinstance(error, kinds) or isinstance(cause, kinds):
             return reason
-    return "timeout" if "timed out" in str(error).lower() else "unreachable"
+    return "timeout" if "timed out" in str(cause).lower() else "unreachable"
 
 
 class _PrivateAddressError(urllib3.exceptions.HTTPError):
     pass
 
 
-class _Prompt:
-    """A connection on which the head of an answer must come in time as a whole. The answer can
-    `hang_up` too: both ways, as Linux would go on receiving, and not as TLS does, which waits."""
-
-    def getresponse(self):
-        hang_up = partial(socket.socket.shutdown, self.sock, socket.SHUT_RDWR)
-        with _cut_off(time.monotonic() + self.timeout, hang_up, "no whole head of an answer"):
-            answer = super().getresponse()
-        answer.hang_up = hang_up
-        return answer
+class _LateError(urllib3.exceptions.HTTPError):
+    pass
 
 
-class _Public(_Prompt):
-    """Checks the address that was really connected to, before a byte is sent: neither a redirect
-    nor a name that resolves differently the second time gets around it."""
+class _Timed(io.RawIOBase):
+    """What a socket (plain or TLS) receives within its session's time, however slowly it drips: a
+    socket's own timeout begins anew with every byte."""
 
-    def _new_conn(self):
-        sock = super()._new_conn()
-        address = sock.getpeername()[0]
-        if not is_public(address):
-            with suppress(OSError):
-                sock.close()
-            raise _PrivateAddressError(f"{self.host} is at {address}, not a public address")
-        return sock
+    def __init__(self, sock: socket.socket, session: _Session) -> None:
+        self.sock, self.session = sock, session
+        self.raw = sock.makefile("rb", buffering=0)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer) -> int | None:
+        self.sock.settimeout(self.session.patience())
+        try:
+            return self.raw.readinto(buffer)
+        except TimeoutError:
+            self.session.patience()  # says so if it was the limit
+            raise
+
+    def close(self) -> None:
+        self.raw.close()
+        super().close()
 
 
-def _pools(kind: type) -> dict[str, type]:
-    """urllib3's pools by scheme, with connections of a kind."""
-    http = type("HTTP", (kind, HTTPConnection), {})
-    https = type("HTTPS", (kind, HTTPSConnection), {})
-    return {
-        "http": type("HTTPPool", (HTTPConnectionPool,), {"ConnectionCls": http}),
-        "https": type("HTTPSPool", (HTTPSConnectionPool,), {"ConnectionCls": https}),
-    }
+class _Connection:
+    """A connection in its session's time, to public or allowed addresses alone.
+
+    The address that is checked is the one that is connected to: no redirect, and no name that
+    resolves differently the next time, gets around it. The addresses behind a proxy are the
+    proxy's business.
+    """
+
+    def __init__(self, *args, session: _Session, **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+        self.session = session
+
+    def _new_conn(self) -> socket.socket:
+        if self.proxy:
+            return super()._new_conn()
+        try:
+            found = socket.getaddrinfo(self._dns_host, self.port, type=socket.SOCK_STREAM)
+        except socket.gaierror as error:
+            raise urllib3.exceptions.NameResolutionError(self.host, self, error) from error
+        addresses = [address for *_, (address, *_) in found]
+        failure = _PrivateAddressError(f"{self.host} is at {addresses[0]}, not a public address")
+        for address in addresses:
+            if is_public(address, self.session.allowed):
+                try:
+                    sock = create_connection(
+                        (address, self.port),
+                        self.session.patience(),
+                        socket_options=self.socket_options,
+                    )
+                    sock.settimeout(self.session.patience())  # what remains, for TLS
+                    return sock
+                except OSError as error:
+                    failure = urllib3.exceptions.NewConnectionError(self, str(error))
+        raise failure
+
+    def getresponse(self) -> urllib3.HTTPResponse:
+        """The head of a response, which must come in time as a whole."""
+        with self.session.within(self.timeout, "no whole head of a response"):
+            return super().getresponse()
+
+    def response_class(self, sock: socket.socket, *args, **kwargs) -> http.client.HTTPResponse:
+        received = io.BufferedReader(_Timed(sock, self.session))
+        return http.client.HTTPResponse(
+            SimpleNamespace(makefile=lambda _: received), *args, **kwargs
+        )
 
 
-_DIRECT, _PROXIED = _pools(_Public), _pools(_Prompt)
+class _HTTP(_Connection, HTTPConnection):
+    pass
+
+
+class _HTTPS(_Connection, HTTPSConnection):
+    pass
 
 
 class _Adapter(HTTPAdapter):
-    """Direct connections are checked; a connection through a proxy is the proxy's business."""
+    """Connects as `_Connection` does, and keeps few connections open: a session's links lie at one
+    host, or at a different one each."""
 
-    def init_poolmanager(self, *args, **kwargs) -> None:
-        super().init_poolmanager(*args, **kwargs)
-        self.poolmanager.pool_classes_by_scheme = _DIRECT
+    def __init__(self, session: _Session, bundles: tuple[str, ...]) -> None:
+        super().__init__(pool_connections=4, pool_maxsize=1)
+        self.session, self.bundles = session, bundles
 
-    def proxy_manager_for(self, *args, **kwargs):
-        manager = super().proxy_manager_for(*args, **kwargs)
-        manager.pool_classes_by_scheme = _PROXIED
-        return manager
+    def get_connection_with_tls_context(self, *args, **kwargs) -> urllib3.HTTPConnectionPool:
+        pool = super().get_connection_with_tls_context(*args, **kwargs)
+        kind = _HTTPS if pool.scheme == "https" else _HTTP
+        pool.ConnectionCls = partial(kind, session=self.session)
+        return pool
+
+    def build_connection_pool_key_attributes(self, *args) -> tuple[dict, dict]:
+        host, _ = super().build_connection_pool_key_attributes(*args)
+        return host, {"ssl_context": _trust(self.bundles)} if host["scheme"] == "https" else {}
+
+    def cert_verify(self, *_) -> None:
+        """Nothing: requests would read the certificates anew for each connection."""
+
+
+@cache
+def _trust(bundles: tuple[str, ...]) -> ssl.SSLContext:
+    """A context that trusts some files or folders of certificates, whose reading takes 30 ms."""
+    context = create_urllib3_context()
+    for bundle in bundles:
+        context.load_verify_locations(**{"capath" if os.path.isdir(bundle) else "cafile": bundle})
+    return context

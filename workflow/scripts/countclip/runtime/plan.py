@@ -1,8 +1,9 @@
-"""What would a run do, why, and about what would it cost? Said before anything runs."""
+"""The plan of a run: what it would do, why, and at about what cost. Nothing is run for it."""
 
 import ast
 import csv
 import json
+import re
 from collections import Counter, defaultdict
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -161,7 +162,7 @@ def measured(folder: Path) -> dict[str, tuple[float, str]]:
 
 
 def why(jobs: list[Job]) -> list[str]:
-    """Every cause of a rerun once: a key with its old and new value, code, or what is missing."""
+    """Every cause of a rerun once: a key or file with its old and new value, or what is missing."""
     causes = defaultdict(Counter)
     for job in jobs:
         for cause in reasons(job):
@@ -180,26 +181,27 @@ def reasons(job: Job) -> list[str]:
         return ["an earlier job runs"]
     if job.recorded is None:
         return ["nothing is recorded of its last run"]
-    old, new = (_spec(params) for params in (job.recorded, job.params))
-    changed = [
-        f"{'.'.join(key)}: {_value(old, key)} -> {_value(new, key)}"
-        for key in sorted(old.keys() | new.keys())
-        if _value(old, key) != _value(new, key)
-    ]
-    if _others(job.recorded) != _others(job.params):
-        changed.append("its code, a resource that it reads, or its line of the manifest")
-    return changed or ["its inputs are newer, others, or unfinished"]
+    old, new = _facts(job.recorded), _facts(job.params)
+    return [
+        f"{name}: {old.get(name, '(none)')} -> {new.get(name, '(none)')}"
+        for name in sorted(old.keys() | new.keys())
+        if old.get(name) != new.get(name)
+    ] or ["its inputs are newer, others, or unfinished"]
 
 
-def _spec(params: list[str]) -> dict[tuple[str, ...], Any]:
-    """The values of the `spec` among a job's params: the one that is JSON."""
-    found = next((ast.literal_eval(param) for param in params if param.startswith("'{")), "{}")
-    return leaves(json.loads(found))
-
-
-def _others(params: list[str]) -> set[str]:
-    return {param for param in params if not param.startswith("'{")}
-
-
-def _value(values: dict[tuple[str, ...], Any], key: tuple[str, ...]) -> str:
-    return json.dumps(values[key], ensure_ascii=False) if key in values else "(none)"
+def _facts(params: list[str]) -> dict[str, str]:
+    """What the params of a job say (workflow/rules): values of keys, digests of files, the rest."""
+    values = [ast.literal_eval(param) for param in params]
+    texts = [text for value in values for text in (value if isinstance(value, tuple) else [value])]
+    facts, others = {}, []
+    for text in map(str, texts):
+        if text.startswith('{"'):
+            for key, value in leaves(json.loads(text)).items():
+                facts[".".join(key)] = json.dumps(value, ensure_ascii=False)
+        elif file := re.fullmatch("(.+) ([0-9a-f]{8})", text):
+            facts[f"{file[1]} changed"] = file[2]
+        elif "\t" in text:
+            facts["its line of the manifest"] = text.replace("\t", " ")
+        elif text not in ("", "{}"):
+            others.append(text)
+    return facts | ({"another parameter": ", ".join(others)} if others else {})

@@ -1,4 +1,4 @@
-"""From what does a result follow? The keys of the config and the files of ours that decide it.
+"""Provenance: the keys of the config and the files of ours that a result follows from.
 
 Snakemake reads this while it parses the rules, in every job of a cluster again, so it needs nothing
 but the standard library.
@@ -8,14 +8,13 @@ import ast
 import functools
 import hashlib
 import json
-import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-HOME = Path(__file__).resolve().parents[4]
-"""The workflow's own folder, which may not be the one that it runs in."""
+from countclip.runtime.resources import HOME, files_of, is_ours
+
 SCRIPTS = HOME / "workflow" / "scripts"
 
 
@@ -69,52 +68,36 @@ def _imports(path: Path) -> tuple[Path, ...]:
         if isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-    places = [SCRIPTS.joinpath(*name.split(".")) for name in names]
+            names += [f"{node.module}.{alias.name}" for alias in node.names]
+    parts = [name.split(".") for name in names]
+    places = {SCRIPTS.joinpath(*name[:n]) for name in parts for n in range(1, len(name) + 1)}
     files = [file for place in places for file in (place.with_suffix(".py"), place / "__init__.py")]
-    return tuple(file for file in files if file.is_file())
+    return tuple(file for file in files if file.is_file() and file.stat().st_size)
 
 
 @functools.cache
-def code(script: str, *paths: str) -> str:
-    """Digest of all of ours that a rule's result follows from: its script, every module that this
-    imports, however deep, and those of `paths` that are resources.
+def code(script: str, *paths: str) -> tuple[str, ...]:
+    """Name and digest of each of our files that a rule's result follows from.
 
-    Touching a file changes nothing; editing one reruns the rules that reach it.
+    These are its script, every module that this imports, however deep, and those of `paths` that
+    are resources, as ("countclip.data.fetch 1f0c9a3e", ...). Each is a param by itself, so that
+    Snakemake prints the one that changed. Touching a file changes nothing.
     """
-    files = modules_of(SCRIPTS / f"{script}.py").union(
-        HOME / file for path in paths if is_ours(path) for file in files_of(path)
-    )
-    digest = hashlib.sha256()
-    for file in sorted(files):
-        digest.update(file.relative_to(HOME).as_posix().encode() + b"\0" + _content(file))
-    return digest.hexdigest()[:16]
+    return (*modules(SCRIPTS / f"{script}.py"), *digests(*paths))
+
+
+def modules(path: Path) -> tuple[str, ...]:
+    """Name and digest of each module that a Python file reaches, itself included."""
+    names = {".".join(f.relative_to(SCRIPTS).with_suffix("").parts): f for f in modules_of(path)}
+    return tuple(f"{name} {_digest(names[name])}" for name in sorted(names))
+
+
+def digests(*paths: str) -> tuple[str, ...]:
+    """Path and digest of each resource among paths of the config."""
+    files = {Path(file).as_posix() for path in paths if is_ours(path) for file in files_of(path)}
+    return tuple(f"{file} {_digest(HOME / file)}" for file in sorted(files))
 
 
 @functools.cache
-def _content(file: Path) -> bytes:
-    return hashlib.sha256(file.read_bytes()).digest()
-
-
-def is_ours(path: str) -> bool:
-    """Whether a path of the config is one of the workflow's own files."""
-    return path.startswith("resources/")
-
-
-def resource(path: str) -> str:
-    """A path of the config as it is seen from the working directory.
-
-    Within the checkout it stays relative, so that a moved checkout has the same inputs.
-    """
-    if not is_ours(path):
-        return path
-    inside = Path.cwd().is_relative_to(HOME)
-    return os.path.relpath(HOME / path) if inside else str(HOME / path)
-
-
-def files_of(path: str) -> list[str]:
-    """A path of the config as files: itself, or what a folder holds."""
-    folder = HOME / path
-    if not folder.is_dir():
-        return [path]
-    return sorted(f"{path}/{f.relative_to(folder)}" for f in folder.rglob("*") if f.is_file())
+def _digest(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()[:8]

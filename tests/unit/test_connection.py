@@ -1,0 +1,113 @@
+"""The miniature's server: a process that lives as long as the block and as its parent."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pyarrow as pa
+import pytest
+import requests
+
+from countclip.runtime.connection import SCRIPTS, connection
+from countclip.runtime.files import write_table
+
+URL = "http://img.miniature.example/gone.png"
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Path:
+    path = tmp_path / "world.parquet"
+    rows = [{"url": URL, "kind": "placeholder", "payload": "{}"}]
+    write_table(pa.Table.from_pylist(rows), path)
+    return path
+
+
+def answers(proxy: str) -> bool:
+    try:
+        return requests.get(URL, proxies={"http": proxy}, timeout=30).status_code == 200
+    except requests.exceptions.ProxyError:  # nobody listens
+        return False
+
+
+def test_the_server_ends_with_its_block(world: Path) -> None:
+    with connection("miniature", world) as first, connection("miniature", world) as second:
+        proxies = {first["http_proxy"], second["https_proxy"]}
+        assert len(proxies) == 2
+        assert all(map(answers, proxies))
+        assert len(psutil.Process().children()) == 2
+    assert not any(map(answers, proxies))
+    assert psutil.Process().children() == []
+
+
+def test_the_server_ends_with_a_block_that_fails(world: Path) -> None:
+    with pytest.raises(ZeroDivisionError), connection("miniature", world):
+        raise ZeroDivisionError
+    assert psutil.Process().children() == []
+
+
+PARENT = """
+import sys, time
+from countclip.runtime.connection import connection
+with connection("miniature", sys.argv[1]) as environment:
+    print(environment["http_proxy"], flush=True)
+    time.sleep(600)
+"""
+
+
+def test_the_server_ends_with_a_parent_that_is_killed(world: Path) -> None:
+    command = [sys.executable, "-c", PARENT, str(world)]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, env={"PYTHONPATH": str(SCRIPTS)}
+    ) as parent:
+        proxy = parent.stdout.readline().strip()
+        (server,) = psutil.Process(parent.pid).children()
+        assert answers(proxy)
+        parent.kill()
+    end = time.monotonic() + 60
+    while server.is_running() and server.status() != psutil.STATUS_ZOMBIE:  # init may be slow
+        assert time.monotonic() < end, "the server outlives its parent"
+        time.sleep(0.05)
+    assert not answers(proxy)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"), [(None, "No such file"), (b"no table" * 9, "Parquet magic bytes not")]
+)
+def test_a_world_that_is_missing_or_broken_is_named(world: Path, content, reason: str) -> None:
+    world.unlink()
+    if content is not None:
+        world.write_bytes(content)
+    with pytest.raises(RuntimeError, match=f"{world}: .* did not start") as error:
+        connection("miniature", world).__enter__()
+    assert reason in str(error.value)
+    assert len(str(error.value)) < 3000
+    assert psutil.Process().children() == []
+
+
+def test_a_server_that_goes_away_is_in_the_log(world: Path, caplog) -> None:
+    with connection("miniature", world):
+        (server,) = psutil.Process().children()
+        server.kill()
+        while server.status() != psutil.STATUS_ZOMBIE:  # it is for Popen to read its exit code
+            time.sleep(0.01)
+    assert f"{world}: the miniature's server went away\nexit code -9" in caplog.text
+
+
+SERVE = """
+import runpy, sys
+sys.argv = ["miniature.server", sys.argv[1]]
+runpy.run_module("miniature.server", run_name="__main__")
+print(*sys.modules)
+"""
+
+
+def test_the_server_starts_without_what_is_slow_to_import(world: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", SERVE, str(world)], stdin=subprocess.DEVNULL,
+        env={"PYTHONPATH": str(SCRIPTS)}, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    imported = set(done.stdout.splitlines()[1].split())
+    assert "pyarrow" in imported
+    assert imported.isdisjoint({"torch", "pandas", "matplotlib", "requests", "tqdm"})
