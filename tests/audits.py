@@ -88,10 +88,20 @@ class Audit:
     def render(self, lines: str = "", scale: str = "paper", **own: str) -> Path:
         """The page of the audit with these lines of repairs.csv. own: further arguments."""
         self.repair(lines)
-        inputs = (self.list, self.audit, self.audited_images, self.repairs, self.offered)
-        template = resource("resources/audit.html.jinja")
+        return self.render_page(scale=scale, **own)
+
+    def render_page(self, scale: str = "paper", **own: str) -> Path:
+        """The page of the files as they are."""
         audit_page.render_audit(
-            *map(str, (*inputs, self.benchmark, self.images, template, self.page)),
+            list_json=str(self.list),
+            audit_csv=str(self.audit),
+            audited_images=str(self.audited_images),
+            repairs_csv=str(self.repairs),
+            suggestions_csv=str(self.offered),
+            benchmark=str(self.benchmark),
+            images=str(self.images),
+            template=resource("resources/audit.html.jinja"),
+            page=str(self.page),
             scale=scale,
             save_as="resources/countbench/repairs.csv",
             **own,

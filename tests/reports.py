@@ -20,8 +20,8 @@ LOOSE = [("baseline", 30.43, None), ("a", 45.06, 8e-7), ("b", 22.13, 0.003), ("c
 
 
 def table1(rows: list[tuple[str, float, float | None]], labels: dict[str, str]) -> pd.DataFrame:
-    """Table 1 with what the report reads of it: variant, accuracy and corrected p of each row."""
-    known = [
+    """Table 1 with the columns that the report reads: variant, accuracy, corrected p and more."""
+    lines = [
         {
             "variant": name,
             "label": labels.get(name, f"label of {name}"),
@@ -35,7 +35,7 @@ def table1(rows: list[tuple[str, float, float | None]], labels: dict[str, str]) 
         }
         for name, accuracy, p in rows
     ]
-    table = pd.DataFrame(known, columns=scores.COLUMNS)
+    table = pd.DataFrame(lines, columns=scores.COLUMNS)
     return table.astype({"p_end_vs_baseline_holm": float})
 
 
@@ -56,7 +56,8 @@ class Run:
         sheets.write_csv(table, f"{results}/table1.csv")
         cells = [[Cell(row.label), Cell(f"{row.accuracy_end}", "[1.00, 2.00]", row.variant == "a")]
                  for row in table.itertuples()]  # fmt: skip
-        self.write("table1.md", sheets.markdown(Sheet("Table 1", ["what", "how"], cells, ["said"])))
+        sheet = Sheet("Table 1", ["what", "how"], cells, ["said"])
+        sheets.write_sheets([sheet], f"{results}/table1.json", f"{results}/table1.md")
         self.funnel()
         of_classes = {"n": 9, "n_per_class": {str(number): 1 for number in WORDS}, "missing": []}
         audit = {"rows": 540, "by_status": {"alive": 9}, "original": of_classes}
@@ -74,6 +75,16 @@ class Run:
         """One more table or figure of the run."""
         self.files.append(self.write(name, text))
 
+    def add_sheet(self, name: str, *rows: tuple[str, ...], **fields: Any) -> Sheet:
+        """One more sheet of the run: JSON with as many columns as its rows have cells."""
+        cells = [[Cell(text) for text in row] for row in rows]
+        headers = [f"column {number}" for number in range(len(rows[0]))]
+        sheet = Sheet(**{"title": name, "headers": headers, "rows": cells, "notes": []} | fields)
+        path = f"{self.results}/{name}"
+        sheets.write_sheets([sheet], path)
+        self.files.append(path)
+        return sheet
+
     def funnel(self, steps: list[dict[str, Any]] = FUNNEL) -> None:
         numbers = {"candidates": 9, "downloaded": 8, "matched": 7, "train": 6, "heldout": 1}
         summary = {"rows": 50, "train": 20, "counting": steps, "non_counting": steps}
@@ -83,16 +94,16 @@ class Run:
     def render(self, scale: str = "paper", **own: Any) -> Path:
         page = Path(self.results, "report.html").absolute()
         run_page.render_report(
-            f"{self.results}/table1.csv",
-            f"{self.results}/table1.md",
-            self.files,
-            [f"{self.results}/counting_set/main/summary.json"],
-            f"{self.results}/countbench/summary.json",
-            self.further,
-            [f"{self.results}/training/a/seed1/model.json"],
-            [f"{self.results}/table1.html"],
-            resource("resources/report.html.jinja"),
-            str(page),
+            table1_csv=f"{self.results}/table1.csv",
+            results=[f"{self.results}/table1.{kind}" for kind in ("csv", "json", "md")]
+            + self.files,
+            funnels=[f"{self.results}/counting_set/main/summary.json"],
+            audit_summary=f"{self.results}/countbench/summary.json",
+            benchmark_summaries=self.further,
+            models=[f"{self.results}/training/a/seed1/model.json"],
+            audit_page=f"{self.results}/countbench/audit.html",
+            template=resource("resources/report.html.jinja"),
+            page=str(page),
             scale=scale,
             **{"gpus": {}, "costs": f"{self.results}/costs", "config": DEFAULT, **own},
         )

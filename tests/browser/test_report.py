@@ -5,8 +5,8 @@ import base64
 import pytest
 from selenium.webdriver.common.by import By
 
-from countclip.report import sheets
-from countclip.report.sheets import Cell, Sheet
+from countclip.report.run_page import FOLDED
+from countclip.report.sheets import Cell
 from reports import LOOSE, Run
 
 HOSTILE = (
@@ -29,9 +29,10 @@ def page(tmp_path, monkeypatch):
     run = Run(labels=dict(zip((name for name, *_ in LOOSE), HOSTILE, strict=False)))
     columns = [*HOSTILE, *(f"a column {number}" for number in range(20))]
     rows = [[Cell(text) for text in columns], [Cell("word" * 60) for _ in columns]]
-    sheet = Sheet(HOSTILE[0], columns, rows, [*HOSTILE, "note" * 60])
-    run.add("paper.md", sheets.markdown(sheet))
-    run.add("benchmarks/mine/table.csv", '"<script>window.hacked=1</script>"\n"=1+1"\n')
+    hostile = {"title": HOSTILE[0], "headers": columns, "notes": [*HOSTILE, "note" * 60]}
+    run.add_sheet("paper.json", (), rows=rows, **hostile)
+    script = "<script>window.hacked=1</script>"
+    run.add_sheet("benchmarks/mine/table.json", *[("=1+1",)] * FOLDED, headers=[script])
     run.add("figures/figure.svg", SVG)
     config = {"seeds": [1], "variants": {HOSTILE[0]: {"label": HOSTILE[1] + "x" * 300}}}
     return run.render("miniature", config=config)

@@ -377,8 +377,9 @@ def test_the_table_of_a_small_benchmark_with_two_numbers(tmp_path):
     counting.write_predictions(dict.fromkeys(scores.CHECKPOINTS, frame), "mine", 1, paths[1])
     table1.make_benchmark_table(
         paths,
-        str(tmp_path / "table.csv"),
-        str(tmp_path / "table.md"),
+        csv_path=str(tmp_path / "table.csv"),
+        json_path=str(tmp_path / "table.json"),
+        markdown_path=str(tmp_path / "table.md"),
         rows=dict(enumerate(numbers.tolist())),
         benchmark="shelves",
         variants=[
@@ -392,12 +393,12 @@ def test_the_table_of_a_small_benchmark_with_two_numbers(tmp_path):
     rows = pd.read_csv(tmp_path / "table.csv").set_index("variant")
     seen = rows.loc["mine", ["near_training", "near_countbench", "same_picture", "near_distance"]]
     assert seen.tolist() == [1, 2, 1, 4]
-    assert rows["accuracy_end"]["mine"] == pytest.approx(200 / 3, abs=0.01)
+    assert rows["accuracy_end"]["mine"] == pytest.approx(200 / 3, rel=1e-15)
     assert rows["n_per_class"]["mine"] == "0 2 1 0 0 0 0 0 0"
     text = (tmp_path / "table.md").read_text()
     assert "n = 3 (shelves)" in text
     assert "a \\| b" in text
     assert "checkpoint that did best on CountBench" in text
-    assert "Images near one that was trained on: 1; near one of CountBench's" in text
-    assert "Rows with the picture of an earlier row: 1." in text
+    assert "near duplicate in the training data: 1; with one in CountBench" in text
+    assert "Rows that repeat the image of an earlier row: 1." in text
     assert "Paper" not in text

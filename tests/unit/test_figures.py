@@ -57,11 +57,11 @@ def wise_ft(tmp_path) -> str:
 @pytest.fixture(params=["class_frequency", "lambdas", "confusion", "training_curves", "wise_ft"])
 def draw(request, tmp_path, frequency, histories, predictions, wise_ft):
     def draw(scale: str) -> tuple[bytes, bytes]:
-        out = [str(tmp_path / f"{request.param}.{kind}") for kind in ("svg", "png")]
+        out = {kind: str(tmp_path / f"{request.param}.{kind}") for kind in ("svg", "png")}
         if request.param == "confusion":
             figures.confusion(
                 predictions,
-                *out,
+                **out,
                 rows=dict(enumerate(NUMBERS.tolist())),
                 benchmark="repaired",
                 variants=VARIANTS,
@@ -69,12 +69,12 @@ def draw(request, tmp_path, frequency, histories, predictions, wise_ft):
                 scale=scale,
             )
         elif request.param == "training_curves":
-            figures.training_curves(histories, *out, variants=VARIANTS, scale=scale)
+            figures.training_curves(histories, **out, variants=VARIANTS, scale=scale)
         elif request.param == "wise_ft":
-            figures.wise_ft(wise_ft, *out, scale=scale)
+            figures.wise_ft(wise_ft, **out, scale=scale)
         else:
-            getattr(figures, request.param)(frequency, *out, name="main", scale=scale)
-        return tuple(open(path, "rb").read() for path in out)
+            getattr(figures, request.param)(frequency, **out, name="main", scale=scale)
+        return tuple(open(path, "rb").read() for path in out.values())
 
     return draw
 
@@ -92,8 +92,8 @@ def test_the_counting_loss_is_labelled_with_the_lambda_that_it_has(
     """Or it and L_CLIP would not add up to the whole loss."""
     drawn = []
     monkeypatch.setattr(Figure, "legend", lambda self, handles, **_: drawn.extend(handles))
-    out = [str(tmp_path / f"figure.{kind}") for kind in ("svg", "png")]
-    figures.training_curves(histories, *out, variants=VARIANTS, scale="paper")
+    out = {kind: str(tmp_path / f"figure.{kind}") for kind in ("svg", "png")}
+    figures.training_curves(histories, **out, variants=VARIANTS, scale="paper")
     assert [line.get_label() for line in drawn[:3]] == ["whole loss", "L_CLIP", "λ L_count"]
 
 

@@ -101,12 +101,7 @@ def test_files_of_another_list_are_refused(tmp_path) -> None:
     entries[1]["image_url"] = "https://example.org/other.jpg"
     audit.list.write_text(json.dumps(entries))
     with pytest.raises(ValueError, match=r"audit.csv is not of .*list.json"):
-        audit_page.render_audit(
-            *map(str, (audit.list, audit.audit, audit.audited_images, audit.repairs)),
-            *map(str, (audit.offered, audit.benchmark, audit.images, "unread", "unwritten")),
-            scale="paper",
-            save_as="repairs.csv",
-        )
+        audit.render_page()
 
 
 @pytest.mark.parametrize("side", [40, 2000])

@@ -1,4 +1,4 @@
-"""Our statistics, on the confusion matrices of the paper's figures, give the paper's Table 1."""
+"""Our statistics on the confusion matrices of the paper's figures give the paper's Table 1."""
 
 import json
 
@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from countclip.report import paper as report_paper
-from countclip.report import statistics
+from countclip.report import sheets, statistics
 from countclip.report.paper import CHECKPOINTS, OTHERS, make_paper
 from countclip.runtime.resources import resource
 
@@ -99,9 +99,15 @@ def test_a_difference_that_any_pairing_shows_carries_weight(tmp_path) -> None:
 
 
 def test_the_files_say_what_the_table_says(tmp_path) -> None:
-    make_paper(MATRICES, str(tmp_path / "paper.csv"), str(tmp_path / "paper.md"))
-    csv = pd.read_csv(tmp_path / "paper.csv", dtype=str, keep_default_na=False)
-    assert csv["accuracy"][0] == "27.50"
+    paths = {"csv_path": "paper.csv", "json_path": "paper.json", "markdown_path": "paper.md"}
+    make_paper(MATRICES, **{name: str(tmp_path / path) for name, path in paths.items()})
+    csv = sheets.read_csv(tmp_path / "paper.csv", images_baseline="Int64", images_base="Int64")
+    source = report_paper.table(MATRICES)
+    pd.testing.assert_frame_equal(csv.fillna({"weight_baseline": "", "weight_base": ""}), source,
+                                  check_exact=True)  # fmt: skip
+    assert csv["accuracy"][0] == 100 * 140 / 509
     text = (tmp_path / "paper.md").read_text(encoding="utf-8")
+    (sheet,) = sheets.read_sheets(str(tmp_path / "paper.json"))
+    assert sheets.markdown(sheet) == text
     assert "| 28.88 [25.11, 32.96] |" in text
     assert "+7 |" in text

@@ -10,6 +10,8 @@ from countclip.data.number_words import word_for
 from countclip.evaluation import relevancy
 from countclip.model.clip import Clip
 from countclip.report import relevancy as report_relevancy
+from countclip.report import sheets
+from countclip.report.scores import BASELINE
 from countclip.runtime.files import sha256
 from countclip.runtime.resources import resource
 from small_benchmark import MODEL, benchmark
@@ -93,12 +95,13 @@ def test_tables_and_figure_are_the_same_twice(tmp_path):
     runs = [("baseline", 0, None), ("after", 1, resource(MODEL["pretrained"]))]
     made = []
     for name in ("a", "b"):
-        out = [str(tmp_path / f"{name}.{kind}") for kind in ("parquet", "csv", "svg", "png")]
-        relevancy.measure(runs, MODEL, benchmark(), out[0])
-        report_relevancy.draw(
-            *out, rows=rows, variants=[{"id": "after", "label": "a $label"}], scale="miniature"
-        )
-        made.append([sha256(path) for path in out])
+        measured = str(tmp_path / f"{name}.parquet")
+        kinds = {"csv_path": "csv", "json_path": "json", "svg": "svg", "png": "png"}
+        paths = {key: str(tmp_path / f"{name}.{kind}") for key, kind in kinds.items()}
+        relevancy.measure(runs, MODEL, benchmark(), measured)
+        variants = [{"id": "after", "label": "a $label"}]
+        report_relevancy.draw(measured, **paths, rows=rows, variants=variants, scale="miniature")
+        made.append([sha256(path) for path in (measured, *paths.values())])
     assert made[0] == made[1]
     shares = pd.read_parquet(tmp_path / "a.parquet")["shares"]
     assert all(sum(share) == pytest.approx(1) for share in shares)
@@ -106,6 +109,14 @@ def test_tables_and_figure_are_the_same_twice(tmp_path):
     relevancy.measure(runs, MODEL, benchmark(), coarse, precision="bf16-mixed")
     apart = np.concatenate(pd.read_parquet(coarse)["shares"]) - np.concatenate(shares)
     assert 0 < np.abs(apart).max() < 0.1
-    table = pd.read_csv(tmp_path / "a.csv").set_index(["variant", "number"])
+    loaded = report_relevancy.load(str(tmp_path / "a.parquet"), rows)
+    source = report_relevancy.summarise(loaded, [BASELINE, *variants], "miniature")
+    table = sheets.read_csv(tmp_path / "a.csv", seeds=str)
+    for column in ("share", "share_low", "share_high", "gain", "uniform"):
+        assert table[column].equals(source[column]), column
+    (sheet,) = sheets.read_sheets(str(tmp_path / "a.json"))
+    assert [row[0].text for row in sheet.rows[1:]] == [BASELINE["label"], "a $label"]
+    assert sheet.rows[1][1].text == f"{source['share'][0]:.1f}"
+    table = table.set_index(["variant", "number"])
     assert table.loc[("baseline", "all"), "uniform"] == 50  # "two stars"
     assert table.loc[("after", "all"), "gain"] == 0  # the same weights

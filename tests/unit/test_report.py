@@ -1,4 +1,4 @@
-"""The page over a run: what it says, and that it says what there is."""
+"""The report: its main result, its sections, and every table and figure of a run."""
 
 import copy
 import re
@@ -9,6 +9,7 @@ from markupsafe import escape
 from audits import picture
 from countclip.benchmarks import custom
 from countclip.report import pages, run_page
+from countclip.report.sheets import Cell
 from reports import DEFAULT, FUNNEL, STAMPS, Run, table1
 
 
@@ -19,6 +20,8 @@ def run(tmp_path, monkeypatch) -> Run:
 
 
 BASE = ("baseline", 30.43, None)
+TEST = "exact McNemar test, Holm-corrected p"
+NOT_BETTER = "better than the pretrained baseline"
 CONTROL = ("control_text_only", 99.0, None)  # no variant, whatever its figures
 
 
@@ -27,25 +30,27 @@ CONTROL = ("control_text_only", 99.0, None)  # no variant, whatever its figures
     [
         (
             [("a", 45.06, 8.2e-7), ("b", 31.0, 0.9)],
-            "“label of a”, the best of 2 variants, names the right number of 45.06 % of 506 images"
-            " at the end of training, the untouched model of 30.43 %: 14.63 points more"
-            " [10.63, 18.63], which is significant (exact McNemar test, p = 8.2e-07 after Holm's"
-            " correction); it is the best by these very images, which flatters the points and their"
-            " interval, and p alone is corrected for that.",
+            "“label of a”, the best of 2 variants, counts 45.06 % of 506 images correctly at the"
+            " end of training, the pretrained baseline 30.43 %: 14.63 points more [10.63, 18.63],"
+            " which is significant (exact McNemar test, Holm-corrected p = 8.2e-07); the variant"
+            " was chosen on these same images, so the gain and its interval are optimistic, and p"
+            " alone is corrected for the choice.",
         ),
-        ([("a", 32.0, 0.05)], "which is not significant (exact McNemar test, p = 0.05"),
+        ([("a", 32.0, 0.05)], f"which is not significant ({TEST} = 0.05)."),
+        ([("a", 32.0, 0.0496)], f"which is significant ({TEST} = 0.0496)."),
+        ([("a", 32.0, 0.05004)], f"which is not significant ({TEST} = 0.05)."),
         ([("a", 32.0, 0.04)], "“label of a”, the only variant, "),
         ([("a", 32.0, None)], "which is not significant (not tested)."),  # nothing was chosen
-        ([("a", 30.43, 1.0), ("b", 20.0, 1e-5)], "No variant is better than the untouched model"),
-        ([("a", 29.0, 0.6)], "The only variant is not better than the untouched model: “label of"),
-        ([("a", 29.0, 0.6)], "30.43 %, 1.43 points less (exact McNemar test, p = 0.6"),
+        ([("a", 30.43, 1.0), ("b", 20.0, 1e-5)], f"No variant is {NOT_BETTER}: “label of a”"),
+        ([("a", 29.0, 0.6)], f"The only variant is not {NOT_BETTER}: “label of a”"),
+        ([("a", 29.0, 0.6)], f"30.43 %, 1.43 points less ({TEST} = 0.6)."),
         (
             [],
-            "Nothing was trained in this run; the untouched model names the right number of",
+            "Nothing was trained in this run; the pretrained baseline counts 30.43 % of 506 images",
         ),
     ],
 )
-def test_the_main_result_is_right_whatever_came_out(rows, said) -> None:
+def test_the_main_result_is_right_whatever_the_numbers_are(rows, said) -> None:
     sentence = run_page.finding(table1([BASE, *rows, CONTROL], {}))
     assert said in sentence
     assert sentence.count(". ") == 0  # one sentence
@@ -53,10 +58,18 @@ def test_the_main_result_is_right_whatever_came_out(rows, said) -> None:
 
 
 def test_all_variants_are_judged_not_the_best_alone() -> None:
-    rows = [BASE, ("a", 45, 0.001), ("b", 46, 0.2), ("c", 20, 0.01), ("d", 40, None), CONTROL]
+    rows = [BASE, ("a", 45, 0.0496), ("b", 46, 0.05), ("c", 20, 0.01), ("d", 40, None), CONTROL]
     said = run_page.verdicts(table1(rows, {}))
     assert "Of 4 variants, significantly better: 1, significantly worse: 1, neither: 2" in said
     assert run_page.verdicts(table1([BASE], {})) == ""
+
+
+@pytest.mark.parametrize(("p", "better"), [(0.0496, 1), (0.0504, 0)])
+def test_the_page_judges_the_exact_p_of_the_csv(tmp_path, monkeypatch, p, better) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = Run(rows=[BASE, ("a", 45.06, p)]).render().read_text()
+    assert f"significantly better: {better}," in text
+    assert ("which is significant" in text) == bool(better)
 
 
 @pytest.mark.parametrize("scale", pages.STAMPS)
@@ -66,30 +79,35 @@ def test_the_page_is_stamped(run, scale) -> None:
     assert shown == list(pages.stamp(scale) or ())
 
 
-def test_a_table_is_shown_as_its_markdown_has_it_else_folded_away_as_its_csv(run) -> None:
+def test_a_table_is_shown_as_its_json_has_it_and_a_long_one_is_folded_away(run) -> None:
     run.add("paper.csv", "secret_column\n1\n")
-    run.add(
-        "paper.md", "# The paper\n\n| name | p |\n|:--|--:|\n| **1 \\| 2** ▲ | 3 |\n\n- a note\n"
-    )
-    run.add("wise_ft.csv", "alpha,accuracy_low\n0.5,12\n")
+    run.add("paper.md", "# secret title\n\n| secret |\n|:--|\n| x |\n")
+    cells = [[Cell("1 | 2", "[0, 3]", best=True), Cell("0.0496")]]
+    run.add_sheet("paper.json", ("", ""), rows=cells, notes=["a note"])
+    run.add_sheet("wise_ft.json", *[("0.125",)] * run_page.FOLDED, title="a long table")
     text = run.render().read_text()
     assert "secret" not in text
-    for shown in (">▲ 1 | 2</th>", "a note", "accuracy_low", ">0.5</th>"):
+    assert '>▲ 1 | 2 <span class="range">[0, 3]</span>' in text
+    for shown in ("a note", ">0.0496</td>", "<summary>a long table</summary>", ">0.125</th>"):
         assert shown in text, shown
 
 
-def test_a_markdown_without_a_table_is_named(run) -> None:
-    run.add("paper.md", "# The paper\n\nnothing\n")
-    with pytest.raises(ValueError, match=r"results/paper.md: The paper: no table"):
+WRONG = ["# The paper\n", "{}", "[]", "3", '[{"title": "x"}]', '[{"rows": 3}]']
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_a_json_without_tables_is_named(run, wrong) -> None:
+    run.add("paper.json", wrong)
+    with pytest.raises(ValueError, match=r"results/paper.json: not a list of tables"):
         run.render()
 
 
 def test_what_this_run_does_not_have_is_named(run) -> None:
-    run.add("paper.md", "# The paper\n\n| name |\n|:--|\n| x |\n")
+    run.add_sheet("paper.json", ("x",))
     text = run.render().read_text()
     absent = text[text.index("Not in this run") :]
     assert "Further benchmarks (results/benchmarks/*/table.*)" in absent
-    assert "The paper&#39;s own figures" not in absent
+    assert "The paper&#39;s results" not in absent
     assert 'id="paper"' in text
     assert 'id="benchmarks"' not in text
 
@@ -99,9 +117,9 @@ def test_a_run_under_a_prefix_has_the_same_sections(tmp_path, monkeypatch) -> No
     pages_of = []
     for folder in ("results", "counting/results"):
         run = Run(results=folder)
-        run.add("paper.md", "# The paper\n\n| name |\n|:--|\n| x |\n")
-        run.add("benchmarks/own/table.md", "# Own\n\n| name |\n|:--|\n| x |\n")
-        run.add("figures/retention.svg", "<svg>")
+        run.add_sheet("paper.json", ("x",))
+        run.add_sheet("benchmarks/mine/table.json", ("x",))
+        run.add("figures/wise_ft.svg", "<svg>")
         run.add("figures/training_curves.svg", "<svg>")
         pages_of.append(run.render().read_text().replace("counting/", ""))
     assert pages_of[0] == pages_of[1]
@@ -117,11 +135,11 @@ def test_a_file_that_no_section_shows_is_named(run) -> None:
 def test_the_page_keeps_to_a_size_whatever_the_figures_are(run, monkeypatch) -> None:
     monkeypatch.setattr(run_page, "LARGEST", 100)
     monkeypatch.setattr(run_page, "LONGEST", 2)
-    run.add("figures/both.svg", "<svg>" + " " * 200)
-    run.add("figures/both.png", "small")
-    run.add("figures/large.svg", "<svg>" + " " * 200)
-    run.add("figures/large.png", "." * 200)
-    run.add("wise_ft.csv", "alpha\n" + "row\n" * 5)
+    run.add("figures/lambdas_both.svg", "<svg>" + " " * 200)
+    run.add("figures/lambdas_both.png", "small")
+    run.add("figures/lambdas_large.svg", "<svg>" + " " * 200)
+    run.add("figures/lambdas_large.png", "." * 200)
+    run.add_sheet("wise_ft.json", *[("row",)] * 5)
     text = run.render().read_text()
     assert text.count("data:image/png") == 1
     assert text.count("data:image/svg") == 0

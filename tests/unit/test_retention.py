@@ -13,7 +13,7 @@ from PIL import Image
 from countclip.evaluation import retention, retention_data
 from countclip.model import embeddings
 from countclip.model.clip import Clip
-from countclip.report import pages, scores
+from countclip.report import pages, scores, sheets
 from countclip.report import retention as report_retention
 from countclip.runtime.resources import HOME
 from miniature import retention_tasks
@@ -380,11 +380,31 @@ def test_before_after_and_the_difference_over_two_seeds():
     assert (end["before"], end["after"], end["difference"]) == (75, 75, 0)
     assert end["difference_low"] < 0 < end["difference_high"]
     assert selected["difference_low"] == selected["difference_high"] == 0
-    (sheet,) = report_retention.sheets(table)
+    (sheet,) = report_retention.retention_sheets(table)
     assert sheet.stamp == pages.stamp("miniature")
     assert [row[0].text for row in sheet.rows] == [scores.BASELINE["label"], "A | a"]
     assert [cell.text for cell in sheet.rows[1][1:]] == ["75.00", "75.00"]
     assert sheet.rows[1][2].range == "[+0.00: +0.00, +0.00]"
+
+
+def test_the_csv_has_every_number_exactly_and_the_json_the_sheets(tmp_path):
+    parts = [answered("baseline", "end", 0, [0] * 5 + [1] * 2)]
+    parts += [answered("a", name, seed, [0] * 4 + [seed] * 3)
+              for name in report_retention.CHECKPOINTS for seed in (0, 1)]  # fmt: skip
+    pd.concat(parts).to_parquet(tmp_path / "answers.parquet")
+    variants = [{"id": "a", "label": "A"}]
+    paths = {name: str(tmp_path / name) for name in ("csv_path", "json_path", "markdown_path")}
+    report_retention.make_retention(
+        [str(tmp_path / "answers.parquet")], **paths, variants=variants, scale="paper"
+    )
+    source = report_retention.retention(pd.concat(parts), variants, "paper")
+    assert source["after"][0] == 100 * (4 + 3 / 2) / 7
+    table = sheets.read_csv(paths["csv_path"], seeds=str)
+    pd.testing.assert_frame_equal(table, source, check_exact=True)
+    views = report_retention.retention_sheets(source)
+    assert sheets.read_sheets(paths["json_path"]) == views
+    text = "\n".join(map(sheets.markdown, views))
+    assert (tmp_path / "markdown_path").read_text() == text
 
 
 def test_captions_of_one_picture_make_no_interval_narrower():
@@ -419,7 +439,7 @@ def test_a_loss_beyond_doubt_is_marked():
     known = [answered("baseline", "end", 0, [0] * 50)]
     known += [answered("a", name, 0, [1] * 25 + [0] * 25) for name in report_retention.CHECKPOINTS]
     table = report_retention.retention(pd.concat(known), [{"id": "a", "label": "a"}], "paper")
-    (sheet,) = report_retention.sheets(table)
+    (sheet,) = report_retention.retention_sheets(table)
     assert sheet.rows[1][1].range.endswith("▼")
     assert sheet.stamp is None
 

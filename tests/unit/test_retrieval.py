@@ -13,7 +13,7 @@ from countclip.data.number_words import NUMBERS, WORDS
 from countclip.evaluation import retrieval as evaluation_retrieval
 from countclip.model.clip import Clip
 from countclip.model.inputs import resize
-from countclip.report import retrieval
+from countclip.report import retrieval, sheets
 from countclip.report.scores import BASELINE
 from countclip.runtime.files import sha256
 from countclip.runtime.resources import resource
@@ -50,6 +50,10 @@ def made_up(similarity, nouns: int = 2, pictures: int = 60, variants=("baseline"
 
 def perfect(_, asked, numbers):
     return (numbers == asked).astype(float)
+
+
+def outputs(stem, **kinds: str) -> dict[str, str]:
+    return {name: f"{stem}.{kind}" for name, kind in kinds.items()}
 
 
 def at_random(_, __, numbers):
@@ -146,12 +150,15 @@ def test_queries_left_out_are_counted_and_a_label_may_be_that_of_two(tmp_path):
     assert everything["queries"].tolist() == [known] * 2
     assert everything["left_out"].tolist() == [9 - known] * 2
     scores.to_parquet(tmp_path / "scores.parquet")
-    made = [str(tmp_path / f"retrieval.{kind}") for kind in ("csv", "md")]
-    about = {"rows": rows, "variants": variants[1:], "k": [1], "scale": "paper"}
-    retrieval.tabulate(str(tmp_path / "scores.parquet"), *made, **about)
-    text = Path(made[1]).read_text()
+    options = {"rows": rows, "variants": variants[1:], "k": [1], "scale": "paper"}
+    paths = outputs(tmp_path / "retrieval", csv_path="csv", json_path="json", markdown_path="md")
+    retrieval.tabulate(str(tmp_path / "scores.parquet"), **paths, **options)
+    text = Path(paths["markdown_path"]).read_text()
+    csv = sheets.read_csv(paths["csv_path"])
+    for column in ("precision", "precision_low", "precision_high", "chance", "ceiling", "gain"):
+        assert csv[column].equals(table[column]), column
     assert text.count(f"\n| {BASELINE['label']} |") == 2
-    assert f"Left out are {9 - known} more queries" in text
+    assert f"Left out: {9 - known} more queries" in text
 
 
 @pytest.fixture(scope="module")
@@ -195,13 +202,17 @@ def test_tables_and_pictures_are_the_same_twice(scores, tmp_path):
     rows = {row["index"]: row["number"] for row in benchmark()}
     made = []
     for name in ("a", "b"):
-        out = [str(tmp_path / f"{name}.{kind}") for kind in ("csv", "md", "svg", "png")]
+        stem = tmp_path / name
+        tables = outputs(stem, csv_path="csv", json_path="json", markdown_path="md")
+        figure = outputs(stem, svg="svg", png="png")
         how = {"rows": rows, "variants": VARIANTS[1:], "scale": "miniature"}
-        retrieval.tabulate(scores, *out[:2], k=[1, 3], **how)
-        retrieval.draw(scores, benchmark(), *out[2:], shown=["two stars"], **how)
-        made.append([sha256(path) for path in out])
+        retrieval.tabulate(scores, **tables, k=[1, 3], **how)
+        retrieval.draw(scores, benchmark(), **figure, shown=["two stars"], **how)
+        made.append([sha256(path) for path in (tables | figure).values()])
     assert made[0] == made[1]
-    text = Path(out[1]).read_text()
+    views = sheets.read_sheets(tables["json_path"])
+    text = Path(tables["markdown_path"]).read_text()
+    assert "\n".join(map(sheets.markdown, views)) == text
     assert "a $label \\| \\<b>" in text
     assert "numbers of the embedded miniature" in text
 
@@ -209,6 +220,6 @@ def test_tables_and_pictures_are_the_same_twice(scores, tmp_path):
 def test_an_unknown_query_is_named_before_anything_is_drawn(scores, tmp_path):
     with pytest.raises(ValueError, match="two unicorns"):
         retrieval.draw(
-            scores, benchmark(), str(tmp_path / "a.svg"), str(tmp_path / "a.png"),
+            scores, benchmark(), **outputs(tmp_path / "a", svg="svg", png="png"),
             rows={}, variants=[], shown=["two unicorns"], scale="paper",
         )  # fmt: skip

@@ -1,13 +1,26 @@
-"""Tables as Markdown, as a page and for LaTeX: whatever a label holds, it stays text."""
+"""Tables as CSV, JSON, Markdown and LaTeX: exact numbers, and labels that stay text."""
 
+import json
+import re
 import shutil
 import subprocess
 
+import numpy as np
 import pandas as pd
 import pytest
 from pylatexenc.latexwalker import LatexEnvironmentNode, LatexWalker
 
-from countclip.report import pages, sheets
+from countclip.report import (
+    ablations,
+    pages,
+    paper,
+    relevancy,
+    retention,
+    retrieval,
+    scores,
+    sheets,
+    table1,
+)
 from countclip.report.sheets import Cell, Sheet
 from countclip.runtime.resources import resource
 
@@ -22,14 +35,6 @@ def sheet() -> Sheet:
         [[Cell(HOSTILE), Cell("30.43", "[26.59, 34.58]", best=True)], [Cell("[b]"), Cell("–")]],
         [f"A note {HOSTILE}"],
     )
-
-
-def test_a_page_escapes(sheet) -> None:
-    page = sheets.page([sheet, sheet], resource("resources/table.html.jinja"))
-    assert "<script" not in page
-    assert page.count("&lt;script&gt;") == 2 * 4 + 1  # titles twice, cells, notes; the page's
-    assert page.count("<h1>") == page.count("<h2>") == 1
-    assert page.count("<th scope=row>") == 2 * len(sheet.rows)  # its first cell names a row
 
 
 def test_markdown_keeps_its_columns(sheet) -> None:
@@ -59,15 +64,20 @@ def test_what_a_person_wrote_is_no_markup_in_markdown() -> None:
     assert text.splitlines() == ["# t", "", "| x |", "|:--|", *rows, "", *notes]
 
 
-def test_markdown_of_whatever_text_is_read_as_it_was() -> None:
-    rows = [[Cell(text), Cell("–", best=True)] for text in SNEAKY]
-    (again,) = sheets.read_markdown(sheets.markdown(Sheet(HOSTILE, SNEAKY[:2], rows, SNEAKY)))
-    lines = [" ".join(text.split()) for text in SNEAKY]
-    assert again.title == HOSTILE
-    assert again.headers == lines[:2]
-    assert again.notes == lines
-    assert [f"{row[0].text} {row[0].range}".strip() for row in again.rows] == lines
-    assert {(row[0].best, row[1].best) for row in again.rows} == {(False, True)}
+def test_json_of_any_text_is_read_as_it_was(tmp_path) -> None:
+    rows = [[Cell(text), Cell("–", "[1, 2]", best=True)] for text in SNEAKY]
+    written = [
+        Sheet(HOSTILE, SNEAKY[:2], rows, SNEAKY, pages.stamp("miniature")),
+        Sheet("Two", ["name"], [[Cell("only")]], []),
+    ]
+    path, text = str(tmp_path / "x.json"), tmp_path / "x.md"
+    sheets.write_sheets(written, path, str(text))
+    assert sheets.read_sheets(path) == written
+    assert text.read_text() == "\n".join(map(sheets.markdown, written))
+    (first, second) = json.loads((tmp_path / "x.json").read_text())
+    assert first.keys() == {"title", "headers", "rows", "notes", "stamp"}
+    assert first["rows"][0][1] == {"text": "–", "range": "[1, 2]", "best": True}
+    assert second["stamp"] is None
 
 
 def nodes(text: str) -> list:
@@ -159,33 +169,127 @@ def test_a_row_of_another_length_is_refused() -> None:
         Sheet("t", ["x", "y"], [[Cell("a")]], [])
 
 
+def test_a_csv_has_each_float_as_it_is(tmp_path) -> None:
+    floats = [*np.random.default_rng(0).normal(size=100), 0.1 + 0.2, 1 / 3, 1e-300, 0.0496, 0.125]
+    table = pd.DataFrame({"a": [*floats, np.nan], "b": True, "t": "NA", "e": ""})
+    table["i"] = pd.array([None, *range(len(floats))], "Int64")
+    sheets.write_csv(table, str(tmp_path / "x.csv"))
+    again = sheets.read_csv(tmp_path / "x.csv", i="Int64").fillna({"e": ""})
+    pd.testing.assert_frame_equal(again, table, check_exact=True)
+
+
 def test_the_text_of_numbers() -> None:
-    table = pd.DataFrame({"a": [1.0, None], "p_x": [0.01234, None], "n": [3, 4], "t": ["x", ""]})
+    table = pd.DataFrame({"a": [1.0, None], "p": [0.01234, None], "n": [3, 4], "t": ["x", ""]})
     table["i"] = pd.array([None, 7], "Int64")
-    assert sheets.texts(table).to_dict("list") == {
-        "a": ["1.00", ""], "p_x": ["0.012", ""], "n": ["3", "4"], "t": ["x", ""], "i": ["", "7"],
-    }  # fmt: skip
+    formats = {"a": sheets.TWO_DECIMALS, "p": sheets.p_value, "n": sheets.COUNT, "i": sheets.COUNT}
+    assert sheets.texts(table, formats) == [
+        {"a": "1.00", "p": "0.012", "n": "3", "i": ""},
+        {"a": "", "p": "", "n": "4", "i": "7"},
+    ]
+    with pytest.raises(KeyError):
+        sheets.texts(table, {"absent": sheets.COUNT})
 
 
-def test_markdown_is_read_again_one_table_below_the_other():
-    rows = [
-        [Cell("a | b\nc"), Cell("45.06", "[40.78, 49.42]", best=True), Cell("27.50 inside")],
-        [Cell("**not bold** at all"), Cell("–"), Cell("")],
-    ]
-    made = [
-        Sheet("One. A title", ["name", "accuracy, end (%)", "x|y"], rows, ["a note", "- another"]),
-        Sheet("Two", ["name"], [[Cell("only")]], [], pages.stamp("miniature")),
-    ]
-    first, second = sheets.read_markdown("\n".join(map(sheets.markdown, made)))
-    assert first.rows[0][0] == Cell("a | b c")  # in one line
-    assert first.rows[0][1:] + first.rows[1] == rows[0][1:] + rows[1]
-    assert (first.title, first.headers, first.notes) == (
-        made[0].title, made[0].headers, made[0].notes,
+@pytest.mark.parametrize(
+    ("p", "text"),
+    [
+        (1.0, "1"), (0.43, "0.43"), (0.012345, "0.012"), (8.2e-7, "8.2e-07"), (0.0, "0"),
+        (0.0496, "0.0496"), (0.04996, "0.04996"), (0.05, "0.05"), (0.0504, "0.05"),
+        (np.nextafter(0.05, 0), "0.049999999999999996"),
+    ],
+)  # fmt: skip
+def test_a_p_value_is_shown_on_its_side_of_the_level(p, text) -> None:
+    assert sheets.p_value(p) == text
+
+
+# ---- each table's declared formats ----
+
+
+def made_up(columns, rows: int = 3) -> pd.DataFrame:
+    """A table with a different number in every cell of every column, texts apart."""
+    rng = np.random.default_rng(0)
+    return pd.DataFrame({column: rng.uniform(1, 99, rows) for column in columns})
+
+
+def table_1():
+    table = made_up(scores.COLUMNS).assign(
+        variant=["baseline", "a", "b"], label="label", seeds=["", "one two", "one two"], ties=0,
+        n=100, n_per_class=" ".join("9" * 9), benchmark="mine", scale="paper",
+        paper_end_inside="yes", paper_best_inside="no",
     )  # fmt: skip
-    assert second == Sheet("Two", ["name"], [[Cell("only")]], [])
+    return table, table1.FORMATS, [table1.sheet(table)], {0}
 
 
-@pytest.mark.parametrize("text", ["", "no heading\n", "# A title\n\nbut no table\n"])
-def test_markdown_without_a_table_is_refused(text):
-    with pytest.raises(ValueError, match="no "):
-        sheets.read_markdown(text)
+def ablations_table():
+    table = made_up(ablations.COLUMNS).assign(
+        variant=["a", "b", "c"], label="label", changed="loss", benchmark="mine", scale="paper"
+    )
+    settings = dict.fromkeys("abc", {"loss": "count"})
+    return table, ablations.FORMATS, [ablations.sheet(table, settings, "a")], {0}
+
+
+def paper_table():
+    table = paper.table(resource("resources/paper_confusion_matrices.json"))
+    return table, paper.FORMATS, [paper.sheet(table)], {0}
+
+
+def retention_table():
+    measures = [(name, state) for name in ("top-1", "image to text, recall@1")
+                for state in retention.CHECKPOINTS]  # fmt: skip
+    table = made_up(retention.COLUMNS, len(measures)).assign(
+        task="things", variant="a", label="label", scale="paper", n=100
+    )
+    table[["measure", "checkpoint"]] = measures
+    return table, retention.FORMATS, retention.retention_sheets(table), {0}
+
+
+def wise_ft_table():
+    alphas = [0, 0.125, 1]
+    run = made_up(["benchmark_accuracy", "heldout_accuracy", "things"]) / 100
+    table = retention.wise_ft(
+        {"a": [run.assign(alpha=alphas)]}, 100, variants=[{"id": "a", "label": "label"}],
+        tasks=["things"], checkpoint="end", benchmark="mine", scale="paper",
+    )  # fmt: skip
+    formats = retention.wise_ft_formats(["things"])
+    return table, formats, [retention.wise_ft_sheet(table, ["things"])], {0}
+
+
+def by_number(columns) -> pd.DataFrame:
+    return made_up(columns, 2).assign(
+        variant=["baseline", "a"], label="label", number="all", scale="paper", k=5,
+        candidates="every", queries=30, captions=40, left_out=2,
+    )[columns]  # fmt: skip
+
+
+def retrieval_table():
+    table = by_number(retrieval.COLUMNS).assign(candidates=retrieval.ALL)
+    return table, retrieval.FORMATS, retrieval.retrieval_sheets(table), {0}
+
+
+def relevancy_table():
+    table = by_number(relevancy.COLUMNS)
+    return table, relevancy.FORMATS, [relevancy.sheet(table)], {0}
+
+
+TABLES = (
+    *(table_1, ablations_table, paper_table, retention_table, wise_ft_table),
+    *(retrieval_table, relevancy_table),
+)
+
+
+@pytest.mark.parametrize("make", TABLES, ids=lambda make: make.__name__)
+def test_every_number_of_a_sheet_has_the_format_that_its_column_declares(make) -> None:
+    table, formats, views, text_columns = make()
+    assert set(formats) <= set(table.columns)
+    declared = {text for row in sheets.texts(table, formats) for text in row.values()}
+    number = re.compile(r"[-+]?\d+(?:\.\d+)?(?:e[-+]\d+)?")
+    shown = {
+        text
+        for view in views
+        for row in view.rows
+        for place, cell in enumerate(row)
+        if place not in text_columns
+        for text in number.findall(f"{cell.text} {cell.range}")
+    }
+    assert len(shown) > 3
+    assert shown <= declared

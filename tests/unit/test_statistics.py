@@ -6,26 +6,58 @@ import numpy as np
 import pytest
 import scipy.stats
 from scipy.stats import binomtest
-from sklearn.metrics import f1_score, recall_score
+from sklearn.metrics import confusion_matrix, f1_score, recall_score
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
 
+from countclip.data.number_words import NUMBERS
 from countclip.report import statistics
 
 
 def test_everything_follows_from_the_matrix() -> None:
     numbers, predictions = [2, 3, 4, 10, 10], [2, 4, 4, 8, 2]
-    matrix = statistics.confusion_matrix(numbers, predictions)
+    matrix = statistics.confusion_matrix(numbers, predictions, NUMBERS)
     assert matrix.shape == (9, 9)
     assert matrix[1, 2] == 1  # a three taken for a four
     assert statistics.accuracy(matrix) == 2 / 5
-    assert statistics.mae(matrix) == (0 + 1 + 0 + 2 + 8) / 5
-    assert statistics.off_by_one(matrix) == 3 / 5
+    assert statistics.mae(matrix, NUMBERS) == (0 + 1 + 0 + 2 + 8) / 5
+    assert statistics.off_by_one(matrix, NUMBERS) == 3 / 5
 
 
-def test_a_number_outside_two_to_ten_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"2\.\.10"):
-        statistics.confusion_matrix([2], [1])
+def test_a_number_outside_the_classes_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"1: none of the 9 classes 2\.\.10"):
+        statistics.confusion_matrix([2], [1], NUMBERS)
+    with pytest.raises(ValueError, match=r"2\.5: none of the 2 classes 2\.\.9"):
+        statistics.confusion_matrix([2.5], [2], [2, 9])
+
+
+@pytest.mark.parametrize(
+    "classes", [range(16, 78), np.arange(77, 15, -1), [1930, 1940, 1955, 2000.5, 3]], ids=str
+)
+def test_any_numbers_can_be_the_classes(classes) -> None:
+    """Ages, in whatever order, or years with gaps: the same as from the items themselves."""
+    rng = np.random.default_rng(2)
+    numbers, predictions = rng.choice(classes, (2, 500))
+    predictions = np.where(rng.random(500) < 0.3, numbers, predictions)
+    matrix = statistics.confusion_matrix(numbers, predictions, classes)
+    assert matrix.shape == (len(classes), len(classes))
+    expected = confusion_matrix(numbers.astype(str), predictions.astype(str),
+                                labels=np.asarray(classes, numbers.dtype).astype(str))  # fmt: skip
+    assert (matrix == expected).all()
+    errors = statistics.absolute_errors(numbers, predictions)
+    assert statistics.accuracy(matrix) == np.mean(errors == 0)
+    assert statistics.mae(matrix, classes) == pytest.approx(errors.mean(), rel=1e-12)
+    assert statistics.off_by_one(matrix, classes) == np.mean(errors <= 1)
+    assert statistics.per_class(matrix)["recall"].shape == (len(classes),)
+    f1 = f1_score(numbers.astype(str), predictions.astype(str), average="macro")
+    assert statistics.macro_f1(matrix) == pytest.approx(f1, abs=1e-12)
+
+
+def test_errors_of_predictions_between_the_classes() -> None:
+    errors = statistics.absolute_errors([20, 31, 40], [22.5, 30, 40])
+    assert errors.tolist() == [2.5, 1, 0]
+    low, high = statistics.percentile_interval(statistics.bootstrap([errors])[:, 0])
+    assert low <= errors.mean() <= high
 
 
 @pytest.mark.parametrize(("right", "n"), [(140, 509), (0, 20), (20, 20)])
@@ -60,7 +92,7 @@ def test_the_classes_figures_are_sklearns_on_the_answers() -> None:
     rng = np.random.default_rng(1)
     numbers = rng.integers(2, 11, 300)
     predictions = np.where(rng.random(300) < 0.4, numbers, rng.integers(2, 8, 300))
-    matrix = statistics.confusion_matrix(numbers, predictions)
+    matrix = statistics.confusion_matrix(numbers, predictions, NUMBERS)
     expected = f1_score(numbers, predictions, average="macro", zero_division=0)
     assert statistics.macro_f1(matrix) == pytest.approx(expected, abs=1e-12)
     recall = recall_score(numbers, predictions, average=None)
@@ -68,9 +100,9 @@ def test_the_classes_figures_are_sklearns_on_the_answers() -> None:
 
 
 def test_a_class_without_images_is_no_part_of_the_macro_f1() -> None:
-    matrix = statistics.confusion_matrix([2, 2, 3], [2, 2, 3])
+    matrix = statistics.confusion_matrix([2, 2, 3], [2, 2, 3], NUMBERS)
     assert statistics.macro_f1(matrix) == 1
-    matrix = statistics.confusion_matrix([2, 2, 3], [2, 4, 3])  # nothing is a four
+    matrix = statistics.confusion_matrix([2, 2, 3], [2, 4, 3], NUMBERS)  # nothing is a four
     assert statistics.macro_f1(matrix) == pytest.approx((2 * 1 * 0.5 / 1.5 + 1) / 2)
 
 
@@ -142,8 +174,8 @@ def test_holm_is_statsmodels_and_leaves_out_what_was_not_tested() -> None:
 
 
 def test_the_unpaired_test_is_fishers() -> None:
-    one = statistics.confusion_matrix([2] * 20, [2] * 15 + [3] * 5)
-    other = statistics.confusion_matrix([2] * 20, [2] * 6 + [3] * 14)
+    one = statistics.confusion_matrix([2] * 20, [2] * 15 + [3] * 5, NUMBERS)
+    other = statistics.confusion_matrix([2] * 20, [2] * 6 + [3] * 14, NUMBERS)
     expected = scipy.stats.fisher_exact([[15, 6], [5, 14]]).pvalue
     assert statistics.unpaired(one, other) == pytest.approx(expected)
 
@@ -158,7 +190,7 @@ def test_the_bounds_of_mcnemar_are_those_of_every_way_to_pair(rights) -> None:
                         + [True] * second + [False] * (5 - second))  # fmt: skip
 
     def matrix(right: np.ndarray) -> np.ndarray:
-        return statistics.confusion_matrix(numbers, np.where(right, numbers, 10))
+        return statistics.confusion_matrix(numbers, np.where(right, numbers, 10), NUMBERS)
 
     one, other = answers(*rights[:2]), answers(*rights[2:])
     ways = itertools.product(

@@ -1,4 +1,4 @@
-"""Table 1 from predictions made up so that every figure is known."""
+"""Table 1 from made-up predictions, so that every number is known."""
 
 import re
 from pathlib import Path
@@ -7,10 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from markupsafe import escape
 
 from countclip.evaluation import counting
-from countclip.report import pages, scores, table1
+from countclip.report import pages, scores, sheets, table1
 from countclip.runtime.resources import resource
 
 NUMBERS = np.tile(np.arange(2, 11), 10)
@@ -39,7 +38,7 @@ def predictions(right: int, variant: str, seed: int, folder, checkpoints=("end",
     return path
 
 
-def answered(folder) -> list[str]:
+def all_predictions(folder) -> list[str]:
     return [
         predictions(30, "baseline", 0, folder),
         predictions(60, "norm_sched", 0, folder, scores.CHECKPOINTS),
@@ -51,14 +50,14 @@ def answered(folder) -> list[str]:
 
 @pytest.fixture
 def paths(tmp_path) -> list[str]:
-    return answered(tmp_path)
+    return all_predictions(tmp_path)
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory) -> Path:
     """The folder of all files of Table 1 of the miniature, for tests that only read them."""
     folder = tmp_path_factory.mktemp("table1")
-    make(answered(folder), folder)
+    make(all_predictions(folder), folder)
     return folder
 
 
@@ -67,17 +66,22 @@ def rows(made) -> pd.DataFrame:
     return read(made).set_index("variant")
 
 
-FILES = ("table1.csv", "table1_per_class.csv", "table1.md", "table1.html", "table1.tex")
+FILES = {
+    "csv_path": "table1.csv",
+    "json_path": "table1.json",
+    "markdown_path": "table1.md",
+    "latex_path": "table1.tex",
+    "per_class_csv": "table1_per_class.csv",
+}
+PAPER = resource("resources/paper_table1.csv")
 ALL = dict(enumerate(NUMBERS.tolist()))
 
 
 def make(paths, folder, scale="miniature", rows=ALL, reference="extra") -> pd.DataFrame:
     table1.make_table1(
         paths,
-        resource("resources/paper_table1.csv"),
-        resource("resources/paper_confusion_matrices.json"),
-        resource("resources/table.html.jinja"),
-        *(str(folder / name) for name in FILES),
+        paper_csv=PAPER,
+        **{kind: str(folder / name) for kind, name in FILES.items()},
         rows=rows,
         benchmark="repaired",
         variants=VARIANTS,
@@ -88,23 +92,46 @@ def make(paths, folder, scale="miniature", rows=ALL, reference="extra") -> pd.Da
 
 
 def read(folder) -> pd.DataFrame:
-    return pd.read_csv(folder / "table1.csv", keep_default_na=False, dtype=str)
+    return scores.read_table1(folder / "table1.csv")
 
 
 def test_table1(made) -> None:
     table = read(made)
     assert table.columns.tolist() == scores.COLUMNS
     assert table["variant"].tolist() == ["baseline", "norm_sched", "extra", *scores.CONTROLS]
-    assert table["n"].tolist() == ["90"] * 5
+    assert table["n"].tolist() == [90] * 5
     table = table[:3]
-    assert table["accuracy_end"].tolist() == ["33.33", "61.11", "33.33"]  # mean of 60 and 50 of 90
+    shares = [3000 / 90, 11000 / 180, 6000 / 180]  # the mean of 60 and 50 of 90
+    assert table["accuracy_end"].tolist() == pytest.approx(shares, rel=1e-15)
     assert table["accuracy_selected"].tolist() == table["accuracy_end"].tolist()
-    assert (table["accuracy_end_low"].astype(float) < table["accuracy_end"].astype(float)).all()
-    assert table["ties"].tolist() == ["1", "2", "2"]
-    assert table["seeds"].tolist() == ["", "0 1", "0 1"]
-    assert table["paper_end"].tolist() == ["27.50", "25.54", ""]
-    assert float(table["p_end_vs_baseline"][1]) < 1e-4
-    assert table["p_end_vs_baseline"].tolist()[::2] == ["", "1"]
+    assert (table["accuracy_end_low"] < table["accuracy_end"]).all()
+    assert table["ties"].tolist() == [1, 2, 2]
+    assert table["seeds"].fillna("").tolist() == ["", "0 1", "0 1"]
+    assert table["paper_end"].fillna(0).tolist() == [27.5, 25.54, 0]
+    assert table["p_end_vs_baseline"][1] < 1e-4
+    assert table["p_end_vs_baseline"].fillna(0).tolist()[::2] == [0, 1]
+
+
+def test_the_csv_has_every_number_exactly(paths, made) -> None:
+    loaded = scores.load_predictions(paths, ALL)
+    source = scores.table1(loaded, VARIANTS, pd.read_csv(PAPER), "repaired", "miniature", "extra")
+    table = read(made)
+    texts = source.select_dtypes(["object", "string"]).columns
+    table = table.fillna(dict.fromkeys(texts, ""))
+    source = source.fillna(dict.fromkeys(texts, ""))
+    pd.testing.assert_frame_equal(table, source, check_exact=True, check_dtype=False)
+    numbers = [column for column in table if pd.api.types.is_float_dtype(source[column])]
+    assert len(numbers) == 37
+    classes = scores.per_class(loaded, [variant["id"] for variant in VARIANTS])
+    of_csv = sheets.read_csv(made / "table1_per_class.csv")
+    pd.testing.assert_frame_equal(of_csv, classes, check_exact=True)
+
+
+def test_every_form_shows_the_same_sheet(paths, made) -> None:
+    loaded = scores.load_predictions(paths, ALL)
+    source = scores.table1(loaded, VARIANTS, pd.read_csv(PAPER), "repaired", "miniature", "extra")
+    assert sheets.read_sheets(str(made / "table1.json")) == [table1.sheet(source)]
+    assert (made / "table1.md").read_text() == sheets.markdown(table1.sheet(source))
 
 
 def test_a_variant_of_the_benchmark_counts_its_rows_alone(paths, tmp_path) -> None:
@@ -112,13 +139,14 @@ def test_a_variant_of_the_benchmark_counts_its_rows_alone(paths, tmp_path) -> No
     table = make(paths, tmp_path, rows=rows)
     assert table["benchmark"].tolist() == ["repaired"] * 5
     table = table[:3]
-    assert table["n"].tolist() == ["45"] * 3
+    assert table["n"].tolist() == [45] * 3
     assert table["n_per_class"].tolist() == ["5 5 5 5 5 5 5 5 5"] * 3
-    assert table["accuracy_end"].tolist() == ["22.22", "77.78", "22.22"]  # (40 + 30) / 2 of 45
-    assert table["ties"].tolist() == ["0"] * 3  # the tie is the last row
+    shares = [1000 / 45, 7000 / 90, 2000 / 90]  # (40 + 30) / 2 of 45
+    assert table["accuracy_end"].tolist() == pytest.approx(shares, rel=1e-15)
+    assert table["ties"].tolist() == [0] * 3  # the tie is the last row
     note = "n = 45 images, the same for every row: the benchmark's variant “repaired”"
     assert note in (tmp_path / "table1.md").read_text()
-    assert "two 5, three 5" in (tmp_path / "table1.html").read_text()
+    assert "Images per class: two 5, three 5" in (tmp_path / "table1.md").read_text()
 
 
 def test_rows_without_a_prediction_are_named(paths, tmp_path) -> None:
@@ -129,7 +157,7 @@ def test_rows_without_a_prediction_are_named(paths, tmp_path) -> None:
 def test_the_same_predictions_give_the_same_bytes(paths, tmp_path) -> None:
     def contents():
         make(paths, tmp_path)
-        return [(tmp_path / name).read_bytes() for name in FILES]
+        return [(tmp_path / name).read_bytes() for name in FILES.values()]
 
     assert contents() == contents()
 
@@ -137,65 +165,61 @@ def test_the_same_predictions_give_the_same_bytes(paths, tmp_path) -> None:
 @pytest.mark.parametrize("scale", pages.STAMPS)
 def test_a_miniature_and_a_part_say_so_in_the_title_and_at_length(scale, paths, tmp_path) -> None:
     make(paths, tmp_path, scale=scale)
-    page, text, latex = (
-        (tmp_path / f"table1.{kind}").read_text() for kind in ("html", "md", "tex")
-    )
+    text, latex = ((tmp_path / f"table1.{kind}").read_text() for kind in ("md", "tex"))
+    (sheet,) = sheets.read_sheets(str(tmp_path / "table1.json"))
+    assert sheet.stamp == pages.stamp(scale)
     for name, stamp in pages.STAMPS.items():
         for part in stamp or ():
             assert (part in text) == (name == scale)
-            times = 3 if part == stamp.short else 1  # title, heading, the table's name
-            assert page.count(str(escape(part))) == (name == scale) * times
         if stamp:
             assert (stamp.short in latex) == (name == scale)
+            assert (stamp.short in sheet.title) == (name == scale)
 
 
 def test_nothing_is_markup(made) -> None:
-    page, text = ((made / f"table1.{kind}").read_text() for kind in ("html", "md"))
-    assert "<i>norm" not in page
-    assert "&lt;i&gt;norm" in page
-    assert "▲" in page
+    text = (made / "table1.md").read_text()
+    assert r"scheduler and \<i>norm\</i> \| x" in text
     assert text.count("▲") == 3 + 1  # three columns, one note
-    assert "://" not in page
 
 
 def test_differences_are_paired_and_p_values_corrected(rows) -> None:
     # Of 90 images 60 and 50 are right, and 30 both of the baseline and of the reference.
-    assert rows.loc["norm_sched", "difference_baseline"] == "27.78"
-    assert rows.loc["norm_sched", "difference_reference"] == "27.78"
-    low, high = (float(rows.loc["norm_sched", f"difference_baseline_{b}"]) for b in ("low", "high"))
+    gain = pytest.approx(100 * (110 / 180 - 30 / 90), rel=1e-14)
+    assert rows.loc["norm_sched", "difference_baseline"] == gain
+    assert rows.loc["norm_sched", "difference_reference"] == gain
+    low, high = (rows.loc["norm_sched", f"difference_baseline_{b}"] for b in ("low", "high"))
     assert 18 < low < 27.78 < high < 38
-    assert rows.loc["extra", "difference_baseline"] == "0.00"
-    assert rows.loc["extra", "difference_baseline_low"] == "0.00"
-    assert rows.loc["extra", "p_bootstrap_vs_baseline"] == "1"
-    assert rows.loc["extra", "p_end_vs_reference"] == ""
+    assert rows.loc["extra", "difference_baseline"] == 0
+    assert rows.loc["extra", "difference_baseline_low"] == 0
+    assert rows.loc["extra", "p_bootstrap_vs_baseline"] == 1
+    assert np.isnan(rows.loc["extra", "p_end_vs_reference"])
     each = [2 * 0.5**right for right in (30, 20)]  # all images that differ do so one way
     median = sum(each) / 2
     p, corrected = (
-        float(rows.loc["norm_sched", f"p_end_vs_{other}"])
-        for other in ("baseline", "reference_holm")
+        rows.loc["norm_sched", f"p_end_vs_{other}"] for other in ("baseline", "reference_holm")
     )
-    assert p == pytest.approx(2 * median, rel=0.05)
-    assert corrected == pytest.approx(3 * 2 * median, rel=0.05)  # of three tests
+    assert p == pytest.approx(2 * median, rel=1e-12)
+    assert corrected == pytest.approx(3 * 2 * median, rel=1e-12)  # of three tests
     assert set(rows["reference"]) == {"extra"}
 
 
 def test_seeds_have_a_standard_deviation(rows, made) -> None:
-    assert rows.loc["norm_sched", "accuracy_end_sd"] == f"{100 / 9 / 2**0.5:.2f}"  # 60, 50 of 90
-    assert rows.loc["baseline", "accuracy_end_sd"] == ""
+    of_60_and_50 = pytest.approx(100 / 9 / 2**0.5, rel=1e-12)  # of 90
+    assert rows.loc["norm_sched", "accuracy_end_sd"] == of_60_and_50
+    assert np.isnan(rows.loc["baseline", "accuracy_end_sd"])
     assert "61.11 ± 7.86 [" in (made / "table1.md").read_text()
 
 
 def test_without_a_reference_there_is_no_such_comparison(paths, tmp_path) -> None:
     table = make(paths, tmp_path, reference=None)
-    assert set(table["difference_reference"]) == {""}
-    assert set(table["p_end_vs_reference"]) == {""}
+    assert table[["difference_reference", "p_end_vs_reference"]].isna().all(axis=None)
 
 
 def test_the_papers_figures_lie_inside_or_outside_our_interval(rows, made) -> None:
     assert rows.loc["baseline", "paper_end_inside"] == "yes"  # 27.50 in [24.5, 43.6]
-    assert rows.loc["baseline", "paper_end_difference"] == "5.83"
+    assert rows.loc["baseline", "paper_end_difference"] == 100 * (30 / 90) - 27.5
     assert rows.loc["norm_sched", "paper_best_inside"] == "no"
-    assert rows.loc["extra", "paper_end_inside"] == ""
+    assert pd.isna(rows.loc["extra", "paper_end_inside"])
     text = (made / "table1.md").read_text()
     assert "27.50 inside" in text
     assert "25.54 outside" in text
@@ -216,7 +240,7 @@ def test_each_class_of_each_model(made) -> None:
     assert row["answers"] == 20  # two seeds
     rights = sum(NUMBERS[:60] == 2) + sum(NUMBERS[:50] == 2)
     assert row["predicted_2"] == rights
-    assert row["recall"] == pytest.approx(100 * rights / 20)
+    assert row["recall"] == pytest.approx(100 * rights / 20, rel=1e-15)
 
 
 def test_a_class_without_images_has_no_figures_of_its_own(paths, tmp_path) -> None:
@@ -228,7 +252,7 @@ def test_a_class_without_images_has_no_figures_of_its_own(paths, tmp_path) -> No
     assert table.loc[table["number"] != 5, ["recall", "f1"]].notna().all(axis=None)
 
 
-def test_seeds_are_those_of_the_variant_and_the_untouched_model_has_none() -> None:
+def test_seeds_are_those_of_the_variant_and_the_baseline_has_none() -> None:
     runs = [("baseline", 0), ("a", 10), ("a", 2), ("b", 1), ("a", 2)]
     known = pd.DataFrame(runs, columns=["variant", "seed"])
     parts = [pd.DataFrame({"variant": ["a", "baseline"]}), pd.DataFrame({"variant": ["b"]})]
@@ -251,13 +275,13 @@ def test_the_controls_come_out_at_chance(tmp_path) -> None:
     table = make(paths, tmp_path, rows=dict(enumerate(numbers.tolist()))).set_index("variant")
     for control in scores.CONTROLS:
         row = table.loc[control]
-        assert abs(float(row["accuracy_end"]) - 100 / 9) < 2.5
-        assert float(row["accuracy_end_low"]) < 100 / 9 < float(row["accuracy_end_high"])
-        assert row["accuracy_selected"] == row["difference_baseline"] == row["seeds"] == ""
+        assert abs(row["accuracy_end"] - 100 / 9) < 2.5
+        assert row["accuracy_end_low"] < 100 / 9 < row["accuracy_end_high"]
+        assert row[["accuracy_selected", "difference_baseline", "seeds"]].isna().all()
     assert (tmp_path / "table1.md").read_text().count("is at chance") == 2
 
 
-def test_a_control_that_is_not_at_chance_is_said_to_be(tmp_path) -> None:
+def test_a_control_that_is_not_at_chance_is_noted(tmp_path) -> None:
     """Captions that give the number away: the model needs no image."""
     paths = []
     for name in ("baseline", "norm_sched", "extra"):
@@ -268,11 +292,11 @@ def test_a_control_that_is_not_at_chance_is_said_to_be(tmp_path) -> None:
         states = dict.fromkeys(scores.CHECKPOINTS, frame)
         counting.write_predictions(states, name, 0, paths[-1])
     table = make(paths, tmp_path).set_index("variant")
-    assert table.loc["control_text_only", "accuracy_end"] == "100.00"
+    assert table.loc["control_text_only", "accuracy_end"] == 100
     assert "captions without images” is NOT at chance" in (tmp_path / "table1.md").read_text()
 
 
-def test_the_commonest_number_is_named_beside_chance(tmp_path) -> None:
+def test_the_most_common_number_stands_beside_chance(tmp_path) -> None:
     """Where most images show two, a model that always says two is above one in nine, and blind."""
     numbers = np.repeat([2, 3, 10], [60, 20, 10])
     frame = counting.predictions(
@@ -284,11 +308,11 @@ def test_the_commonest_number_is_named_beside_chance(tmp_path) -> None:
         states = dict.fromkeys(scores.CHECKPOINTS, frame)
         counting.write_predictions(states, name, 0, paths[-1])
     table = make(paths, tmp_path, rows=dict(enumerate(numbers.tolist()))).set_index("variant")
-    assert set(table["accuracy_end"]) == {"66.67"}
-    note = "to answer always the commonest number would be right for 66.67 %"
+    assert set(table["accuracy_end"]) == {100 * (60 / 90)}
+    note = "always answering the most common number is right for 66.67 %"
     text = (tmp_path / "table1.md").read_text()
     assert note in text
-    within = "NOT at chance, but within reach without sight"
+    within = "NOT at chance, but within what unequal class sizes allow without seeing the image"
     assert text.count(within) == 2  # both controls
 
 

@@ -22,7 +22,7 @@ from countclip.evaluation import (
 from countclip.evaluation.counting import Questions
 from countclip.model import embeddings
 from countclip.model.clip import Clip
-from countclip.report import retention
+from countclip.report import retention, sheets
 
 
 @pytest.fixture(scope="module")
@@ -144,13 +144,23 @@ def test_the_best_alphas_are_those_of_the_stated_rule():
     assert table["seeds"].tolist() == [2, 2, 2]
 
 
-def test_an_alpha_is_written_as_it_is(tmp_path):
+def test_an_alpha_and_all_numbers_are_written_as_they_are(tmp_path):
     run, csv = tmp_path / "a/seed0.csv", tmp_path / "wise_ft.csv"
     run.parent.mkdir()
     shares = "benchmark_accuracy,heldout_accuracy,things"
-    run.write_text(f"alpha,{shares}\n" + "".join(f"{a},0.3,0.3,0.9\n" for a in (0.0, 0.125, 0.3)))
-    about = {"tasks": ["things"], "checkpoint": "end", "benchmark": "repaired", "scale": "paper"}
-    variants = [{"id": "a", "label": "A"}]
-    retention.make_wise_ft([str(run)], str(csv), rows={1: 2}, variants=variants, **about)
-    assert pd.read_csv(csv)["alpha"].tolist() == [0, 0.125, 0.3]
-    assert pd.read_csv(csv, dtype=str)["benchmark_accuracy"].tolist() == ["30.00"] * 3
+    alphas, third = [0.0, 0.125, 0.1 + 0.2], 1 / 3
+    run.write_text(f"alpha,{shares}\n" + "".join(f"{a},{third},0.3,0.9\n" for a in alphas))
+    options = {"tasks": ["things"], "checkpoint": "end", "benchmark": "repaired", "scale": "paper"}
+    variants, path = [{"id": "a", "label": "A"}], tmp_path / "wise_ft.json"
+    retention.make_wise_ft(
+        [str(run)], csv_path=str(csv), json_path=str(path), rows={1: 2}, variants=variants,
+        **options,
+    )  # fmt: skip
+    table = sheets.read_csv(csv)
+    assert table["alpha"].tolist() == alphas
+    assert table["benchmark_accuracy"].tolist() == [100 * third] * 3
+    assert table["selected"].tolist() == [True, False, False]
+    (sheet,) = sheets.read_sheets(str(path))
+    assert [row[1].text for row in sheet.rows] == ["0", "0.125", "0.3"]
+    assert {row[2].text for row in sheet.rows} == {"33.33"}
+    assert [row[6].text for row in sheet.rows] == ["on the benchmark, on held-out pairs", "", ""]

@@ -1,7 +1,8 @@
 # Tables, figures and pages, from files alone: no model is loaded here.
 #
 # Needs: what evaluation.smk, training.smk, data.smk and benchmarks.smk make.
-# Makes: results/*.csv, results/figures/, results/countbench/audit.html, results/report.html.
+# Makes: results/*.csv, .json and .md, results/figures/, results/countbench/audit.html,
+# results/report.html.
 
 
 rule make_table1:
@@ -10,9 +11,6 @@ rule make_table1:
         benchmark="results/countbench/benchmark.parquet",
         intersection=settings.intersection(config),
         paper=resource("resources/paper_table1.csv"),
-        paper_matrices=resource("resources/paper_confusion_matrices.json"),
-        template=resource("resources/table.html.jinja"),
-        styles=[resource("resources/page.css"), resource("resources/table.css")],
     output:
         csv=report(
             "results/table1.csv",
@@ -20,14 +18,9 @@ rule make_table1:
             labels={"format": "CSV"},
             caption="../report/table1.rst",
         ),
+        json="results/table1.json",
         per_class="results/table1_per_class.csv",
         markdown="results/table1.md",
-        html=report(
-            "results/table1.html",
-            category="Table 1",
-            labels={"format": "page"},
-            caption="../report/table1.rst",
-        ),
         latex="results/table1.tex",
     log:
         "logs/make_table1.log",
@@ -71,6 +64,7 @@ rule make_benchmark_table:
             labels={"benchmark": "{benchmark}"},
             caption="../report/benchmark_table.rst",
         ),
+        json="results/benchmarks/{benchmark}/table.json",
         markdown="results/benchmarks/{benchmark}/table.md",
     log:
         "logs/make_benchmark_table/{benchmark}.log",
@@ -100,10 +94,11 @@ rule make_paper:
     output:
         csv=report(
             "results/paper.csv",
-            category="The paper's own figures",
+            category="The paper's results",
             labels={"format": "CSV"},
             caption="../report/paper.rst",
         ),
+        json="results/paper.json",
         markdown="results/paper.md",
     log:
         "logs/make_paper.log",
@@ -128,6 +123,7 @@ rule make_ablations:
             labels={"format": "CSV"},
             caption="../report/ablations.rst",
         ),
+        json="results/ablations.json",
         markdown="results/ablations.md",
     log:
         "logs/make_ablations.log",
@@ -152,6 +148,7 @@ rule make_retention:
             labels={"table": "before and after"},
             caption="../report/retention.rst",
         ),
+        json="results/retention.json",
         markdown="results/retention.md",
     log:
         "logs/make_retention.log",
@@ -184,6 +181,7 @@ rule make_wise_ft:
             labels={"table": "weights in between"},
             caption="../report/wise_ft.rst",
         ),
+        json="results/wise_ft.json",
     log:
         "logs/make_wise_ft.log",
     localrule: True
@@ -209,6 +207,7 @@ rule make_retrieval_table:
             labels={"format": "CSV"},
             caption="../report/retrieval.rst",
         ),
+        json="results/retrieval.json",
         markdown="results/retrieval.md",
     log:
         "logs/make_retrieval_table.log",
@@ -390,6 +389,7 @@ rule plot_relevancy:
             labels={"format": "CSV"},
             caption="../report/relevancy.rst",
         ),
+        json="results/relevancy.json",
         svg=report(
             "results/figures/relevancy.svg",
             category="Relevancy of the number word",
@@ -454,8 +454,7 @@ rule render_audit:
 rule render_report:
     input:
         table1="results/table1.csv",
-        table1_markdown="results/table1.md",
-        results=[file for file in targets(config) if "table1" not in file],
+        results=targets(config),
         funnels=expand(
             "results/counting_set/{set}/summary.json",
             set=settings.counting_sets(config),
@@ -466,7 +465,7 @@ rule render_report:
             benchmark=settings.further_benchmarks(config),
         ),
         models=settings.runs(config, "results/training/{variant}/seed{seed}/model.json"),
-        pages=["results/table1.html", "results/countbench/audit.html"],
+        audit="results/countbench/audit.html",
         template=resource("resources/report.html.jinja"),
         styles=expand(
             resource("resources/{name}.css"), name=["page", "table", "report"]

@@ -1,8 +1,13 @@
-"""The paper's own figures, with intervals and tests."""
+"""Statistics of the paper's results, with intervals and tests."""
 
 from countclip.report import paper
 from countclip.runtime.job import start
 
 start(snakemake)  # noqa: F821
-made = snakemake.output  # noqa: F821
-paper.make_paper(snakemake.input.matrices, made.csv, made.markdown)  # noqa: F821
+outputs = snakemake.output  # noqa: F821
+paper.make_paper(
+    snakemake.input.matrices,  # noqa: F821
+    csv_path=outputs.csv,
+    json_path=outputs.json,
+    markdown_path=outputs.markdown,
+)

@@ -1,10 +1,16 @@
-"""How many of the first pictures for "five dogs" show five: the table."""
+"""Retrieval by count: precision at k of queries such as "five dogs"."""
 
 from countclip.benchmarks.countbench import rows_of
 from countclip.report import retrieval
 from countclip.runtime.job import start
 
 spec = start(snakemake)  # noqa: F821
-given, made = snakemake.input, snakemake.output  # noqa: F821
-rows = rows_of(spec.pop("benchmark"), given.benchmark, given.get("intersection"))
-retrieval.tabulate(given.scores, made.csv, made.markdown, rows=rows, **spec)
+inputs, outputs = snakemake.input, snakemake.output  # noqa: F821
+retrieval.tabulate(
+    inputs.scores,
+    csv_path=outputs.csv,
+    json_path=outputs.json,
+    markdown_path=outputs.markdown,
+    rows=rows_of(spec.pop("benchmark"), inputs.benchmark, inputs.get("intersection")),
+    **spec,
+)

@@ -1,21 +1,19 @@
-"""Table 1: every variant, the baseline and the controls, ours beside the paper's."""
+"""Table 1: every variant, the baseline and the controls, beside the paper."""
 
 from countclip.benchmarks.countbench import rows_of
 from countclip.report import table1
 from countclip.runtime.job import start
 
 spec = start(snakemake)  # noqa: F821
-given, made = snakemake.input, snakemake.output  # noqa: F821
+inputs, outputs = snakemake.input, snakemake.output  # noqa: F821
 table1.make_table1(
-    given.predictions,
-    given.paper,
-    given.paper_matrices,
-    given.template,
-    made.csv,
-    made.per_class,
-    made.markdown,
-    made.html,
-    made.latex,
-    rows=rows_of(spec["benchmark"], given.benchmark, given.get("intersection")),
+    inputs.predictions,
+    paper_csv=inputs.paper,
+    csv_path=outputs.csv,
+    json_path=outputs.json,
+    markdown_path=outputs.markdown,
+    latex_path=outputs.latex,
+    per_class_csv=outputs.per_class,
+    rows=rows_of(spec["benchmark"], inputs.benchmark, inputs.get("intersection")),
     **spec,
 )

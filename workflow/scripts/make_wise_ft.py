@@ -1,10 +1,15 @@
-"""WiSE-FT: counting and retention at every alpha, the mean over the seeds, and which is chosen."""
+"""WiSE-FT: counting and retention at every alpha, and the chosen alphas."""
 
 from countclip.benchmarks.countbench import rows_of
 from countclip.report import retention
 from countclip.runtime.job import start
 
 spec = start(snakemake)  # noqa: F821
-given = snakemake.input  # noqa: F821
-rows = rows_of(spec["benchmark"], given.benchmark, given.get("intersection"))
-retention.make_wise_ft(given.runs, snakemake.output.csv, rows=rows, **spec)  # noqa: F821
+inputs, outputs = snakemake.input, snakemake.output  # noqa: F821
+retention.make_wise_ft(
+    inputs.runs,
+    csv_path=outputs.csv,
+    json_path=outputs.json,
+    rows=rows_of(spec["benchmark"], inputs.benchmark, inputs.get("intersection")),
+    **spec,
+)

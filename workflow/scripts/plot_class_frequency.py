@@ -1,8 +1,14 @@
-"""Fig. 2: how many pairs each class of the counting set has."""
+"""Fig. 2: training pairs of each class of the counting set."""
 
 from countclip.report import figures
 from countclip.runtime.job import start
 
 spec = start(snakemake)  # noqa: F821
-given, made, name = snakemake.input, snakemake.output, snakemake.wildcards.set  # noqa: F821
-figures.class_frequency(given.class_frequency, made.svg, made.png, name=name, **spec)
+outputs = snakemake.output  # noqa: F821
+figures.class_frequency(
+    snakemake.input.class_frequency,  # noqa: F821
+    svg=outputs.svg,
+    png=outputs.png,
+    name=snakemake.wildcards.set,  # noqa: F821
+    **spec,
+)

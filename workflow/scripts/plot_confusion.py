@@ -5,6 +5,6 @@ from countclip.report import figures
 from countclip.runtime.job import start
 
 spec = start(snakemake)  # noqa: F821
-given, made = snakemake.input, snakemake.output  # noqa: F821
-rows = rows_of(spec["benchmark"], given.benchmark, given.get("intersection"))
-figures.confusion(given.predictions, made.svg, made.png, rows=rows, **spec)
+inputs, outputs = snakemake.input, snakemake.output  # noqa: F821
+rows = rows_of(spec["benchmark"], inputs.benchmark, inputs.get("intersection"))
+figures.confusion(inputs.predictions, svg=outputs.svg, png=outputs.png, rows=rows, **spec)

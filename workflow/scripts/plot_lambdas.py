@@ -1,8 +1,14 @@
-"""The weight of the counting loss per class, under each lambda scheme."""
+"""Weight of the counting loss per class, under each lambda scheme."""
 
 from countclip.report import figures
 from countclip.runtime.job import start
 
 spec = start(snakemake)  # noqa: F821
-given, made, name = snakemake.input, snakemake.output, snakemake.wildcards.set  # noqa: F821
-figures.lambdas(given.class_frequency, made.svg, made.png, name=name, **spec)
+outputs = snakemake.output  # noqa: F821
+figures.lambdas(
+    snakemake.input.class_frequency,  # noqa: F821
+    svg=outputs.svg,
+    png=outputs.png,
+    name=snakemake.wildcards.set,  # noqa: F821
+    **spec,
+)

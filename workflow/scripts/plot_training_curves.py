@@ -4,5 +4,10 @@ from countclip.report import figures
 from countclip.runtime.job import start
 
 spec = start(snakemake)  # noqa: F821
-given, made = snakemake.input, snakemake.output  # noqa: F821
-figures.training_curves(given.histories, made.svg, made.png, **spec)
+outputs = snakemake.output  # noqa: F821
+figures.training_curves(
+    snakemake.input.histories,  # noqa: F821
+    svg=outputs.svg,
+    png=outputs.png,
+    **spec,
+)

@@ -1,21 +1,21 @@
-"""The page on which a person looks at the audit and decides about single rows."""
+"""The audit page, on which a person decides about single rows of the benchmark."""
 
 from countclip.report import audit_page
 from countclip.runtime.job import start
 
 spec = start(snakemake)  # noqa: F821
-given, made = snakemake.input, snakemake.output  # noqa: F821
+inputs = snakemake.input  # noqa: F821
 audit_page.render_audit(
-    given.list,
-    given.audit,
-    given.audited_images,
-    given.repairs,
-    given.offered,
-    given.benchmark,
-    given.images,
-    given.template,
-    made.page,
+    list_json=inputs.list,
+    audit_csv=inputs.audit,
+    audited_images=inputs.audited_images,
+    repairs_csv=inputs.repairs,
+    suggestions_csv=inputs.offered,
+    benchmark=inputs.benchmark,
+    images=inputs.images,
+    template=inputs.template,
+    page=snakemake.output.page,  # noqa: F821
     scale=spec["scale"],
-    save_as=given.repairs,
-    intersection=given.get("intersection"),
+    save_as=inputs.repairs,
+    intersection=inputs.get("intersection"),
 )

@@ -1,23 +1,22 @@
-"""The page over a run: what it found, from what, how, and at what cost."""
+"""The report: one page over all results of a run."""
 
 from countclip.report import run_page
 from countclip.runtime.job import start
 
 spec = start(snakemake)  # noqa: F821
-given = snakemake.input  # noqa: F821
+inputs = snakemake.input  # noqa: F821
 run_page.render_report(
-    given.table1,
-    given.table1_markdown,
-    list(given.results),
-    given.funnels,
-    given.benchmark,
-    given.further,
-    given.models,
-    given.pages,
-    given.template,
-    snakemake.output.page,  # noqa: F821
+    table1_csv=inputs.table1,
+    results=inputs.results,
+    funnels=inputs.funnels,
+    audit_summary=inputs.benchmark,
+    benchmark_summaries=inputs.further,
+    models=inputs.models,
+    audit_page=inputs.audit,
+    template=inputs.template,
+    page=snakemake.output.page,  # noqa: F821
     scale=spec["scale"],
     costs=snakemake.params.costs,  # noqa: F821
     gpus=snakemake.params.gpus,  # noqa: F821
-    config=snakemake.config,  # noqa: F821 as it is found: what decides a result is in its own spec
+    config=snakemake.config,  # noqa: F821 as it is found; no result follows from it
 )

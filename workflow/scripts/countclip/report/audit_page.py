@@ -1,8 +1,8 @@
-"""What does a person look at, who decides which pictures of the benchmark stand in for dead links?
+"""The audit page, on which a person decides which images replace the benchmark's dead links.
 
-One page that needs no server: every row with its picture, caption, status and evidence, and a form
-whose download is a ready repairs.csv. resources/audit.html.jinja is its frame, audit.css its looks
-and audit.js its behaviour.
+It needs no server: every row with its image, caption, status and evidence, and a form whose
+download is a ready repairs.csv. resources/audit.html.jinja is its frame, audit.css its style and
+audit.js its behaviour.
 """
 
 import base64
@@ -27,71 +27,73 @@ from countclip.runtime.files import progress, sha256, write_text
 log = logging.getLogger(__name__)
 
 PICTURES = 9_000_000
-"""Bytes of all pictures of a page together; base64 makes 12 MB of them, of at most 15 in all."""
+"""Bytes of all images of a page together: 12 MB in base64, for a page of at most 15 MB."""
 SIZES = ((400, 75), (360, 70), (320, 60), (256, 50), (192, 40), (128, 30))
-"""Longer side in pixels and JPEG quality, tried in turn until a picture fits its share."""
+"""Longer side in pixels and JPEG quality, tried in turn until an image fits its share."""
 LONGEST = 500
-"""Characters of a text that came from the web; more says nothing to a reader."""
+"""Characters of a text from the web that the page shows at most."""
 AROUND = 40
-"""Characters of a caption that a card shows before its number word, which is then on its first
-lines; twice as many after it."""
+"""Characters of a caption that a card shows before its number word; twice as many after it.
+
+So the number word stands in the card's first lines.
+"""
 ELSEWHERE = ("index", "url", "status", "detail", "width", "height", "bytes", "sha256", "phash")
 """Columns of audit.csv that the page shows in their own places; any other is evidence."""
 
 
 def render_audit(
-    list_path: str,
+    *,
+    list_json: str,
     audit_csv: str,
     audited_images: str,
     repairs_csv: str,
-    offered_csv: str,
+    suggestions_csv: str,
     benchmark: str,
     images: str,
     template: str,
     page: str,
-    *,
     scale: str,
     save_as: str,
     intersection: str | None = None,
 ) -> None:
     """Publish the page of an audit and its repairs.
 
-    offered_csv: lines in the format of repairs.csv that nobody has decided on yet.
+    suggestions_csv: undecided lines in the format of repairs.csv.
     benchmark, images: as `repairs.repair` publishes them; n is counted there.
-    scale: as in the config. save_as: where the page says that repairs.csv goes.
-    intersection: a list of rows, if they are counted by one (countbench.rows_of).
-    Raises ValueError when the files are not of one audit.
+    scale: as in the config. save_as: the path of repairs.csv that the page shows.
+    intersection: list of rows that are counted, if there is one (countbench.rows_of).
+    ValueError when the files are not of one audit.
     """
-    rows = countbench.load(list_path)
+    rows = countbench.load(list_json)
     audited = pd.read_csv(audit_csv, keep_default_na=False, dtype=str)
     measured = pd.read_parquet(benchmark)
     for path, urls in ((audit_csv, audited["url"]), (benchmark, measured["url"])):
         if urls.tolist() != [row.url for row in rows]:
-            raise ValueError(f"{path} is not of {list_path}: delete it and run again")
-    decided, offered = (_lines(path, len(rows)) for path in (repairs_csv, offered_csv))
+            raise ValueError(f"{path} is not of {list_json}: delete it and run again")
+    decided, suggested = (_lines(path, len(rows)) for path in (repairs_csv, suggestions_csv))
     repaired = set(measured["index"][measured["status"] == "repaired"])
-    share = PICTURES // (len(rows) + len(offered))
+    share = PICTURES // (len(rows) + len(suggested))
     shown = _thumbnails(audited_images, share, without=repaired)
     shown |= _thumbnails(images, share, only=repaired)
-    for line in offered.values():
-        file = Path(offered_csv).parent / line["file"]
+    for line in suggested.values():
+        file = Path(suggestions_csv).parent / line["file"]
         line["picture"] = thumbnail(decode(file.read_bytes()), share) if line["file"] else ""
-    seen = audited.to_dict("records")
+    records = audited.to_dict("records")
     usable = audited["status"].isin(countbench.USABLE)
     counted = {name: measured["number"][measured[name]] for name in ("original", "repaired")}
     if intersection:
-        rows_of_it = countbench.rows_of("intersection", benchmark, intersection)
-        counted["intersection"] = pd.Series(rows_of_it)
+        counted_rows = countbench.rows_of("intersection", benchmark, intersection)
+        counted["intersection"] = pd.Series(counted_rows)
     data = {
         "digest": sha256(audit_csv),
         "columns": COLUMNS,
         "repairs": decided,
-        "offers": offered,
-        "offered": str(Path(offered_csv).parent),
+        "offers": suggested,
+        "offered": str(Path(suggestions_csv).parent),
         "means": {status: countbench.STATUSES[status] for status in sorted(set(audited["status"]))},
         "rows": [
-            {**_about(row, record), "usable": bool(good), "mended": row.index in repaired}
-            for row, record, good in zip(rows, seen, usable, strict=True)
+            {**_details(row, record), "usable": bool(good), "mended": row.index in repaired}
+            for row, record, good in zip(rows, records, usable, strict=True)
         ],
     }
     text = pages.render(
@@ -100,18 +102,20 @@ def render_audit(
         script="audit.js",
         stamp=pages.stamp(scale),
         save_as=save_as,
-        cards=[_card(row, record["status"], shown) for row, record in zip(rows, seen, strict=True)],
+        cards=[
+            _card(row, record["status"], shown) for row, record in zip(rows, records, strict=True)
+        ],
         statuses=_statuses(audited["status"]),
         classes=_classes(rows, counted),
         variants=list(counted),
         data=data,
     )
     write_text(text, page)
-    log.info("%s: %d rows, %d pictures, %.1f MB", page, len(rows), len(shown), len(text) / 1e6)
+    log.info("%s: %d rows, %d images, %.1f MB", page, len(rows), len(shown), len(text) / 1e6)
 
 
 def _lines(path: str, rows: int) -> dict[int, dict[str, str]]:
-    """Row index -> what a file in the format of repairs.csv says of it."""
+    """Row index -> its line in a file in the format of repairs.csv."""
     problems: list[str] = []
     lines = read_repairs(Path(path), rows, problems)
     if problems:
@@ -122,19 +126,19 @@ def _lines(path: str, rows: int) -> dict[int, dict[str, str]]:
 def _thumbnails(
     images: str, share: int, *, only: set[int] | None = None, without: set[int] = frozenset()
 ) -> dict[int, str]:
-    """Row index -> its picture as a data URI, of at most `share` bytes before base64."""
+    """Row index -> its image as a data URI, of at most `share` bytes before base64."""
     file = pq.ParquetFile(images)
     batches = file.iter_batches(batch_size=16)
     stored = (row for batch in batches for row in batch.to_pylist())
     return {
         row["index"]: thumbnail(decode(row["image"]), share)
-        for row in progress(stored, file.metadata.num_rows, "picture", "thumbnails")
+        for row in progress(stored, file.metadata.num_rows, "image", "thumbnails")
         if row["index"] not in without and (only is None or row["index"] in only)
     }
 
 
 def thumbnail(image: Image.Image, share: int) -> str:
-    """A picture (RGB) as a data URI of JPEG, as large as `share` bytes allow (SIZES)."""
+    """An image (RGB) as a data URI of JPEG, as large as `share` bytes allow (SIZES)."""
     for side, quality in SIZES:
         small = image.copy()
         small.thumbnail((side, side))
@@ -145,8 +149,8 @@ def thumbnail(image: Image.Image, share: int) -> str:
     return f"data:image/jpeg;base64,{base64.b64encode(stream.getvalue()).decode()}"
 
 
-def _about(row: countbench.Row, record: dict[str, str]) -> dict[str, Any]:
-    """What the script knows of a row; `evidence` is all else that the audit says."""
+def _details(row: countbench.Row, record: dict[str, str]) -> dict[str, Any]:
+    """Data of a row for the page's script; `evidence` holds the other columns of the audit."""
     evidence = {
         name.replace("_", " "): value[:LONGEST]
         for name, value in record.items()
@@ -154,7 +158,7 @@ def _about(row: countbench.Row, record: dict[str, str]) -> dict[str, Any]:
     }
     if record["sha256"]:
         size = int(record["bytes"]) / 1000
-        evidence["picture"] = f"{record['width']} x {record['height']} pixels, {size:,.1f} kB"
+        evidence["image"] = f"{record['width']} x {record['height']} pixels, {size:,.1f} kB"
     word = word_for(row.caption, row.number)
     return {
         "url": row.url,
@@ -169,7 +173,7 @@ def _about(row: countbench.Row, record: dict[str, str]) -> dict[str, Any]:
 
 
 def _card(row: countbench.Row, status: str, shown: dict[int, str]) -> dict[str, Any]:
-    """A row as the grid shows it: with as much of its caption as lets the number word be seen."""
+    """A row as the grid shows it, its caption cut around the number word."""
     word = word_for(row.caption, row.number)
     before, after = row.caption[: word.start], row.caption[word.end :]
     return {
@@ -191,7 +195,7 @@ def _end(text: str) -> str:
 
 
 def _statuses(statuses: pd.Series) -> list[dict[str, Any]]:
-    """Each status that occurs with its rows: the usable ones first, then the most frequent."""
+    """Each status and the number of its rows: usable ones first, then the most frequent."""
     counts = Counter(statuses)
     groups = [
         {
@@ -206,9 +210,9 @@ def _statuses(statuses: pd.Series) -> list[dict[str, Any]]:
 
 
 def _classes(rows: list[countbench.Row], counted: dict[str, pd.Series]) -> list[dict[str, Any]]:
-    """Each class with its rows, and how many of them each variant counts.
+    """Each class, the number of its rows, and how many of them each variant counts.
 
-    counted: the numbers of the rows that a variant counts.
+    counted: variant -> the numbers of its rows.
     """
     of_all = number_words.per_class(row.number for row in rows)
     counts = {name: number_words.per_class(numbers) for name, numbers in counted.items()}

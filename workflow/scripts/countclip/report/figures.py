@@ -1,4 +1,4 @@
-"""Figures of the counting set, the lambdas, the training and the confusions."""
+"""Figures of the counting set, lambdas, training curves, confusion matrices and WiSE-FT."""
 
 import textwrap
 from math import log2
@@ -11,7 +11,7 @@ from matplotlib.ticker import LogLocator, NullFormatter
 
 from countclip.data import lambda_schemes
 from countclip.data.number_words import NUMBERS
-from countclip.report import scores
+from countclip.report import scores, sheets
 from countclip.report.plotting import INK, LINES, MARKERS, drawing
 
 LOSSES = {
@@ -26,8 +26,8 @@ ACCURACIES = {
 CHANCE = {"color": "#555555", "linewidth": 1.0, "linestyle": (0, (1, 2)), "label": "chance"}
 
 
-def _counts(class_frequency: str) -> dict[int, int]:
-    table = pd.read_csv(class_frequency)
+def _counts(class_frequency_csv: str) -> dict[int, int]:
+    table = sheets.read_csv(class_frequency_csv)
     return dict(zip(table["number"].tolist(), table["train"].tolist(), strict=True))
 
 
@@ -44,10 +44,12 @@ def _log_scale(axes: Axes) -> None:
     axes.yaxis.set_minor_formatter(NullFormatter())
 
 
-def class_frequency(class_frequency: str, svg: str, png: str, *, name: str, scale: str) -> None:
-    """Fig. 2: training pairs per class of the counting set `name`, their log2, and sigma of Eq. 6,
-    which lambda_log scales."""
-    counts = {number: n for number, n in _counts(class_frequency).items() if n}
+def class_frequency(class_frequency_csv: str, *, svg: str, png: str, name: str, scale: str) -> None:
+    """Draw Fig. 2 for the counting set `name`: training pairs per class, their log2, and sigma.
+
+    Sigma is that of Eq. 6, which lambda_log scales.
+    """
+    counts = {number: n for number, n in _counts(class_frequency_csv).items() if n}
     total = sum(counts.values())
     panels = {
         "(a) frequency n": counts,
@@ -70,10 +72,12 @@ def class_frequency(class_frequency: str, svg: str, png: str, *, name: str, scal
             _number_axis(axes)
 
 
-def lambdas(class_frequency: str, svg: str, png: str, *, name: str, scale: str) -> None:
-    """Lambda of each class of the counting set `name` under every scheme, lambda_0 = 1, before any
-    normalisation."""
-    counts = _counts(class_frequency)
+def lambdas(class_frequency_csv: str, *, svg: str, png: str, name: str, scale: str) -> None:
+    """Draw each class's lambda under every scheme, for the counting set `name`.
+
+    lambda_0 = 1, before any normalisation.
+    """
+    counts = _counts(class_frequency_csv)
     title = f"Weight of the counting loss per class, counting set {name}"
     with drawing(svg, png, scale, 6.5, 4.4, title) as figure:
         axes = figure.subplots()
@@ -96,18 +100,18 @@ def lambdas(class_frequency: str, svg: str, png: str, *, name: str, scale: str) 
 
 def confusion(
     predictions: list[str],
+    *,
     svg: str,
     png: str,
-    *,
     rows: dict[int, int],
     benchmark: str,
     variants: list[dict[str, str]],
     checkpoint: str,
     scale: str,
 ) -> None:
-    """Figs. 3-5: confusion matrices of the baseline and `variants` (id, label) at a checkpoint.
+    """Draw Figs. 3-5: confusion matrices of the baseline and `variants` at a checkpoint.
 
-    rows: of `benchmark`, the variant of it that is counted (countbench.rows_of).
+    rows: of `benchmark`, the variant of CountBench that is counted (countbench.rows_of).
     The counts of several seeds are added up; the shade is the share of the row.
     """
     table = scores.load_predictions(predictions, rows)
@@ -149,15 +153,16 @@ def _title(axes: Axes, label: str, *more: str) -> None:
 
 def training_curves(
     histories: list[str],
+    *,
     svg: str,
     png: str,
-    *,
     variants: list[dict[str, str]],
     scale: str,
 ) -> None:
-    """Losses (log scale) above accuracies, by step, for each variant; thin lines are further
-    seeds, the dotted line is chance. L_count is drawn as it enters the whole loss, times lambda.
+    """Draw losses (log scale) above accuracies, by step, for each variant.
 
+    Thin lines are further seeds, the dotted line is chance. L_count is drawn as it enters the whole
+    loss, times lambda.
     histories: paths <variant>/seed<seed>/history.csv.
     """
     runs: dict[str, list[str]] = {}
@@ -176,7 +181,7 @@ def training_curves(
             for axes in (above, below):
                 axes.set_visible(True)
             for number, path in enumerate(runs[variant["id"]]):
-                history = pd.read_csv(path)
+                history = sheets.read_csv(path)
                 _curves(above, history, LOSSES, 1, thick=number == 0)
                 _curves(below, history, ACCURACIES, 100, thick=number == 0)
             _title(above, variant["label"])
@@ -196,10 +201,10 @@ def _curves(
     axes: Axes, history: pd.DataFrame, styles: dict[str, tuple], factor: float, thick: bool
 ) -> None:
     for column, (label, color, linestyle, marker) in styles.items():
-        known = history[history[column].notna()]  # no loss at step 0
+        rows = history[history[column].notna()]  # no loss at step 0
         axes.plot(
-            known["step"],
-            factor * known[column],
+            rows["step"],
+            factor * rows[column],
             color=color,
             linestyle=linestyle,
             marker=marker,
@@ -215,15 +220,15 @@ CHOICES = {
 }
 
 
-def wise_ft(table: str, svg: str, png: str, *, scale: str) -> None:
-    """Counting against retention: a line a variant, a mark an alpha, the ends and choices named.
+def wise_ft(table_csv: str, *, svg: str, png: str, scale: str) -> None:
+    """Draw counting against retention: a line a variant, a mark an alpha.
 
-    table: the CSV of `retention.make_wise_ft`.
+    table_csv: of `retention.make_wise_ft`.
     """
-    swept = pd.read_csv(table)
+    swept = sheets.read_csv(table_csv)
     checkpoint, benchmark, n = swept.loc[0, ["checkpoint", "benchmark", "n"]]
     title = (
-        f"Weights between untouched (α = 0) and fine-tuned (α = 1)\n"
+        "Weights between baseline (α = 0) and fine-tuned model (α = 1)\n"
         f"{scores.CHECKPOINTS[checkpoint]}; {benchmark}, n = {n}"
     )
     with drawing(svg, png, scale, 7.5, 5.6, title) as figure:
@@ -251,9 +256,9 @@ def wise_ft(table: str, svg: str, png: str, *, scale: str) -> None:
         for label, marker, size in CHOICES.values():  # without a place, for the legend alone
             axes.scatter([], [], size / 2, facecolors="none", edgecolors=INK[0], marker=marker,
                          label=label)  # fmt: skip
-        axes.set_xlabel("retention: right at the first answer, mean of the tasks (%)")
+        axes.set_xlabel("retention: right at the first answer, mean over the tasks (%)")
         axes.set_ylabel("accuracy on the benchmark (%)")
         axes.margins(0.08)
-        # Nobody wants to be there, so most lines leave it free.
+        # The worst corner, which most lines leave free.
         for text in axes.legend(loc="lower left", fontsize=8).get_texts():
-            text.set_parse_math(False)  # a label is anybody's
+            text.set_parse_math(False)

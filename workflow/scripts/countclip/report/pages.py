@@ -1,7 +1,4 @@
-"""How does a result become a page? One file that needs no server, and that trusts nobody's text.
-
-And what must be stamped on it, and on every table and figure?
-"""
+"""Self-contained HTML pages that escape all text, and the stamps of miniature and partial runs."""
 
 import base64
 import hashlib
@@ -13,7 +10,7 @@ from markupsafe import Markup
 
 
 class Stamp(NamedTuple):
-    """What a result says of itself that is not the whole experiment: in a few words, at length."""
+    """Warning shown on results of miniature and partial runs: short form and full text."""
 
     short: str
     text: str
@@ -22,23 +19,23 @@ class Stamp(NamedTuple):
 STAMPS = {
     "miniature": Stamp(
         "Miniature: not CLIP's numbers",
-        "These are numbers of the embedded miniature, a tiny model on drawn scenes. They say"
-        " that the workflow works, and nothing about CLIP. What stands beside them as the"
-        " paper's is CLIP's.",
+        "These are numbers of the embedded miniature, a tiny model trained on drawn scenes. They"
+        " show that the workflow works and say nothing about CLIP. Only the values marked as the"
+        " paper's are CLIP's.",
     ),
     "partial": Stamp(
         "Partial run: not the whole experiment",
-        "This run is a part of the experiment: it has fewer parts, variants, seeds or images than"
-        " the whole, and its numbers may differ from those of the whole for that reason alone.",
+        "This run is part of the experiment: it has fewer parts, variants, seeds or images than"
+        " the whole, and its numbers may differ from the whole's for that reason alone.",
     ),
     "paper": None,
 }
 
 
 def stamp(scale: str) -> Stamp | None:
-    """What every table, figure and page of a run must be stamped with, if anything.
+    """Stamp of every table, figure and page of a run, or None.
 
-    scale: as in the config; KeyError for one that nobody has thought about.
+    scale: as in the config; KeyError for an unknown one.
     """
     return STAMPS[scale]
 
@@ -46,9 +43,9 @@ def stamp(scale: str) -> Stamp | None:
 def render(template: str | Path, *, styles: list[str], script: str = "", **values: Any) -> str:
     """A template as a page, with the style sheets and the script of its folder inside.
 
-    styles, script: names of files beside the template. Its text is escaped, and its policy lets a
-        browser run these files, show pictures that the page itself holds, and nothing else.
-    values: what the template shows; one that it names and nobody gives is an error.
+    styles, script: file names beside the template. All text is escaped; the page's policy lets a
+        browser run these files, show images that the page itself holds, and nothing else.
+    values: variables of the template; a missing one is an error.
     """
     folder = Path(template).parent
     style = "".join((folder / name).read_text(encoding="utf-8") for name in styles)
@@ -62,7 +59,7 @@ def render(template: str | Path, *, styles: list[str], script: str = "", **value
 
 
 def _policy(style: str, script: str) -> str:
-    """What the page may do (Content Security Policy 3): what stands in it by these digests."""
+    """Content Security Policy 3 of a page: inline style and script by their digests."""
     return (
         "default-src 'none'; img-src data:; base-uri 'none'; form-action 'none';"
         f" style-src {_source(style)}; script-src {_source(script)}"

@@ -1,4 +1,4 @@
-"""The style of all figures: readable in black and white and by the colour-blind.
+"""Style of all figures: readable in black and white and by the colour-blind.
 
 The same numbers give the same bytes.
 """
@@ -38,7 +38,7 @@ STYLE = {
 def drawing(
     svg: str, png: str, scale: str, width: float, height: float, title: str
 ) -> Iterator[Figure]:
-    """Yield a figure of `width` x `height` inches; publish it as both files, stamped if need be."""
+    """Yield a figure of `width` x `height` inches; publish it, stamped, as both files."""
     with matplotlib.rc_context({**matplotlib.rcParamsDefault, **STYLE, "backend": "agg"}):
         figure = Figure(figsize=(width, height), layout="constrained")
         figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
@@ -58,8 +58,11 @@ def drawing(
 
 
 def _settle(figure: Figure) -> None:
-    """Lay a figure out, to a millionth of its size: the solver's last digits hang on where its
-    variables lie in memory, and the names of an SVG's clips on these digits."""
+    """Lay a figure out, to a millionth of its size.
+
+    The solver's last digits depend on where its variables lie in memory, and the names of an SVG's
+    clips depend on these digits.
+    """
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
     for part in figure.subfigs:

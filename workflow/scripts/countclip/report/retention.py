@@ -1,4 +1,4 @@
-"""What did learning to count cost elsewhere, and do weights in between cost less? Two tables."""
+"""Tables of retention: what fine-tuning for counting cost on other tasks, and WiSE-FT."""
 
 from pathlib import Path
 from typing import Any
@@ -7,9 +7,8 @@ import numpy as np
 import pandas as pd
 from scipy.stats import hypergeom
 
-from countclip.report import pages, scores, statistics
-from countclip.report.sheets import Cell, Sheet, markdown, write_csv
-from countclip.runtime.files import write_text
+from countclip.report import pages, scores, sheets, statistics
+from countclip.report.sheets import COUNT, SIGNED, TWO_DECIMALS, Cell, Format, Sheet
 
 MEASURES = {
     "top-1": ("label", 1),
@@ -21,8 +20,10 @@ MEASURES = {
     "text to image, recall@5": ("text_to_image", 5),
     "text to image, recall@10": ("text_to_image", 10),
 }
-"""Of which question, and how many answers a model may give. A task has those of its questions with
-more than so many answers to choose from."""
+"""Direction of each measure, and its k: how many answers a model may give.
+
+A task has the measures of its directions with more than k answers to choose from.
+"""
 CHECKPOINTS = ("end", "selected")
 BOUNDS = ("", "_low", "_high")
 COLUMNS = [
@@ -30,41 +31,48 @@ COLUMNS = [
     *(f"{name}{bound}" for name in ("before", "after", "difference") for bound in BOUNDS),
     *("seeds", "scale"),
 ]
+FORMATS = {
+    **dict.fromkeys(["chance", "before", "after"], TWO_DECIMALS),
+    **{f"difference{bound}": SIGNED for bound in BOUNDS},
+}
+"""Of each number that the sheets of `retention` show."""
 
 
-def retention(answered: pd.DataFrame, variants: list[dict[str, str]], scale: str) -> pd.DataFrame:
-    """One row a task, measure, variant and checkpoint, with COLUMNS; shares in percent, unrounded.
+def retention(answers: pd.DataFrame, variants: list[dict[str, str]], scale: str) -> pd.DataFrame:
+    """One row a task, measure, variant and checkpoint, with COLUMNS; shares in percent.
 
-    answered: of `retention.measure`, the baseline's and all runs'. A share is the mean over the
+    answers: of `retention.measure`, the baseline's and all runs'. A share is the mean over the
     seeds, its interval Wilson's; that of a difference is the paired bootstrap's over the same
-    pictures. Both count pictures, not the captions of each, which are no independent questions.
+    images. Both count images, not the captions of each, which are no independent questions.
     """
     rows = []
-    for task, of_task in answered.groupby("task", sort=False):
+    for task, of_task in answers.groupby("task", sort=False):
         for measure, (direction, k) in MEASURES.items():
-            asked = of_task[(of_task["direction"] == direction) & (of_task["among"] > k)]
-            if len(asked):
-                about = {"task": task, "measure": measure, "scale": scale}
-                rows += [about | row for row in _before_and_after(asked, k, variants)]
+            questions = of_task[(of_task["direction"] == direction) & (of_task["among"] > k)]
+            if len(questions):
+                shared = {"task": task, "measure": measure, "scale": scale}
+                rows += [shared | row for row in _before_and_after(questions, k, variants)]
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
 def _before_and_after(
-    asked: pd.DataFrame, k: int, variants: list[dict[str, str]]
+    answers: pd.DataFrame, k: int, variants: list[dict[str, str]]
 ) -> list[dict[str, Any]]:
     """The rows of one measure, from the answers to its questions."""
-    asked = asked.assign(hit=asked["rank"] < k)
-    hits = asked.pivot_table("hit", ["picture", "index"], ["variant", "checkpoint"], aggfunc="mean")
+    answers = answers.assign(hit=answers["rank"] < k)
+    hits = answers.pivot_table(
+        "hit", ["picture", "index"], ["variant", "checkpoint"], aggfunc="mean"
+    )
     before, n = hits["baseline", "end"], len(hits)
-    known = asked[asked["variant"] == "baseline"]
+    of_baseline = answers[answers["variant"] == "baseline"]
     # Of all answers in a random order, a right one is among the first k.
-    chance = 1 - hypergeom.pmf(0, known["among"], known["right"], k).mean()
+    chance = 1 - hypergeom.pmf(0, of_baseline["among"], of_baseline["right"], k).mean()
     labels = {
         (variant["id"], name): variant["label"] for variant in variants for name in CHECKPOINTS
     }
     differences = hits[list(labels)].sub(before, axis=0)
-    of_picture = differences.groupby("picture")
-    sums, questions = of_picture.sum().to_numpy().T, of_picture.size().to_numpy()
+    by_image = differences.groupby("picture")
+    sums, questions = by_image.sum().to_numpy().T, by_image.size().to_numpy()
     resampled = statistics.bootstrap(np.vstack([sums, questions]))
     resampled = resampled[:, :-1] / resampled[:, -1:]
     rows = []
@@ -73,12 +81,12 @@ def _before_and_after(
         rows.append(
             {
                 "n": n,
-                "answers": known["among"].iloc[0],
+                "answers": of_baseline["among"].iloc[0],
                 "chance": 100 * chance,
                 "variant": variant,
                 "label": labels[variant, name],
                 "checkpoint": name,
-                "seeds": scores.seeds_of(asked.loc[asked["variant"] == variant, "seed"]),
+                "seeds": scores.seeds_of(answers.loc[answers["variant"] == variant, "seed"]),
             }
             | _share("before", before.mean(), len(questions))
             | _share("after", hits[variant, name].mean(), len(questions))
@@ -96,57 +104,61 @@ def _percent(name: str, *values: float) -> dict[str, float]:
 
 
 def make_retention(
-    answered: list[str],
-    csv: str,
-    markdown_file: str,
+    answers: list[str],
     *,
+    csv_path: str,
+    json_path: str,
+    markdown_path: str,
     variants: list[dict[str, str]],
     scale: str,
 ) -> None:
-    """Publish `retention` of what `retention.measure` wrote as CSV, and its sheets as Markdown."""
-    table = retention(pd.concat(map(pd.read_parquet, answered)), variants, scale)
-    write_csv(table, csv)
-    write_text("\n".join(markdown(sheet) for sheet in sheets(table)), markdown_file)
+    """Publish `retention` of the files of `retention.measure` as CSV, JSON and Markdown."""
+    table = retention(pd.concat(map(pd.read_parquet, answers)), variants, scale)
+    sheets.write_csv(table, csv_path)
+    sheets.write_sheets(retention_sheets(table), json_path, markdown_path)
 
 
-def sheets(table: pd.DataFrame) -> list[Sheet]:
-    """One sheet a task: what each variant does at its first answer, and how far from before.
-
-    table: of `retention`, or its CSV.
-    """
+def retention_sheets(table: pd.DataFrame) -> list[Sheet]:
+    """One sheet a task: each variant's first answers, and their difference to the baseline's."""
     return [_sheet(task, rows) for task, rows in table.groupby("task", sort=False)]
 
 
 def _sheet(task: str, table: pd.DataFrame) -> Sheet:
+    table = table.join(pd.DataFrame(sheets.texts(table, FORMATS), table.index).add_suffix("_text"))
     shown = [name for name in table["measure"].unique() if MEASURES[name][1] == 1]
     columns = [(measure, name) for measure in shown for name in CHECKPOINTS]
-    known = table.drop_duplicates("measure").set_index("measure")
-    before = [Cell(f"{known['before'][measure]:.2f}") for measure, _ in columns]
-    rows = [[Cell(scores.BASELINE["label"]), *before]]
-    for _, own in table.groupby("variant", sort=False):
-        after = own.set_index(["measure", "checkpoint"]).to_dict("index")
-        rows.append([Cell(own["label"].iloc[0]), *(_cell(after[column]) for column in columns)])
+    measures = table.drop_duplicates("measure").set_index("measure")
+    before = [Cell(measures["before_text"][measure]) for measure, _ in columns]
+    lines = [[Cell(scores.BASELINE["label"]), *before]]
+    for _, rows in table.groupby("variant", sort=False):
+        after = rows.set_index(["measure", "checkpoint"]).to_dict("index")
+        lines.append([Cell(rows["label"].iloc[0]), *(_cell(after[column]) for column in columns)])
     return Sheet(
-        f"Retention on {task}: what learning to count cost elsewhere",
+        f"Retention on {task}: what fine-tuning for counting cost",
         ["Configuration", *(f"{m}, {scores.CHECKPOINTS[name]} (%)" for m, name in columns)],
-        rows,
+        lines,
         [
-            *(f"{measure}: n = {known['n'][measure]}, by chance {known['chance'][measure]:.2f} %."
-              for measure in shown),
-            "In brackets the difference to the untouched model and its 95 % interval, of a paired"
-            " bootstrap over the same pictures, each with all of its captions; ▼ and ▲ where that"
-            " leaves out zero. Each stands for itself: of many some are marked by chance.",
+            *(
+                f"{measure}: n = {measures['n'][measure]},"
+                f" chance {measures['chance_text'][measure]} %."
+                for measure in shown
+            ),
+            "In brackets the difference to the pretrained baseline and its 95 % confidence"
+            " interval, of a paired bootstrap over the same images, each with all of its captions;"
+            " ▼ and ▲ where the interval leaves out zero. The intervals are not corrected for"
+            " multiple comparisons, so some are marked by chance.",
             "Top-1: the class whose averaged prompts are most similar. Recall@1: the most similar"
-            " caption, or picture, is a right one. A wrong one as similar as that goes before it.",
+            " caption, or image, is a right one. Ties count against the model: a wrong answer with"
+            " equal similarity ranks first.",
         ],
         pages.stamp(table["scale"].iloc[0]),
-    )  # fmt: skip
+    )
 
 
 def _cell(row: dict[str, Any]) -> Cell:
-    low, high = row["difference_low"], row["difference_high"]
-    mark = " ▲" if low > 0 else " ▼" if high < 0 else ""
-    return Cell(f"{row['after']:.2f}", f"[{row['difference']:+.2f}: {low:+.2f}, {high:+.2f}]{mark}")
+    mark = " ▲" if row["difference_low"] > 0 else " ▼" if row["difference_high"] < 0 else ""
+    difference, low, high = (row[f"difference{bound}_text"] for bound in BOUNDS)
+    return Cell(row["after_text"], f"[{difference}: {low}, {high}]{mark}")
 
 
 def wise_ft(
@@ -161,19 +173,19 @@ def wise_ft(
 ) -> pd.DataFrame:
     """One row a variant and alpha; shares in percent, the mean over the seeds.
 
-    runs: variant -> what `wise_ft.sweep` wrote for each of its seeds. n: images of the benchmark.
+    runs: variant -> the tables of `wise_ft.sweep`, one a seed. n: images of the benchmark.
     `retention` is the mean over the tasks. `best_on_benchmark` marks a variant's alpha with the
     highest mean of the benchmark's accuracy and retention, chosen on the test images themselves;
     `selected` that with the held-out pairs' accuracy in its place, so that its accuracy on the
-    benchmark is honest; its retention is of the very pictures that it was chosen by. Of equals the
-    smallest.
+    benchmark is honest; its retention is of the same images that it was chosen by. Ties go to the
+    smallest alpha.
     """
     parts = []
     for variant in variants:
         mean = pd.concat(runs[variant["id"]]).groupby("alpha", as_index=False).mean()
-        accuracy, kept = mean["benchmark_accuracy"], mean[tasks].mean(axis=1)
+        accuracy, retained = mean["benchmark_accuracy"], mean[tasks].mean(axis=1)
         low, high = np.transpose([statistics.wilson(share, n) for share in accuracy])
-        best = (accuracy + kept).idxmax(), (mean["heldout_accuracy"] + kept).idxmax()
+        best = (accuracy + retained).idxmax(), (mean["heldout_accuracy"] + retained).idxmax()
         columns = {
             "variant": variant["id"],
             "label": variant["label"],
@@ -185,7 +197,7 @@ def wise_ft(
             **{f"benchmark_accuracy{bound}": 100 * value
                for bound, value in zip(BOUNDS, (accuracy, low, high), strict=True)},
             "heldout_accuracy": 100 * mean["heldout_accuracy"],
-            "retention": 100 * kept,
+            "retention": 100 * retained,
             **{f"retention_{name}": 100 * mean[name] for name in tasks},
             "best_on_benchmark": mean.index == best[0],
             "selected": mean.index == best[1],
@@ -195,13 +207,83 @@ def wise_ft(
     return pd.concat(parts, ignore_index=True)
 
 
-def make_wise_ft(runs: list[str], csv: str, *, rows: dict[int, int], **about: Any) -> None:
-    """Publish `wise_ft` as CSV. runs: paths <variant>/seed<seed>.csv of
-    `wise_ft.sweep`; rows: of the benchmark's variant that is counted; about: the other arguments.
+def wise_ft_formats(tasks: list[str]) -> dict[str, Format]:
+    """Format of each number that the sheet of `wise_ft` shows."""
+    shares = [
+        *(f"benchmark_accuracy{bound}" for bound in BOUNDS),
+        *("heldout_accuracy", "retention"),
+        *(f"retention_{name}" for name in tasks),
+    ]
+    return {"alpha": "{:g}".format, **dict.fromkeys(shares, TWO_DECIMALS), "seeds": COUNT}
+
+
+def wise_ft_sheet(table: pd.DataFrame, tasks: list[str]) -> Sheet:
+    """Counting and retention of each variant at each alpha, the chosen alphas marked."""
+    lines = []
+    texts = sheets.texts(table, wise_ft_formats(tasks))
+    for row, text in zip(table.to_dict("records"), texts, strict=True):
+        low, high = text["benchmark_accuracy_low"], text["benchmark_accuracy_high"]
+        choices = {"best_on_benchmark": "on the benchmark", "selected": "on held-out pairs"}
+        lines.append(
+            [
+                Cell(row["label"]),
+                Cell(text["alpha"]),
+                Cell(text["benchmark_accuracy"], f"[{low}, {high}]"),
+                *(Cell(text[name]) for name in ("heldout_accuracy", "retention")),
+                *(Cell(text[f"retention_{name}"]) for name in tasks),
+                Cell(", ".join(words for name, words in choices.items() if row[name])),
+                Cell(text["seeds"]),
+            ]
+        )
+    checkpoint, benchmark, n = table.loc[0, ["checkpoint", "benchmark", "n"]]
+    return Sheet(
+        "WiSE-FT: weights between the pretrained baseline and a fine-tuned model",
+        [
+            *("Configuration", "α", "Accuracy (%)", "Held-out accuracy (%)", "Retention (%)"),
+            *(f"Retention, {name} (%)" for name in tasks),
+            *("Chosen", "Seeds"),
+        ],
+        lines,
+        [
+            f"α = 0 is the pretrained baseline, α = 1 the fine-tuned model"
+            f" ({scores.CHECKPOINTS[checkpoint]}). Accuracy: benchmark “{benchmark}”, n = {n}, with"
+            " its 95 % confidence interval (Wilson). All values are means over the seeds.",
+            "Chosen: the α with the highest mean of accuracy and retention; on the benchmark, so"
+            " that both are optimistic, or with the accuracy on held-out pairs in its place, so"
+            " that only retention is.",
+        ],
+        pages.stamp(table["scale"][0]),
+    )
+
+
+def make_wise_ft(
+    runs: list[str],
+    *,
+    csv_path: str,
+    json_path: str,
+    rows: dict[int, int],
+    variants: list[dict[str, str]],
+    tasks: list[str],
+    checkpoint: str,
+    benchmark: str,
+    scale: str,
+) -> None:
+    """Publish `wise_ft` as CSV and JSON.
+
+    runs: paths <variant>/seed<seed>.csv of `wise_ft.sweep`.
+    rows: of the benchmark's variant that is counted (countbench.rows_of).
     """
     by_variant: dict[str, list[pd.DataFrame]] = {}
     for path in runs:
-        by_variant.setdefault(Path(path).parent.name, []).append(pd.read_csv(path))
-    table = wise_ft(by_variant, len(rows), **about)
-    exact = table["alpha"].map("{:g}".format)  # two decimals would make 0.125 another alpha
-    write_csv(table.assign(alpha=exact), csv)
+        by_variant.setdefault(Path(path).parent.name, []).append(sheets.read_csv(path))
+    table = wise_ft(
+        by_variant,
+        len(rows),
+        variants=variants,
+        tasks=tasks,
+        checkpoint=checkpoint,
+        benchmark=benchmark,
+        scale=scale,
+    )
+    sheets.write_csv(table, csv_path)
+    sheets.write_sheets([wise_ft_sheet(table, tasks)], json_path)

@@ -1,7 +1,7 @@
-"""How many of the first pictures for "five dogs" show five? Precision at k, and the pictures.
+"""Retrieval by count: precision at k of queries such as "five dogs", and the first images found.
 
-Chance is the share of right ones among a query's candidates: what a random order has on average, at
-every k. The best possible precision may be under 1, since fewer than k pictures may be right.
+Chance is the share of right images among a query's candidates: what a random order has on average,
+at every k. The best possible precision may be under 1, since fewer than k images may be right.
 """
 
 import logging
@@ -19,8 +19,7 @@ from countclip.benchmarks.retrieval_queries import ALL, NAMED, QUERY, RUN
 from countclip.report import pages, sheets, statistics
 from countclip.report.plotting import INK, drawing
 from countclip.report.scores import BASELINE, with_seeds
-from countclip.report.sheets import Cell, Sheet
-from countclip.runtime.files import write_text
+from countclip.report.sheets import COUNT, ONE_DECIMAL, Cell, Sheet
 
 log = logging.getLogger(__name__)
 
@@ -29,20 +28,26 @@ COLUMNS = [
     *("precision", "precision_low", "precision_high", "chance", "ceiling"),
     *("gain", "gain_low", "gain_high", "seeds", "scale"),
 ]
+FORMATS = {
+    **dict.fromkeys(["precision", "precision_low", "precision_high"], ONE_DECIMAL),
+    **dict.fromkeys(["chance", "ceiling"], ONE_DECIMAL),
+    **dict.fromkeys(["queries", "left_out"], COUNT),
+}
+"""Of each number that the sheets show."""
 ACROSS, SIDE = 8, 80
-"""Pictures that the figure shows of a query, and their side in pixels."""
+"""Images that the figure shows of a query, and their side in pixels."""
 FAINT = {"edgecolor": INK[2], "linewidth": 1, "linestyle": (0, (2, 2))}
 CANDIDATES = {
-    ALL: "every picture of the benchmark.",
-    NAMED: "the pictures whose caption counts the query's noun: names it first behind its number.",
+    ALL: "every image of the benchmark.",
+    NAMED: "the images whose caption counts the query's noun, the first noun after the number.",
 }
 
 
 def ranked(scores: pd.DataFrame, rows: dict[int, int]) -> pd.DataFrame:
-    """The candidates of each query among `rows` (countbench.rows_of) in the order that each model
-    gives them: `rank` from 0, and `right`, whether the number is the query's.
+    """The candidates of each query among `rows` (countbench.rows_of), ranked by each model.
 
-    Of equally similar pictures wrong ones come first, so that a tie helps nobody.
+    `rank` counts from 0; `right` says whether the number is the query's. Ties count against the
+    model: of equally similar images the wrong ones come first.
     """
     table = scores[scores["index"].isin(rows)]
     table = table.assign(right=table["index"].map(rows) == table["number"])
@@ -54,11 +59,10 @@ def ranked(scores: pd.DataFrame, rows: dict[int, int]) -> pd.DataFrame:
 
 
 def precision_at(order: pd.DataFrame, k: int) -> pd.DataFrame:
-    """Precision at k of each query, its seeds averaged: one row a query, columns the variants and
-    `chance` and `ceiling`; shares in [0, 1].
+    """Precision at k of each query, in [0, 1]: columns the variants, `chance` and `ceiling`.
 
-    order: of `ranked`. A query counts that has more than k candidates and among them right and
-    wrong ones: others have one precision whatever the order.
+    order: of `ranked`; seeds are averaged. Only queries with more than k candidates, right and
+    wrong ones among them, count: the others have the same precision in any order.
     """
     hits = order.assign(hit=order["right"] & (order["rank"] < k)).groupby([*RUN, *QUERY])
     runs = hits.agg(
@@ -78,19 +82,18 @@ def summarise(
     ks: list[int],
     scale: str,
 ) -> pd.DataFrame:
-    """The table with COLUMNS: of each model, kind of candidates, k and number (and `all`) the mean
-    over the queries, shares in percent, and the gain over the first of `variants`. `left_out` are
-    the queries that have one precision whatever the order (`precision_at`).
+    """Mean precision by model, kind of candidates, k and number (and `all`), with COLUMNS.
 
-    Intervals are the bootstrap's over queries (statistics.bootstrap), paired for the gain; there
-    is none of a single query.
+    Shares are in percent; the gain is over the first of `variants`. `left_out` counts the queries
+    that have the same precision in any order (`precision_at`). Intervals are the bootstrap's over
+    queries (statistics.bootstrap), paired for the gain; nan for a single query.
     """
     order, ids = ranked(scores, rows), [variant["id"] for variant in variants]
-    asked, table = order[QUERY].drop_duplicates(), []
+    every_query, table = order[QUERY].drop_duplicates(), []
     for k in ks:
         precision = 100 * precision_at(order, k)
         for kind, of_kind in precision.groupby("candidates"):
-            all_of_kind = asked.loc[asked["candidates"] == kind, "number"]
+            all_of_kind = every_query.loc[every_query["candidates"] == kind, "number"]
             for number, queries in [("all", of_kind), *of_kind.groupby("number")]:
                 among = len(all_of_kind) if number == "all" else (all_of_kind == number).sum()
                 lines = statistics.means_and_gains(queries[ids], "precision")
@@ -108,7 +111,7 @@ def summarise(
                 table.append(lines.reset_index(names="variant"))
     if not table:
         raise ValueError(
-            f"no query has more than {min(ks)} pictures to choose from, right and wrong ones: set"
+            f"no query has more than {min(ks)} images to choose from, right and wrong ones: set"
             " retrieval.anything, smaller retrieval.k, or counting_set.nouns to another table"
         )
     return with_seeds(table, scores)[COLUMNS]
@@ -116,58 +119,62 @@ def summarise(
 
 def tabulate(
     scores: str,
-    csv: str,
-    markdown: str,
     *,
+    csv_path: str,
+    json_path: str,
+    markdown_path: str,
     rows: dict[int, int],
     variants: list[dict[str, str]],
     k: list[int],
     scale: str,
 ) -> None:
-    """Publish the table of `summarise` as CSV, and as Markdown with the numbers side by side.
+    """Publish the table of `summarise` as CSV, and its sheets as JSON and Markdown.
 
     rows: of the benchmark's variant that is counted (countbench.rows_of).
     variants: id and label of the models besides the baseline.
     """
     table = summarise(pd.read_parquet(scores), rows, [BASELINE, *variants], k, scale)
-    sheets.write_csv(table, csv)
-    text = "\n".join(
-        sheets.markdown(_sheet(kind, at, part))
-        for (kind, at), part in table.groupby(["candidates", "k"])
-    )
-    write_text(text, markdown)
-    log.info("%s", text)
+    sheets.write_csv(table, csv_path)
+    views = retrieval_sheets(table)
+    sheets.write_sheets(views, json_path, markdown_path)
+    for view in views:
+        log.info("%s", sheets.markdown(view))
+
+
+def retrieval_sheets(table: pd.DataFrame) -> list[Sheet]:
+    """One sheet a kind of candidates and k, the numbers side by side."""
+    return [_sheet(kind, k, part) for (kind, k), part in table.groupby(["candidates", "k"])]
 
 
 def _sheet(kind: str, k: int, table: pd.DataFrame) -> Sheet:
-    numbers = table["number"].unique()
-    first = table.drop_duplicates("number").set_index("number")
-    rows = [
-        [Cell(name), *(Cell(f"{first.loc[number, column]:.1f}") for number in numbers)]
-        for name, column in (("chance", "chance"), ("best possible", "ceiling"))
+    numbers = [str(number) for number in table["number"].unique()]
+    texts = pd.DataFrame(sheets.texts(table, FORMATS), table.index)
+    texts = texts.assign(number=table["number"].map(str))
+    first = texts.drop_duplicates("number").set_index("number")
+    lines = [
+        [Cell(title), *(Cell(first.loc[number, column]) for number in numbers)]
+        for title, column in (("chance", "chance"), ("best possible", "ceiling"))
     ]
-    for _, own in table.groupby("variant", sort=False):  # two may have one label
+    for _, rows in table.groupby("variant", sort=False):  # two may have one label
+        columns = texts.loc[rows.index, ["precision", "precision_low", "precision_high"]]
         cells = [
-            Cell(
-                f"{row.precision:.1f}",
-                "" if np.isnan(row.precision_low)
-                else f"[{row.precision_low:.1f}, {row.precision_high:.1f}]",
-            )
-            for row in own.itertuples()
-        ]  # fmt: skip
-        rows.append([Cell(own["label"].iloc[0]), *cells])
+            Cell(mean, f"[{low}, {high}]" if low else "")
+            for mean, low, high in columns.itertuples(index=False)
+        ]
+        lines.append([Cell(rows["label"].iloc[0]), *cells])
     queries = ", ".join(f"{number}: {first.loc[number, 'queries']}" for number in numbers)
     return Sheet(
         f"Retrieval by count: precision at {k} in %, {kind}",
-        ["Model", *map(str, numbers)],
-        rows,
+        ["Model", *numbers],
+        lines,
         [
-            "How many of the first pictures for a query such as “five dogs” show that number."
-            " Candidates: " + CANDIDATES[kind],
-            "Chance is what a random order has on average, best possible what a perfect one has.",
-            f"Mean over the queries, with its 95 % interval (bootstrap over queries): {queries}.",
-            f"Left out are {first.loc['all', 'left_out']} more queries, which have one precision in"
-            f" whatever order: at most {k} candidates, or right ones or wrong ones alone.",
+            "How many of the first images for a query such as “five dogs” show that number."
+            f" Candidates: {CANDIDATES[kind]}",
+            "Chance is the mean of a random order, best possible the value of a perfect one.",
+            "Mean over the queries, with its 95 % confidence interval (bootstrap over queries)."
+            f" Queries: {queries}.",
+            f"Left out: {first.loc['all', 'left_out']} more queries, which have the same precision"
+            f" in any order: at most {k} candidates, or only right or only wrong ones.",
         ],
         pages.stamp(table["scale"].iloc[0]),
     )
@@ -175,32 +182,32 @@ def _sheet(kind: str, k: int, table: pd.DataFrame) -> Sheet:
 
 def draw(
     scores: str,
-    pictures: Iterable[dict[str, Any]],
+    images: Iterable[dict[str, Any]],
+    *,
     svg: str,
     png: str,
-    *,
     rows: dict[int, int],
     variants: list[dict[str, str]],
     shown: list[str],
     scale: str,
 ) -> None:
-    """The first pictures that each model finds for the queries `shown`, right and wrong ones apart
-    by frame and sign.
+    """Draw the first images that each model finds for the queries `shown`.
 
-    pictures: of `store.read_benchmark`. Of several seeds the first is drawn.
+    Frame and sign tell right from wrong ones.
+    images: of `store.read_benchmark`. Of several seeds the first is drawn.
     """
     table = pd.read_parquet(scores)
     if unknown := sorted(set(shown) - set(table["query"])):
-        known = ", ".join(table["query"].drop_duplicates().head(20))
-        raise ValueError(f"retrieval.shown: no query is {', '.join(unknown)}; some are: {known}")
+        some = ", ".join(table["query"].drop_duplicates().head(20))
+        raise ValueError(f"retrieval.shown: no query is {', '.join(unknown)}; some are: {some}")
     table = table[table["query"].isin(shown)]
     seeds = table.groupby("variant")["seed"].transform("min")
     order = ranked(table[table["seed"] == seeds], rows)
     order = order[order["rank"] < ACROSS]
-    found = set(order["index"])
-    small = {row["index"]: _small(row["image"]) for row in pictures if row["index"] in found}
+    indices = set(order["index"])
+    small = {row["index"]: _small(row["image"]) for row in images if row["index"] in indices}
     models = [BASELINE, *variants]
-    title = "What a query by count finds first: ✓ the number asked for, ✗ another one"
+    title = "First images found by a query with a number: ✓ the query's number, ✗ another"
     height = len(shown) * (1.2 * len(models) + 0.3) + 0.7
     with drawing(svg, png, scale, ACROSS + 2, height, title) as figure:
         parts = figure.subfigures(len(shown), 1, squeeze=False)[:, 0]
@@ -210,24 +217,24 @@ def draw(
                 len(models), 1 + ACROSS, squeeze=False, width_ratios=[2, *[1] * ACROSS]
             )
             for (left, *line), model in zip(grid, models, strict=True):
-                own = order[(order["query"] == query) & (order["variant"] == model["id"])]
+                ranks = order[(order["query"] == query) & (order["variant"] == model["id"])]
                 label = textwrap.fill(model["label"], 24)
-                share = f"{own['right'].sum()} of {len(own)} right"
+                share = f"{ranks['right'].sum()} of {len(ranks)} right"
                 left.text(0, 0.5, f"{label}\n{share}", va="center", parse_math=False)
                 left.set_axis_off()
                 for axes in line:
                     axes.set_axis_off()
-                for axes, picture in zip(line, own.to_dict("records"), strict=False):
-                    index = picture["index"]
-                    _picture(axes, small[index], rows[index], picture["right"])
+                for axes, candidate in zip(line, ranks.to_dict("records"), strict=False):
+                    index = candidate["index"]
+                    _draw_image(axes, small[index], rows[index], candidate["right"])
 
 
 def _small(image: Image.Image) -> np.ndarray:
-    """The whole picture, (SIDE, SIDE, 3), on white where it is no square."""
+    """The whole image, (SIDE, SIDE, 3), on white where it is no square."""
     return np.asarray(ImageOps.pad(image, (SIDE, SIDE), color="white"))
 
 
-def _picture(axes: Axes, image: np.ndarray, number: int, right: bool) -> None:
+def _draw_image(axes: Axes, image: np.ndarray, number: int, right: bool) -> None:
     axes.imshow(image, aspect="equal", interpolation="none")  # vector files keep it small
     frame = {"edgecolor": INK[1], "linewidth": 3} if right else FAINT
     axes.add_patch(Rectangle((-0.5, -0.5), SIDE, SIDE, fill=False, clip_on=False, **frame))

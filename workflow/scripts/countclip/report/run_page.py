@@ -1,7 +1,7 @@
-"""What did a run find, from what, and at what cost? One page over all its results, to open first.
+"""The report: one page over all results of a run, their origin and their cost.
 
-Everything on it follows from its inputs, save three things that are shown as they are found when
-the page is made: the config, the versions of the packages and what the jobs cost.
+Everything on it follows from its inputs, except three things that are read when the page is made:
+the config, the versions of the packages and the costs of the jobs.
 """
 
 import base64
@@ -19,38 +19,23 @@ import yaml
 
 from countclip.benchmarks import countbench, custom
 from countclip.data.number_words import WORDS
-from countclip.report import pages
-from countclip.report.sheets import Cell, Sheet, read_markdown
+from countclip.report import pages, scores, statistics
+from countclip.report.sheets import TWO_DECIMALS, Cell, Sheet, p_value, read_sheets
 from countclip.runtime.files import write_text
 from countclip.runtime.provenance import canonical, leaves
 from countclip.runtime.resources import HOME
+from countclip.runtime.results import SECTIONS, patterns_of, section_of
 
 log = logging.getLogger(__name__)
 
 LARGEST = 3_000_000
-"""Bytes of a picture that the page holds; of a larger one it says where it lies."""
+"""Bytes of an image that the page holds; of a larger one it says where it lies."""
 LONGEST = 200
 """Rows of a table that the page shows."""
-SIGNIFICANT = 0.05
-RESULTS = (
-    ("paper", "The paper's own figures", "Table 1 has them beside ours. Here is what follows from"
-     " its confusion matrices: which of its differences carry weight.", ("results/paper.*",)),
-    ("ablations", "Ablations", "One ingredient at a time.", ("results/ablations.*",)),
-    ("benchmarks", "Further benchmarks", "The same models on other images.",
-     ("results/benchmarks/*/table.*",)),
-    ("retention", "What the models could do before", "Learning to count may cost what a model knew."
-     " WiSE-FT are weights in between the untouched and the fine-tuned model.",
-     ("results/retention.*", "results/wise_ft.*", "results/figures/retention.*",
-      "results/figures/wise_ft.*")),
-    ("retrieval", "Retrieval and relevancy", "Images found by a caption with a number, and how much"
-     " the number word matters to the model.",
-     ("results/retrieval.*", "results/relevancy.*", "results/figures/retrieval.*",
-      "results/figures/relevancy.*")),
-    ("figures", "Figures", "Each also lies beside the page, as vector and as picture.",
-     ("results/figures/*",)),
-)  # fmt: skip
-"""Sections made of tables and figures alone: id, title, introduction, the files that belong to it,
-wherever `results` lies. A file belongs to the first that names it."""
+FOLDED = 40
+"""Rows from which on a table is folded away under its title."""
+
+
 STEPS = {
     "filter": "caption and number word",
     "download": "image downloaded",
@@ -62,7 +47,7 @@ STEPS = {
     "benchmark": "not in the benchmark",
     "split": "training and held-out pairs apart",
 }
-"""The steps of a counting set's funnel, as what they ask of a row."""
+"""The steps of a counting set's funnel, as what they require of a row."""
 PACKAGES = (
     *("snakemake", "torch", "torchvision", "open_clip_torch", "lightning-fabric", "safetensors"),
     *("ultralytics-opencv-headless", "openvino", "onnxruntime", "img2dataset", "numpy", "pandas"),
@@ -71,8 +56,8 @@ PACKAGES = (
 
 
 @dataclass
-class Picture:
-    """A figure as a data URI (empty where it is too large to be shown), and the file it is of."""
+class Figure:
+    """A figure's file, and its image as a data URI (empty where it is too large to be shown)."""
 
     path: str
     source: str
@@ -84,28 +69,27 @@ class Picture:
 
 @dataclass
 class Section:
-    """One question of a reader. `closed`: what is folded away under a line that says so."""
+    """A section of the page. folded: tables that are folded away, under their titles."""
 
     id: str
     title: str
     intro: str = ""
     sheets: list[Sheet] = field(default_factory=list)
-    pictures: list[Picture] = field(default_factory=list)
-    closed: dict[str, Sheet] = field(default_factory=dict)
+    figures: list[Figure] = field(default_factory=list)
+    folded: list[Sheet] = field(default_factory=list)
 
 
 def render_report(
-    table1: str,
-    table1_markdown: str,
-    files: list[str],
+    *,
+    table1_csv: str,
+    results: list[str],
     funnels: list[str],
-    benchmark: str,
-    further: list[str],
+    audit_summary: str,
+    benchmark_summaries: list[str],
     models: list[str],
-    beside: list[str],
+    audit_page: str,
     template: str,
     page: str,
-    *,
     scale: str,
     gpus: dict[str, int],
     costs: str,
@@ -113,19 +97,17 @@ def render_report(
 ) -> None:
     """Publish the page of a run.
 
-    files: the tables and figures of this run, each in the forms that there are, as RESULTS knows
-        them. A table is shown as its Markdown has it; one that is a CSV alone is folded away.
-    funnels: summary.json of each counting set; benchmark: that of the audit; further: those of the
-        other benchmarks.
-    models: model.json of each training. beside: what else the page links to.
-    gpus: how many GPUs a job held, by the beginning of its name under `costs`; none where unnamed.
+    results: the tables and figures of this run in all their forms (runtime/results.py). The page
+        shows the JSON of a table (sheets.write_sheets) and links to its other forms.
+    funnels: summary.json of each counting set; audit_summary: that of the audit;
+        benchmark_summaries: those of the other benchmarks.
+    models: model.json of each training. audit_page: the page that this one links to.
+    gpus: GPUs that a job holds, by the beginning of its name under `costs`; none where not listed.
     costs, config: shown as they are found.
     """
-    table = _read(table1)
-    sections = [Section("table1", "Table 1", TABLE1, _tables([table1_markdown]))]
-    results, absent = _results(files)
-    sections += results
-    images = [*_audit(benchmark), *_further(further)]
+    table = scores.read_table1(table1_csv)
+    sections, absent = _results(results)
+    images = [*_audit(audit_summary), *_further(benchmark_summaries)]
     sections += [
         Section("funnel", "Where the counting set comes from", FUNNEL, list(_funnels(funnels))),
         Section("audit", "The benchmark and its audit", AUDIT, images),
@@ -134,68 +116,68 @@ def render_report(
         Section("seeds", "Seeds", SEEDS, [_seeds(config)]),
         Section("costs", "Costs", COSTS, [_costs(Path(costs), gpus)]),
     ]
+    inputs = [
+        *(audit_page, table1_csv, *results),
+        *(*funnels, audit_summary, *benchmark_summaries, *models),
+    ]
     text = pages.render(
         template,
         styles=["page.css", "table.css", "report.css"],
         stamp=pages.stamp(scale),
         finding=finding(table),
         verdicts=verdicts(table),
-        facts=_facts(table, funnels, benchmark, config),
+        facts=_facts(table, funnels, audit_summary, config),
         sections=sections,
         absent=absent,
-        places=_places(
-            [*beside, table1, table1_markdown, *files, *funnels, benchmark, *further, *models],
-            Path(page).parent,
-        ),
+        places=_places(inputs, Path(page).parent),
     )
     write_text(text, page)
     log.info("%s: %d sections, %.1f MB", page, len(sections), len(text) / 1e6)
 
 
-# ---- what was found ----
+# ---- main result ----
 
-TABLE1 = (
-    "Each variant and the untouched model on the same images. The end of training is chosen by"
-    " nobody; the selected checkpoint by pairs held out of the counting set; the best on the"
-    " benchmark, the paper's protocol, by the images that it is measured on."
-)
-
-
-CHOSEN = (
-    "; it is the best by these very images, which flatters the points and their interval, and p"
-    " alone is corrected for that"
+SELECTION = (
+    "; the variant was chosen on these same images, so the gain and its interval are optimistic,"
+    " and p alone is corrected for the choice"
 )
 
 
 def finding(table: pd.DataFrame) -> str:
-    """The main result in one sentence, right whatever came out: the best variant at the end of
-    training, where no checkpoint is chosen on the benchmark, against the untouched model. The
-    variant itself is chosen on it, and the sentence says what that does."""
-    base, variants = _models(table)
-    n = f"{base['n']} images"
+    """The main result in one sentence, true whatever the numbers are.
+
+    It compares the best variant at the end of training, where no checkpoint is chosen on the
+    benchmark, with the pretrained baseline. The variant itself is chosen on the benchmark, and the
+    sentence says what that does.
+    """
+    baseline, variants = _models(table)
+    n = f"{baseline['n']} images"
+    before = TWO_DECIMALS(baseline["accuracy_end"])
     if variants.empty:
         return (
-            "Nothing was trained in this run; the untouched model names the right number of"
-            f" {base['accuracy_end']:.2f} % of {n}."
+            "Nothing was trained in this run; the pretrained baseline counts"
+            f" {before} % of {n} correctly."
         )
     best = variants.loc[variants["accuracy_end"].idxmax()]
     which = "the only variant" if len(variants) == 1 else f"the best of {len(variants)} variants"
-    found = (
-        f"“{best['label']}”, {which}, names the right number of {best['accuracy_end']:.2f} % of {n}"
-        f" at the end of training, the untouched model of {base['accuracy_end']:.2f} %"
+    result = (
+        f"“{best['label']}”, {which}, counts {TWO_DECIMALS(best['accuracy_end'])} % of {n}"
+        f" correctly at the end of training, the pretrained baseline {before} %"
     )
-    low, high = best["difference_baseline_low"], best["difference_baseline_high"]
-    points = f"{abs(best['difference_baseline']):.2f} points"
+    low, high = map(TWO_DECIMALS, best[["difference_baseline_low", "difference_baseline_high"]])
+    points = f"{TWO_DECIMALS(abs(best['difference_baseline']))} points"
     if best["difference_baseline"] > 0:
-        which_is = "which is" if _significant(best) else "which is not"
-        told = f"{found}: {points} more [{low:.2f}, {high:.2f}], {which_is} significant"
-        return f"{told} ({_test(best)}){'' if len(variants) == 1 else CHOSEN}."
+        verdict = "significant" if _significant(best) else "not significant"
+        return (
+            f"{result}: {points} more [{low}, {high}], which is {verdict} ({_test(best)})"
+            f"{'' if len(variants) == 1 else SELECTION}."
+        )
     none = "The only variant is not" if len(variants) == 1 else "No variant is"
-    return f"{none} better than the untouched model: {found}, {points} less ({_test(best)})."
+    return f"{none} better than the pretrained baseline: {result}, {points} less ({_test(best)})."
 
 
 def verdicts(table: pd.DataFrame) -> str:
-    """How many variants differ from the untouched model by more than chance gives."""
+    """How many variants differ significantly from the pretrained baseline."""
     _, variants = _models(table)
     if variants.empty:
         return ""
@@ -205,37 +187,38 @@ def verdicts(table: pd.DataFrame) -> str:
     neither = len(variants) - better - worse
     return (
         f"Of {len(variants)} variants, significantly better: {better}, significantly worse:"
-        f" {worse}, neither: {neither}; at the level of {100 * SIGNIFICANT:g} %, corrected."
+        f" {worse}, neither: {neither}; at the level of {100 * statistics.LEVEL:g} %, corrected."
     )
 
 
 def _models(table: pd.DataFrame) -> tuple[pd.Series, pd.DataFrame]:
-    """The untouched model and the variants, without the controls."""
-    others = table["variant"].eq("baseline") | table["variant"].str.startswith("control_")
-    return table[table["variant"] == "baseline"].iloc[0], table[~others]
+    """The pretrained baseline and the variants, without the controls."""
+    is_baseline = table["variant"] == scores.BASELINE["id"]
+    is_control = table["variant"].isin(scores.CONTROLS)
+    return table[is_baseline].iloc[0], table[~is_baseline & ~is_control]
 
 
 def _significant(row: pd.Series) -> bool:
-    return bool(row["p_end_vs_baseline_holm"] < SIGNIFICANT)  # nan is not
+    return bool(row["p_end_vs_baseline_holm"] < statistics.LEVEL)  # nan is not
 
 
 def _test(row: pd.Series) -> str:
     p = row["p_end_vs_baseline_holm"]
     if pd.isna(p):
         return "not tested"
-    return f"exact McNemar test, p = {p:.2g} after Holm's correction"
+    return f"exact McNemar test, Holm-corrected p = {p_value(p)}"
 
 
 def _facts(
-    table: pd.DataFrame, funnels: list[str], benchmark: str, config: dict[str, Any]
+    table: pd.DataFrame, funnels: list[str], audit_summary: str, config: dict[str, Any]
 ) -> dict[str, str]:
-    """The run in figures: name and value."""
-    base, variants = _models(table)
-    sets, asked = [_json(path) for path in funnels], _json(benchmark)["rows"]
+    """The size of the run: name and value."""
+    baseline, variants = _models(table)
+    sets, listed = [_json(path) for path in funnels], _json(audit_summary)["rows"]
     return {
-        f"images of the benchmark, {base['benchmark']}": f"{base['n']} of {asked}",
+        f"images of the benchmark, {baseline['benchmark']}": f"{baseline['n']} of {listed}",
         "variants trained": f"{len(variants)}",
-        "seeds of each": f"{len(config['seeds'])}",
+        "seeds per variant": f"{len(config['seeds'])}",
         "training pairs": " / ".join(f"{one['train']:,}" for one in sets),
         "rows of metadata": f"{max((one['rows'] for one in sets), default=0):,}",
     }
@@ -249,41 +232,34 @@ def _json(path: str) -> Any:
 
 
 def _results(files: list[str]) -> tuple[list[Section], dict[str, str]]:
-    """The sections of RESULTS that have files, and title and files of those that have none."""
-    left, sections, absent = list(files), [], {}
-    for name, title, intro, patterns in RESULTS:
-        own = [path for path in left if any(Path(path).match(p) for p in patterns)]
-        left = [path for path in left if path not in own]
-        if own:
-            sections.append(Section(name, title, intro, _tables(own), _pictures(own), _raw(own)))
-        else:
-            absent[title] = ", ".join(patterns)
-    if left:
-        raise ValueError(f"no section shows {', '.join(left)}: name them in report.RESULTS")
+    """The sections that have files, and title and patterns of those that have none."""
+    by_section: dict[str, list[str]] = {}
+    for path in files:
+        by_section.setdefault(section_of(path), []).append(path)
+    sections = [
+        _section(section.id, section.title, section.introduction, by_section[section.id])
+        for section in SECTIONS
+        if section.id in by_section
+    ]
+    absent = {
+        section.title: ", ".join(patterns_of(section.id))
+        for section in SECTIONS
+        if section.id not in by_section
+    }
     return sections, absent
 
 
-def _tables(files: list[str]) -> list[Sheet]:
-    """The tables of those files that are Markdown."""
-    found = []
-    for path in files:
-        if path.endswith(".md"):
-            try:
-                found += read_markdown(Path(path).read_text(encoding="utf-8"))
-            except ValueError as error:
-                raise ValueError(f"{path}: {error}") from error
-    return [_bounded(sheet) for sheet in found]
-
-
-def _raw(files: list[str]) -> dict[str, Sheet]:
-    """The tables of which there is a CSV alone, which is for programs, under their paths."""
-    found = {}
-    for path in files:
-        if path.endswith(".csv") and path.removesuffix("csv") + "md" not in files:
-            table = pd.read_csv(path, dtype=str, keep_default_na=False)
-            rows = [list(map(Cell, row)) for row in table.itertuples(index=False)]
-            found[path] = _bounded(Sheet(path, list(table.columns), rows, []))
-    return found
+def _section(id: str, title: str, introduction: str, files: list[str]) -> Section:
+    """A section of the tables among `files`, long ones folded away, and of the figures."""
+    tables = [sheet for path in files if path.endswith(".json") for sheet in read_sheets(path)]
+    return Section(
+        id,
+        title,
+        introduction,
+        [_bounded(sheet) for sheet in tables if len(sheet.rows) < FOLDED],
+        _figures(files),
+        [_bounded(sheet) for sheet in tables if len(sheet.rows) >= FOLDED],
+    )
 
 
 def _bounded(sheet: Sheet) -> Sheet:
@@ -293,20 +269,14 @@ def _bounded(sheet: Sheet) -> Sheet:
     return sheet
 
 
-def _read(table: str) -> pd.DataFrame:
-    """A table as scores.table1 makes it, from its CSV."""
-    kinds = {"seeds": str, "n_per_class": str, "ties": "Int64"}
-    return pd.read_csv(table, dtype=kinds, keep_default_na=False, na_values=[""])
-
-
-def _pictures(files: list[str]) -> list[Picture]:
-    """Each figure once: the vector, else the PNG beside it, else neither if both are too large."""
-    found = []
+def _figures(files: list[str]) -> list[Figure]:
+    """Each figure once: the SVG, else the PNG beside it, else neither if both are too large."""
+    figures = []
     for svg in (path for path in files if path.endswith(".svg")):
-        pictures = [svg, *(path for path in files if path == svg.removesuffix("svg") + "png")]
-        small = [path for path in pictures if Path(path).stat().st_size <= LARGEST]
-        found.append(Picture(svg, _uri(Path(small[0])) if small else ""))
-    return found
+        forms = [svg, *(path for path in files if path == svg.removesuffix("svg") + "png")]
+        small = [path for path in forms if Path(path).stat().st_size <= LARGEST]
+        figures.append(Figure(svg, _uri(Path(small[0])) if small else ""))
+    return figures
 
 
 def _uri(path: Path) -> str:
@@ -314,15 +284,17 @@ def _uri(path: Path) -> str:
     return f"data:image/{kind};base64,{base64.b64encode(path.read_bytes()).decode()}"
 
 
-# ---- what it was made from ----
+# ---- counting sets and benchmarks ----
 
-FUNNEL = "Every row of the metadata, and where it was lost, by reason."
-AUDIT = "What the benchmark's links show today, and how many images of each class can be counted."
+FUNNEL = "Every row of the metadata, and the step and reason that removed it."
+AUDIT = "What the benchmark's links give today, and how many images of each class count."
 
 
 def _funnels(paths: list[str]) -> Iterable[Sheet]:
-    """Both funnels of each counting set, and its pairs of each number; ValueError for one that does
-    not add up."""
+    """Both funnels of each counting set, and its pairs of each number.
+
+    ValueError for a funnel that does not add up.
+    """
     for path in paths:
         summary = _json(path)
         name = Path(path).parent.name
@@ -345,7 +317,7 @@ def _funnel(rows: int, steps: list[dict[str, Any]], title: str, path: str) -> Sh
         lines.append([Cell(STEPS[step["step"]]), *(Cell(f"{n:,}") for n in figures), Cell(why)])
         left = step["kept"]
     notes = [f"{rows:,} rows less {rows - left:,} lost are {left:,} pairs."]
-    return Sheet(title, ["what is asked of a row", "in", "lost", "out", "why"], lines, notes)
+    return Sheet(title, ["requirement", "in", "lost", "out", "why"], lines, notes)
 
 
 def _audit(path: str) -> Iterable[Sheet]:
@@ -371,27 +343,27 @@ def _further(paths: list[str]) -> Iterable[Sheet]:
     """How many rows of each other benchmark count, and why the others do not."""
     rows = []
     for path in paths:
-        own = _json(path)
-        why = "; ".join(f"{n:,} {custom.STATUSES[s]}" for s, n in own["left_out"].items())
-        figures = (f"{own['rows']:,}", f"{own['included']:,}", why)
+        summary = _json(path)
+        why = "; ".join(f"{n:,} {custom.STATUSES[s]}" for s, n in summary["left_out"].items())
+        figures = (f"{summary['rows']:,}", f"{summary['included']:,}", why)
         rows.append([Cell(Path(path).parent.name), *map(Cell, figures)])
     if rows:
         yield Sheet("Further benchmarks", ["benchmark", "rows", "counted", "left out"], rows, [])
 
 
-# ---- how ----
+# ---- config, versions, seeds, costs ----
 
-VERSIONS = "Of the packages that trained the models, and of those that made this page."
-SEEDS = "Every draw is seeded: the same inputs and the same config give the same results."
+VERSIONS = "Packages that trained the models, and packages that made this page."
+SEEDS = "Every random draw is seeded: the same inputs and config give the same results."
 COSTS = (
-    "What the jobs of each rule took, as far as it was measured. Jobs that ran side by side share"
-    " the machine and are added up, so the sum is longer than the wait. Of a job that was stopped"
-    " and went on, the last attempt alone was measured."
+    "Time and memory of the jobs of each rule, as far as they were measured. The times of jobs that"
+    " ran in parallel are added up, so the sum is longer than the wait. A job that was stopped and"
+    " resumed counts its last attempt only."
 )
 
 
 def _config(config: dict[str, Any]) -> Section:
-    """What differs from the default, and all of it folded away."""
+    """Keys that differ from the default, and the whole config folded away."""
     default = yaml.safe_load((HOME / "config/config.yaml").read_text(encoding="utf-8"))
     keys = list(leaves(config))
     differ = [key for key in keys if _value(config, key) != _value(default, key)]
@@ -400,23 +372,20 @@ def _config(config: dict[str, Any]) -> Section:
         for key in differ
     ]
     whole = [[Cell(".".join(key)), Cell(_value(config, key), best=key in differ)] for key in keys]
+    note = "▲ differs from the default."
     return Section(
         "config",
         "Config",
         "As it was when this page was made." + ("" if differ else " It is the default."),
-        [Sheet("What differs from the default", ["key", "here", "default"], changed, [])]
+        [Sheet("Differences from the default", ["key", "here", "default"], changed, [])]
         if differ
         else [],
-        closed={
-            f"All {len(keys)} keys": Sheet(
-                "The whole config", ["key", "value"], whole, ["▲ differs from the default."]
-            )
-        },
+        folded=[Sheet(f"All {len(keys)} keys", ["key", "value"], whole, [note])],
     )
 
 
 def _value(config: Any, key: tuple[str, ...]) -> str:
-    """What a config has under a key, as JSON; a dash where it has nothing."""
+    """Value of a config under a key, as JSON; a dash where it has none."""
     for name in key:
         if not isinstance(config, dict) or name not in config:
             return "–"
@@ -452,7 +421,7 @@ def _seeds(config: dict[str, Any]) -> Sheet:
 
 
 def _costs(folder: Path, gpus: dict[str, int]) -> Sheet:
-    """What Snakemake measured of each rule's jobs, and all of them added up."""
+    """Snakemake's measurements of each rule's jobs, and their sum."""
     jobs = []
     for file in sorted(folder.rglob("*.tsv")):
         job = file.relative_to(folder).with_suffix("").as_posix()
@@ -460,14 +429,14 @@ def _costs(folder: Path, gpus: dict[str, int]) -> Sheet:
         lines = pd.read_csv(file, sep="\t", usecols=["s", "max_rss"], na_values="-")
         lines["rule"], lines["gpu"] = job.partition("/")[0], lines["s"] * held
         jobs.append(lines)
-    known = pd.concat(jobs) if jobs else pd.DataFrame(columns=["s", "max_rss", "rule", "gpu"])
-    rows = [_cost(rule, own) for rule, own in known.groupby("rule")]
+    table = pd.concat(jobs) if jobs else pd.DataFrame(columns=["s", "max_rss", "rule", "gpu"])
+    rows = [_cost(rule, of_rule) for rule, of_rule in table.groupby("rule")]
     headers = ["rule", "jobs", "time", "longest job", "memory (GB)", "GPU-hours"]
     notes = [
-        "Times are hours, minutes and seconds. Memory: the most that a job of the rule held."
-        " GPU-hours: hours times GPUs held."
+        "Times are hours, minutes and seconds. Memory: the largest of a job of the rule."
+        " GPU-hours: hours times GPUs."
     ]
-    return Sheet("Costs", headers, [*rows, _cost("all", known)], [*notes, f"From {folder}/"])
+    return Sheet("Costs", headers, [*rows, _cost("all", table)], [*notes, f"From {folder}/"])
 
 
 def _cost(rule: str, jobs: pd.DataFrame) -> list[Cell]:
@@ -488,7 +457,7 @@ def _time(seconds: float) -> str:
 
 
 def _places(files: Iterable[str], folder: Path) -> dict[str, str]:
-    """Path of each file beside or below the page, and its address as seen from there."""
+    """Path of each file beside or below the page, and its address relative to the page."""
     return {
         str(path): f"./{path.relative_to(folder).as_posix()}"
         for path in map(Path, files)

@@ -1,11 +1,11 @@
-"""Numbers of Table 1: accuracies, intervals, paired tests and controls, unrounded.
+"""Numbers of Table 1: accuracies, intervals, paired tests and controls, in full precision.
 
 One row for the pretrained baseline, each variant, and two controls. A share is the mean over the
 seeds; its 95 % interval is Wilson's on that mean with n images (`statistics.wilson`), and beside it
 the bootstrap's over the images. Differences are paired: the same images, resampled together.
 
-A tie counts as the number that was predicted, the lowest of the equals, and the column `ties` says
-how often that happened.
+A tie counts as the number that was predicted, the lowest of the equals; the column `ties` counts
+them.
 
 The controls show whether the benchmark itself gives answers away; each is the mean over all models
 of the table at the end of training. `control_shuffled` measures them on the true numbers in a
@@ -18,7 +18,7 @@ import pandas as pd
 
 from countclip.data import number_words
 from countclip.data.number_words import NUMBERS
-from countclip.report import statistics
+from countclip.report import sheets, statistics
 
 CHECKPOINTS = {
     "end": "end of training",
@@ -38,7 +38,7 @@ COLUMNS = [
     *(f"accuracy_{name}{bound}" for name in CHECKPOINTS for bound in ("", "_low", "_high")),
     *("paper_end", "paper_best", "mae", "off_by_one", "ties", "p_end_vs_baseline"),
     *("seeds", "scale"),
-    # What the bootstrap and the seeds say; all that names no checkpoint is of the end of training.
+    # Bootstrap and seeds; a column that names no checkpoint is of the end of training.
     *(f"accuracy_{name}_{of}" for name in CHECKPOINTS for of in ("boot_low", "boot_high", "sd")),
     "macro_f1",
     *(f"difference_{other}{bound}" for other in OTHERS for bound in ("", "_low", "_high")),
@@ -50,9 +50,16 @@ PAPER = {"end": "end", "best": "best_on_benchmark"}
 """The paper's columns and our checkpoints."""
 
 
+def read_table1(csv_path: str) -> pd.DataFrame:
+    """The table of `table1` from its CSV."""
+    return sheets.read_csv(csv_path, seeds=str, n_per_class=str, ties="Int64")
+
+
 def load_predictions(paths: list[str], rows: dict[int, int]) -> pd.DataFrame:
-    """All predictions on `rows` (countbench.rows_of) in one frame, with `right`; ValueError when
-    runs saw different images, or not all of these."""
+    """All predictions on `rows` (countbench.rows_of) in one frame, with `right`.
+
+    ValueError when runs saw different images, or not all of these.
+    """
     frames = [pd.read_parquet(path) for path in paths]
     for path, frame in zip(paths, frames, strict=True):
         for name, images in frame.groupby("checkpoint"):
@@ -72,8 +79,10 @@ def load_predictions(paths: list[str], rows: dict[int, int]) -> pd.DataFrame:
 
 
 def with_seeds(parts: list[pd.DataFrame], runs: pd.DataFrame) -> pd.DataFrame:
-    """`parts` as one table, with the `seeds` of each row's variant in `runs`, as "1 2 3"; none of
-    the untouched model, which has none."""
+    """`parts` as one table, with the `seeds` of each row's variant in `runs`, as "1 2 3".
+
+    The pretrained baseline has no seed.
+    """
     table = pd.concat(parts, ignore_index=True)
     trained = runs[runs["variant"] != BASELINE["id"]].groupby("variant")["seed"]
     return table.assign(seeds=table["variant"].map(trained.agg(seeds_of)).fillna(""))
@@ -85,16 +94,21 @@ def seeds_of(column: pd.Series) -> str:
 
 
 def matrix(predictions: pd.DataFrame, variant: str, checkpoint: str) -> np.ndarray:
-    """(9, 9) confusion counts of a variant, its seeds added up. The baseline has one state, which
-    stands for every checkpoint."""
-    return _matrix(_of(predictions, variant, checkpoint))
+    """(9, 9) confusion counts of a variant, its seeds added up.
+
+    The baseline has one state, which stands for every checkpoint.
+    """
+    return _matrix(_state(predictions, variant, checkpoint))
 
 
 def _matrix(rows: pd.DataFrame) -> np.ndarray:
-    return statistics.confusion_matrix(rows["number"].to_numpy(), rows["prediction"].to_numpy())
+    return statistics.confusion_matrix(
+        rows["number"].to_numpy(), rows["prediction"].to_numpy(), NUMBERS
+    )
 
 
-def _of(predictions: pd.DataFrame, variant: str, checkpoint: str) -> pd.DataFrame:
+def _state(predictions: pd.DataFrame, variant: str, checkpoint: str) -> pd.DataFrame:
+    """The predictions of a variant at a checkpoint, of all its seeds."""
     checkpoint = "end" if variant == "baseline" else checkpoint
     rows = predictions.query("variant == @variant and checkpoint == @checkpoint")
     if rows.empty:
@@ -103,8 +117,11 @@ def _of(predictions: pd.DataFrame, variant: str, checkpoint: str) -> pd.DataFram
 
 
 def with_controls(predictions: pd.DataFrame) -> pd.DataFrame:
-    """The predictions and, under the controls' ids, every model's answers held against shuffled
-    numbers, and its answers without sight: each model of the table is a `seed` of a control."""
+    """The predictions, and those of the controls under their ids.
+
+    Each model of the table is a `seed` of a control: its answers compared with shuffled numbers, or
+    its answers without the image.
+    """
     ends = predictions.query("checkpoint == 'end'")
     ends = ends.assign(seed=ends.groupby(["variant", "seed"]).ngroup())
     numbers = ends.groupby("index")["number"].first()
@@ -125,12 +142,11 @@ def table1(
     scale: str,
     reference: str | None = None,
 ) -> pd.DataFrame:
-    """Table 1 with the columns COLUMNS, numbers unrounded, shares in percent, differences in
-    percentage points.
+    """Table 1 with the columns COLUMNS; shares in percent, differences in percentage points.
 
     benchmark: the variant of CountBench whose rows `predictions` holds, or another benchmark's id.
     variants: id, label, schedule, lambda_scheme and loss of each, in the order of the rows.
-    paper: variant, end and best, the paper's figures in percent; empty for another benchmark.
+    paper: variant, end and best, the paper's values in percent; empty for another benchmark.
     reference: the variant that the others are compared with beside the baseline.
 
     Each p value is of the end of training: McNemar's exact test on the same images, `_holm`
@@ -139,15 +155,15 @@ def table1(
     (statistics.combined), and the bootstrap takes an image's mean over the seeds.
     """
     paper = paper.set_index("variant")
-    known = with_controls(predictions)
+    predictions = with_controls(predictions)
     models = [BASELINE, *variants, *({"id": i, "label": text} for i, text in CONTROLS.items())]
-    scores = _scores(known, [model["id"] for model in models])
+    scores = _scores(predictions, [model["id"] for model in models])
     means = pd.DataFrame(statistics.bootstrap(scores.T.to_numpy()), columns=scores.columns)
-    per_class = number_words.per_class(_of(known, "baseline", "end")["number"])
+    per_class = number_words.per_class(_state(predictions, "baseline", "end")["number"])
     rows = []
     for model in models:
         name = model["id"]
-        end = _of(known, name, "end")
+        end = _state(predictions, name, "end")
         row = {
             "variant": name,
             "label": model["label"],
@@ -157,8 +173,8 @@ def table1(
             "benchmark": benchmark,
             "n": len(scores),
             "n_per_class": " ".join(map(str, per_class.values())),
-            "mae": statistics.mae(_matrix(end)),
-            "off_by_one": 100 * statistics.off_by_one(_matrix(end)),
+            "mae": statistics.mae(_matrix(end), NUMBERS),
+            "off_by_one": 100 * statistics.off_by_one(_matrix(end), NUMBERS),
             "macro_f1": 100 * np.mean([statistics.macro_f1(m) for m in _each_seed(end)]),
             "ties": pd.NA if name in CONTROLS else int(end["tie"].sum()),
             "seeds": "",
@@ -166,12 +182,12 @@ def table1(
             "scale": scale,
         }
         for checkpoint in _checkpoints(name):
-            row |= _accuracy(known, means[name, checkpoint], name, checkpoint)
+            row |= _accuracy(predictions, means[name, checkpoint], name, checkpoint)
         if model in variants:
             row["seeds"] = seeds_of(end["seed"])
-            for called, other in zip(OTHERS, ("baseline", reference), strict=True):
+            for role, other in zip(OTHERS, ("baseline", reference), strict=True):
                 if other not in (None, name):
-                    row |= _compared(known, means, name, other, called)
+                    row |= _compared(predictions, means, name, other, role)
         if name in paper.index:
             row |= _beside_paper(row, paper.loc[name])
         rows.append(row)
@@ -186,11 +202,11 @@ def _checkpoints(variant: str) -> list[str]:
     return ["end"] if variant in CONTROLS else list(CHECKPOINTS)
 
 
-def _scores(known: pd.DataFrame, variants: list[str]) -> pd.DataFrame:
-    """One row an image, one column a (variant, checkpoint): the share of seeds that are right."""
+def _scores(predictions: pd.DataFrame, variants: list[str]) -> pd.DataFrame:
+    """Share of seeds that are right: one row an image, one column a (variant, checkpoint)."""
     states = [(name, checkpoint) for name in variants for checkpoint in _checkpoints(name)]
     return pd.DataFrame(
-        {state: _of(known, *state).groupby("index")["right"].mean() for state in states}
+        {state: _state(predictions, *state).groupby("index")["right"].mean() for state in states}
     )
 
 
@@ -199,61 +215,66 @@ def _each_seed(rows: pd.DataFrame) -> list[np.ndarray]:
 
 
 def _accuracy(
-    known: pd.DataFrame, means: pd.Series, variant: str, checkpoint: str
+    predictions: pd.DataFrame, means: pd.Series, variant: str, checkpoint: str
 ) -> dict[str, float]:
     """Accuracy of one state in percent, both intervals, and the standard deviation of its seeds."""
-    rows = _of(known, variant, checkpoint)
+    rows = _state(predictions, variant, checkpoint)
     share = statistics.accuracy(_matrix(rows))
     low, high = statistics.wilson(share, rows["index"].nunique())
     boot_low, boot_high = statistics.percentile_interval(means)
-    found = {"": share, "_low": low, "_high": high, "_boot_low": boot_low, "_boot_high": boot_high}
-    found["_sd"] = pd.Series(map(statistics.accuracy, _each_seed(rows))).std()  # nan of one seed
-    return {f"accuracy_{checkpoint}{key}": 100 * value for key, value in found.items()}
+    values = {"": share, "_low": low, "_high": high, "_boot_low": boot_low, "_boot_high": boot_high}
+    values["_sd"] = pd.Series(map(statistics.accuracy, _each_seed(rows))).std()  # nan of one seed
+    return {f"accuracy_{checkpoint}{key}": 100 * value for key, value in values.items()}
 
 
 def _compared(
-    known: pd.DataFrame, means: pd.DataFrame, variant: str, other: str, called: str
+    predictions: pd.DataFrame, means: pd.DataFrame, variant: str, other: str, role: str
 ) -> dict[str, float]:
-    """The difference of a variant to another model at the end of training, paired."""
-    own, against = _of(known, variant, "end"), _of(known, other, "end")
+    """Paired difference of a variant to another model at the end of training.
+
+    role: of the other model in the columns' names, one of OTHERS.
+    """
+    runs, others = _state(predictions, variant, "end"), _state(predictions, other, "end")
     resampled = means[variant, "end"] - means[other, "end"]
     low, high = statistics.percentile_interval(resampled)
     p_values = []
-    for seed, run in own.groupby("seed"):
-        same = against if other == "baseline" else against[against["seed"] == seed]
+    for seed, run in runs.groupby("seed"):
+        same = others if other == "baseline" else others[others["seed"] == seed]
         p_values.append(statistics.mcnemar(run["right"].to_numpy(), same["right"].to_numpy()))
     return {
-        f"difference_{called}": 100 * (own["right"].mean() - against["right"].mean()),
-        f"difference_{called}_low": 100 * low,
-        f"difference_{called}_high": 100 * high,
-        f"p_bootstrap_vs_{called}": statistics.bootstrap_p(resampled),
-        f"p_end_vs_{called}": statistics.combined(p_values),
+        f"difference_{role}": 100 * (runs["right"].mean() - others["right"].mean()),
+        f"difference_{role}_low": 100 * low,
+        f"difference_{role}_high": 100 * high,
+        f"p_bootstrap_vs_{role}": statistics.bootstrap_p(resampled),
+        f"p_end_vs_{role}": statistics.combined(p_values),
     }
 
 
-def _beside_paper(row: dict, figures: pd.Series) -> dict[str, float | str]:
-    """The paper's figures, how much higher ours are, and whether theirs lie in our interval."""
-    found = {}
+def _beside_paper(row: dict, values: pd.Series) -> dict[str, float | str]:
+    """The paper's values, how much higher ours are, and whether theirs lie in our interval."""
+    columns = {}
     for name, checkpoint in PAPER.items():
         ours, low, high = (row[f"accuracy_{checkpoint}{b}"] for b in ("", "_low", "_high"))
-        found[f"paper_{name}"] = figures[name]
-        found[f"paper_{name}_difference"] = ours - figures[name]
-        found[f"paper_{name}_inside"] = "yes" if low <= figures[name] <= high else "no"
-    return found
+        columns[f"paper_{name}"] = values[name]
+        columns[f"paper_{name}_difference"] = ours - values[name]
+        columns[f"paper_{name}_inside"] = "yes" if low <= values[name] <= high else "no"
+    return columns
 
 
 def per_class(predictions: pd.DataFrame, variants: list[str]) -> pd.DataFrame:
-    """One row a variant, checkpoint and true number: precision, recall (the accuracy on the class)
-    and F1 in percent (nan of a class without images), and the row of the confusion matrix, seeds
-    added up."""
-    known = with_controls(predictions)
+    """Precision, recall and F1 in percent, and the row of the confusion matrix, of each class.
+
+    One row a variant, checkpoint and true number, seeds added up. The recall is the accuracy on the
+    class; recall and F1 of a class without images are nan.
+    """
+    predictions = with_controls(predictions)
     frames = []
     for variant in ["baseline", *variants, *CONTROLS]:
         for checkpoint in _checkpoints(variant):
-            counts = matrix(known, variant, checkpoint)
+            counts = matrix(predictions, variant, checkpoint)
             figures = {key: 100 * value for key, value in statistics.per_class(counts).items()}
             frame = pd.DataFrame({"number": NUMBERS, "answers": counts.sum(axis=1), **figures})
-            frame.loc[frame["answers"] == 0, ["recall", "f1"]] = np.nan  # no image, no figure
+            frame.loc[frame["answers"] == 0, ["recall", "f1"]] = np.nan
             frame[[f"predicted_{number}" for number in NUMBERS]] = counts
             frames.append(frame.assign(variant=variant, checkpoint=checkpoint))
     table = pd.concat(frames, ignore_index=True)

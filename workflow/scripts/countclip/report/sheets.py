@@ -1,21 +1,68 @@
-"""How does a table of results look in Markdown, on a page, and in a paper?"""
+"""Tables for readers, as JSON, Markdown and LaTeX, and exact CSVs for programs."""
 
+import json
 import re
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import zip_longest
+from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
 from pylatexenc.latexencode import unicode_to_latex
 
-from countclip.report import pages
+from countclip.report import pages, statistics
+from countclip.runtime import files
 from countclip.runtime.files import publish
+
+# ---- numbers ----
+
+
+def write_csv(table: pd.DataFrame, path: str) -> None:
+    """Publish a table as CSV: each float in the shortest form that reads back exactly."""
+    with publish(path) as temporary:
+        table.to_csv(temporary, index=False, lineterminator="\n")
+
+
+def read_csv(path: str | Path, **dtypes: str | type) -> pd.DataFrame:
+    """A CSV with its floats exactly as written; only empty cells are missing values.
+
+    dtypes: types of some columns, for pandas.
+    """
+    return pd.read_csv(
+        path, dtype=dtypes, keep_default_na=False, na_values=[""], float_precision="round_trip"
+    )
+
+
+# ---- texts ----
+
+Format = Callable[[float], str]
+ONE_DECIMAL: Format = "{:.1f}".format
+TWO_DECIMALS: Format = "{:.2f}".format
+SIGNED: Format = "{:+.2f}".format
+COUNT: Format = "{:d}".format
+
+
+def p_value(p: float) -> str:
+    """A p value with two digits, or as many as show on which side of LEVEL it lies."""
+    shown = (f"{p:.{digits}g}" for digits in range(2, 18))
+    return next(
+        text for text in shown if (float(text) < statistics.LEVEL) == (p < statistics.LEVEL)
+    )
+
+
+def texts(table: pd.DataFrame, formats: dict[str, Format]) -> list[dict[str, str]]:
+    """Text of each row, by column of `formats`; empty where a value is missing."""
+    columns = (
+        ["" if pd.isna(value) else text(value) for value in table[name]]
+        for name, text in formats.items()
+    )
+    return [dict(zip(formats, row, strict=True)) for row in zip(*columns, strict=True)]
 
 
 class Cell(NamedTuple):
-    """What one cell says: `range` is an interval beside the figure, `best` the column's highest."""
+    """Text of a cell; `range`: an interval beside it; `best`: the highest of its column."""
 
     text: str
     range: str = ""
@@ -24,11 +71,11 @@ class Cell(NamedTuple):
 
 @dataclass
 class Sheet:
-    """A table as people read it; nothing in it is markup.
+    """A table as people read it, free of markup.
 
     headers: of the columns, the first of which names the rows; rows: a cell for each header.
     notes: what a reader must know to read the table right.
-    stamp: what the numbers must not be taken for, if anything; the title has its short form.
+    stamp: warning of a miniature or partial run.
     """
 
     title: str
@@ -43,94 +90,76 @@ class Sheet:
                 raise ValueError(f"{self.title}: row {row[0].text!r} has {len(row)} cells")
 
 
-def texts(table: pd.DataFrame) -> pd.DataFrame:
-    """The table's cells as text: p values (columns `p_...`) with two digits, other fractions with
-    two decimals, nothing for nan."""
-    shown = table.copy()
-    for column in shown.columns[[pd.api.types.is_float_dtype(kind) for kind in table.dtypes]]:
-        how = ".2g" if column.startswith("p_") else ".2f"
-        shown[column] = ["" if pd.isna(value) else format(value, how) for value in shown[column]]
-    return shown.astype("string").fillna("").astype(object)
+# ---- files ----
 
 
-def write_csv(table: pd.DataFrame, path: str) -> None:
-    """Publish a table as CSV, its cells as `texts` has them."""
-    with publish(path) as temporary:
-        texts(table).to_csv(temporary, index=False, lineterminator="\n")
+def write_sheets(sheets: list[Sheet], json_path: str, markdown_path: str | None = None) -> None:
+    """Publish sheets as JSON, a list of objects, and as Markdown, one below the other."""
+    files.write_json([_plain(sheet) for sheet in sheets], json_path)
+    if markdown_path is not None:
+        files.write_text("\n".join(map(markdown, sheets)), markdown_path)
+
+
+def _plain(sheet: Sheet) -> dict:
+    return vars(sheet) | {
+        "rows": [[cell._asdict() for cell in row] for row in sheet.rows],
+        "stamp": sheet.stamp and sheet.stamp._asdict(),
+    }
+
+
+def read_sheets(json_path: str) -> list[Sheet]:
+    """The sheets that `write_sheets` published; ValueError names a file that holds none."""
+    try:
+        sheets = [
+            Sheet(
+                sheet["title"],
+                sheet["headers"],
+                [[Cell(**cell) for cell in row] for row in sheet["rows"]],
+                sheet["notes"],
+                sheet["stamp"] and pages.Stamp(**sheet["stamp"]),
+            )
+            for sheet in json.loads(Path(json_path).read_text(encoding="utf-8"))
+        ]
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"{json_path}: not a list of tables ({error!r}); delete it and run again"
+        ) from error
+    if not sheets:
+        raise ValueError(f"{json_path}: not a list of tables; delete it and run again")
+    return sheets
 
 
 def markdown(sheet: Sheet) -> str:
-    """A heading, the table with intervals beside their figures, and the notes as a list."""
-    lines = [f"# {_shown(sheet.title)}", ""]
+    """A heading, the table with intervals beside their values, and the notes as a list."""
+    lines = [f"# {_plain_markdown(sheet.title)}", ""]
     lines += [f"**{sheet.stamp.text}**", ""] if sheet.stamp else []
     lines += [
-        _line(map(_shown, sheet.headers)),
+        _line(map(_plain_markdown, sheet.headers)),
         "|" + "|".join([":--", *["--:"] * (len(sheet.headers) - 1)]) + "|",
     ]
     for row in sheet.rows:
-        cells = [(_shown(f"{cell.text} {cell.range}"), cell.best) for cell in row]
+        cells = [(_plain_markdown(f"{cell.text} {cell.range}"), cell.best) for cell in row]
         lines.append(_line(f"**{text}** ▲" if best else text for text, best in cells))
-    return "\n".join([*lines, "", *(f"- {_shown(note)}" for note in sheet.notes)]) + "\n"
+    return "\n".join([*lines, "", *(f"- {_plain_markdown(note)}" for note in sheet.notes)]) + "\n"
 
 
 def _line(cells: Iterable[str]) -> str:
     return "| " + " | ".join(cells) + " |"
 
 
-# What Markdown would take for its own or for HTML's; a `_` inside a word is none, nor is [1, 2].
+# Markup of Markdown and HTML; a `_` inside a word is none, nor is [1, 2].
 _MARKUP = re.compile(r"[\\`*<&|]|\](?=[(\[:])|(?<!\w)_|_(?!\w)")
 
 
-def _shown(text: str) -> str:
-    """Text as Markdown that shows it: one line, and whatever it holds, no markup."""
+def _plain_markdown(text: str) -> str:
+    """Text as one line of Markdown, its markup escaped."""
     return _MARKUP.sub(r"\\\g<0>", " ".join(text.split()))
 
 
-def _said(markdown: str) -> str:
-    """What `_shown` was given, in one line."""
-    return re.sub(r"\\(.)", r"\1", markdown)
-
-
-def read_markdown(text: str) -> list[Sheet]:
-    """The tables that `markdown` wrote, one below the other, to be shown again elsewhere; without
-    their stamps, which whatever shows them has itself. ValueError where there is none."""
-    sheets = []
-    for part in re.split(r"(?m)^#+ ", text)[1:]:
-        title, *lines = part.splitlines()
-        table = [_cells(line) for line in lines if line.startswith("|")]
-        if len(table) < 2:
-            raise ValueError(f"{title}: no table follows this heading")
-        headers, _, *rows = table
-        notes = [_said(line.removeprefix("- ")) for line in lines if line.startswith("- ")]
-        cells = [list(map(_cell, row)) for row in rows]
-        sheets.append(Sheet(_said(title), list(map(_said, headers)), cells, notes))
-    if not sheets:
-        raise ValueError("no heading, and so no table")
-    return sheets
-
-
-def _cells(line: str) -> list[str]:
-    inner = line.strip().removeprefix("|").removesuffix("|")
-    return [cell.strip() for cell in re.findall(r"(?:\\.|[^\\|])+", inner)]
-
-
-def _cell(text: str) -> Cell:
-    best = text.startswith("**") and text.endswith("** ▲")
-    text = text.removeprefix("**").removesuffix("** ▲") if best else text
-    figure, bracket, bounds = _said(text).partition(" [")
-    return Cell(figure, bracket.strip() + bounds, best)
-
-
-def page(sheets: list[Sheet], template: str) -> str:
-    """A page of one table or more, escaped (pages.render); the first gives it its title."""
-    return pages.render(template, styles=["page.css", "table.css"], sheets=sheets)
-
-
 def latex(sheet: Sheet, label: str) -> str:
-    """A table environment for a paper that uses booktabs; the highest figures are bold, and each
-    interval stands below its figure.
+    """A table environment for booktabs, the highest values bold, each interval below its value.
 
-    The notes stand above it as comments, for whoever writes the caption on.
+    The notes stand above it as comments, as material for the caption.
     """
     needs = r"Needs \usepackage{booktabs}, and for some letters \usepackage[T1]{fontenc}."
     lines = [f"% {' '.join(note.split())}" for note in (needs, *sheet.notes)]
@@ -145,7 +174,7 @@ def latex(sheet: Sheet, label: str) -> str:
         r"\midrule",
     ]
     for row in sheet.rows:
-        lines += _lines([_wrapped(row[0].text, 25), *map(_figure, row[1:])])
+        lines += _lines([_wrapped(row[0].text, 25), *map(_value, row[1:])])
         lines.append(r"\addlinespace")
     lines[-1:] = [r"\bottomrule", r"\end{tabular}", r"\end{table*}"]
     return "\n".join(lines) + "\n"
@@ -156,10 +185,11 @@ def _lines(cells: list[list[str]]) -> list[str]:
     return [rf"{' & '.join(line)} \\" for line in zip_longest(*cells, fillvalue="")]
 
 
-def _figure(cell: Cell) -> list[str]:
-    shown = [_escaped(_SIGN.sub("−", text)) for text in (cell.text, cell.range)]
-    shown[0] = rf"\textbf{{{shown[0]}}}" if cell.best else shown[0]
-    return shown if cell.range else shown[:1]
+def _value(cell: Cell) -> list[str]:
+    """Lines of a cell: its value, and its interval if there is one."""
+    lines = [_escaped(_SIGN.sub("−", text)) for text in (cell.text, cell.range)]
+    lines[0] = rf"\textbf{{{lines[0]}}}" if cell.best else lines[0]
+    return lines if cell.range else lines[:1]
 
 
 def _wrapped(text: str, width: int) -> list[str]:
@@ -174,6 +204,6 @@ _UNKNOWN = re.compile("[^ -~\xa0-\u0148\u014a-\u017e\u0391-\u03a9\u03b1-\u03c9�
 
 
 def _escaped(text: str) -> str:
-    """Text as LaTeX that shows it: one line, and whatever it holds, no command of its own."""
-    known = _UNKNOWN.sub("?", " ".join(text.split()))
-    return unicode_to_latex(known, unknown_char_policy="replace").replace("|", r"{\textbar}")
+    """Text as one line of LaTeX, its markup escaped."""
+    printable = _UNKNOWN.sub("?", " ".join(text.split()))
+    return unicode_to_latex(printable, unknown_char_policy="replace").replace("|", r"{\textbar}")
