@@ -121,6 +121,8 @@ def test_files_that_a_page_names_exist(page):
         prose(page),
     )
     examples = re.compile(r"results/|\.\.\./|data/shelves\.csv|.*\bordinal\b")
+    modules = re.findall(r"python -m (countclip[\w.]+)", TEXTS[page])
+    named += [f"{module.replace('.', '/')}.py" for module in modules]
     for path in named:
         if not examples.match(path):
             assert any((root / path).exists() for root in roots), path
