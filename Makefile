@@ -43,8 +43,9 @@ miniature-models: $(DONE)  ## train the two small models anew and put them into 
 	$(RUN) results/miniature_models/detector/recipe.json results/miniature_models/clip/recipe.json
 	cp -r results/miniature_models/detector results/miniature_models/clip resources/miniature/
 
-docs: $(DONE)  ## config/README.md from the schema
+docs: $(DONE)  ## config/README.md from the schema, the README's diagram from the rules
 	PYTHONPATH=workflow/scripts $(BIN)/python -m countclip.runtime.config_docs
+	PATH="$(BIN):$$PATH" python docs/draw_pipeline.py
 
 lock: $(DONE)  ## resolve requirements.in; torch pins its own CUDA packages, on Linux only
 	$(BIN)/pip install --quiet uv
