@@ -62,7 +62,7 @@ rule train_variant:
     params:
         spec=lambda wildcards: canonical(
             {
-                "model": config["model"],
+                **sections(config, ["model", "countbench.replace"]),
                 "counting_set": counting_set_of(wildcards.variant),
                 "training": settings(wildcards.variant),
             }

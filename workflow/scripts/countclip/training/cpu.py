@@ -1,4 +1,4 @@
-"""What speeds up training on a CPU: memory, the token table's gradient, patches."""
+"""Speed of training on a CPU: memory, the token table's gradient, patches."""
 
 import ctypes
 import os
@@ -47,7 +47,7 @@ class TokenGradient:
         self.dirty = torch.zeros(0, dtype=torch.int64)
 
     def prepare(self, tokens: Tensor) -> None:
-        """Before the gradients of a batch with these tokens."""
+        """Make way for the gradients of a batch with these tokens."""
         self.gradient[self.dirty] = 0
         self.weight.grad = self.gradient
         self.dirty = tokens.unique()
