@@ -23,8 +23,8 @@ class Objective(nn.Module, ABC):
     micro_batch: int | None = None
 
     def setup(self, fabric: Fabric) -> None:
-        """Get ready on the device of `fabric`: freeze, add parameters. Torch's generator is seeded
-        with the run's seed before it, and the same checkpoint is loaded after it."""
+        """Freeze and add parameters, and move all to the device of `fabric`. Torch's generator has
+        the run's seed by then; a resumed run loads its checkpoint afterwards."""
         self.to(fabric.device)
 
     def groups(self) -> list[dict[str, Any]]:
