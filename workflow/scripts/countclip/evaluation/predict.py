@@ -33,7 +33,7 @@ from countclip.model.inputs import nine_captions, resize, tokens_of
 from countclip.runtime.files import progress, write_text
 
 MAX_BYTES = 100_000_000
-"""Of an image file; its pixels are bounded by `images.MAX_PIXELS`."""
+"""Largest image file that is read; its pixels are bounded by `images.MAX_PIXELS`."""
 AT_ONCE = 512  # images in memory, at the model's size
 SIMILARITIES = [f"similarity_{word}" for word in WORDS.values()]
 COLUMNS = ["image", "caption", "count", "probability", "tie", *SIMILARITIES, "problem"]

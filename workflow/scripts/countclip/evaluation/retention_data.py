@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 
 MAX_BYTES = 100_000_000
-"""Of an image file; its pixels are bounded by `images.MAX_PIXELS`."""
+"""Largest image file that is read; its pixels are bounded by `images.MAX_PIXELS`."""
 
 
 @dataclass
@@ -205,7 +205,7 @@ SOURCES: dict[str, Callable[..., Task]] = {
     "flickr30k": _flickr30k,
     "coco": _coco,
 }
-"""Forms of a task by the name in the config. None of these reads a pickle: CIFAR's own files are
+"""Forms of a task by the name in the config. None of these reads a pickle: CIFAR's files are
 pickles, so it comes as Parquet, and ImageNet without the file of labels that torchvision keeps."""
 
 

@@ -1,4 +1,4 @@
-"""Retrieval by count, after Paiss et al. (2023): does "five dogs" find images of five dogs?
+"""Retrieval by count, after Paiss et al. (2023): how well "five dogs" finds images of five dogs.
 
 Measured is how similar each query is to each of its candidates (retrieval_queries.py).
 """

@@ -32,7 +32,7 @@ class Clip:
     name: open_clip's model name. For weights that were trained with QuickGELU, such as OpenAI's and
         LAION-400M's, a `-quickgelu` one: under the plain name they silently compute something else.
     pretrained: a tag that open_clip knows (`openai`), a file (.safetensors), or None (random).
-    config: a JSON file of open_clip's form that registers `name`; None for open_clip's own models.
+    config: a JSON file of open_clip's form that registers `name`; None for a model of open_clip.
         `<name>.merges.txt.gz` beside it replaces the tokenizer's vocabulary.
     """
 

@@ -57,7 +57,7 @@ TRIM_THRESHOLD, TOP_PAD, MMAP_MAX = -1, -2, -4  # from glibc's malloc.h
 
 
 def prepare_process(device: torch.device) -> None:
-    """Let torch compute the same each time, and let the process keep what memory it was given.
+    """Let torch compute the same each time, and let the process keep its memory.
 
     A CPU's step frees all gradients and asks for them again. From the kernel that is 600 MB of new
     pages, a fifth of the step with bf16-mixed; from glibc, told not to give them back, nothing.
