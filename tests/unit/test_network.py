@@ -1,4 +1,4 @@
-"""The way to the network: what it refuses, how it fails, how it goes on."""
+"""Downloads: what they refuse, how they fail, how they continue."""
 
 import gzip
 import hashlib

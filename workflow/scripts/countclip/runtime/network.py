@@ -227,7 +227,7 @@ def get(
             content_type = response.headers.get("Content-Type", "")
             return Answer(bytes(body), response.url, content_type, response.status_code)
 
-    return _retrying(retries)(attempt)
+    return _retrying(retries)(attempt) if retries else attempt()
 
 
 def download(
@@ -352,7 +352,7 @@ def _stream(
             response = session.get(url, headers=headers)
         with response:
             if not response.ok:
-                raise DownloadError(url, f"http_{response.status_code}", response.reason, response)
+                raise DownloadError(url, f"http_{response.status_code}", answer=response)
             yield response, chunks()
 
 
@@ -406,7 +406,7 @@ class _LateError(urllib3.exceptions.HTTPError):
 
 class _Timed(io.RawIOBase):
     """What a socket (plain or TLS) receives within its session's time, however slowly it drips: a
-    socket's own timeout begins anew with every byte."""
+    socket's timeout begins anew with every byte."""
 
     def __init__(self, sock: socket.socket, session: _Session) -> None:
         self.sock, self.session = sock, session
