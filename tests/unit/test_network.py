@@ -280,6 +280,18 @@ def test_the_body_of_a_redirect_is_left_unread(framing):
     assert sum(sent) < 20_000_000  # what fits into the sockets' buffers, of 65 MB
 
 
+def test_a_redirect_of_no_stated_length_that_falls_silent_is_followed():
+    def silent(handler: Handler) -> None:
+        if handler.path.endswith("/there"):
+            return replying("Content-Length: 5", body=b"there")(handler)
+        handler.wfile.write(b"HTTP/1.1 302 Found\r\nLocation: /there\r\n\r\nmoved")
+        time.sleep(60)
+
+    with serving(silent) as proxy:
+        answer = network.get("http://x.example/", session=behind(proxy), max_bytes=10, timeout=0.5)
+    assert answer.body == b"there"
+
+
 def test_redirects_meet_the_deadline():
     def slowly(handler: Handler) -> None:
         time.sleep(0.3)
