@@ -1,8 +1,8 @@
-"""Which candidates still have an image? img2dataset asks, under supervision.
+"""Images of the candidates, fetched by img2dataset under supervision.
 
-img2dataset reports success when shards failed, may hang, and never asks twice. So it runs as a
+img2dataset reports success when shards failed, may hang, and never retries later. So it runs as a
 subprocess with a watchdog (fetch_worker.py), its shards are verified before they count, and
-failures that may be temporary get one more pass. The manifest has a row for every candidate.
+failures that may be temporary get a second pass. The manifest has a row for every candidate.
 """
 
 import ipaddress
@@ -42,11 +42,11 @@ MANIFEST = pa.schema(
         "url": pa.string(),
         "status": pa.string(),
         "sha256": pa.string(),  # of the bytes that were downloaded
-        "width": pa.int32(),  # of the image that is kept
+        "width": pa.int32(),  # of the stored image
         "height": pa.int32(),
     }
 )
-# Where an image lies depends on when it came, which the manifest must not: so this lies beside it.
+# The manifest must not depend on when an image came; its place in the shards does.
 INDEX = pa.schema(
     {
         "key": pa.string(),
@@ -56,7 +56,7 @@ INDEX = pa.schema(
 )
 TEMPORARY = re.compile(r"timeout|truncated|unreachable|lost|http_429|http_5\d\d")
 GRACE = 60.0  # seconds for img2dataset to end by itself once all its shards are there
-PATIENCE = 120.0  # seconds at most that the second pass is put off when hosts ask for patience
+PATIENCE = 120.0  # seconds at most that the second pass waits for hosts (Retry-After)
 
 
 def fetch_images(
@@ -80,13 +80,13 @@ def fetch_images(
     images: what decides which images there are: image_size, resize_mode, encode_format,
         encode_quality, timeout, deadline, max_bytes, max_pixels, private_networks
         (config.schema.yaml says what each is).
-    state: folder for what has arrived; a killed job goes on from there, whole shards at a time.
+    state: folder for what has arrived; a killed job continues from there, by whole shards.
     environment: as `connection` yields it (connection.py).
     shard_rows: candidates of a shard. connections: at once, per process.
     stall_minutes: without a byte written, until img2dataset is ended and started again, `attempts`
         times in all.
-    RuntimeError if less than success_percent_min of the URLs asked answer with an image;
-    ValueError for a private network that is none.
+    RuntimeError if less than success_percent_min of the requested URLs yield an image; ValueError
+    for a malformed private network.
     """
     for entry in images["private_networks"]:
         try:
@@ -101,18 +101,18 @@ def fetch_images(
     kind = json.dumps([images, shard_rows], sort_keys=True)
     folder = Path(state).resolve() / digest(sha256(candidates), kind)
 
-    def ask(name: str, asked: list[int]) -> _Run:
-        sent = {i: urls[i][0] for i in asked}
+    def fetch_pass(name: str, indices: list[int]) -> _Run:
+        sent = {i: urls[i][0] for i in indices}
         run = _Run(folder / name, sent, images, environment, shard_rows, connections, processes)
         run.supervise(stall_minutes * 60, attempts)
         answers.update(run.answers())
         return run
 
-    run = ask("first", [i for i in range(len(urls)) if i not in answers])
+    run = fetch_pass("first", [i for i in range(len(urls)) if i not in answers])
     _gate(answers, success_percent_min, run)
     again = [i for i in sorted(answers) if TEMPORARY.fullmatch(answers[i]["status"])]
     _be_patient(answers[i] for i in again)
-    ask("again", again)
+    fetch_pass("again", again)
     _publish(rows, answers, folder, Path(manifest))
     recovered = sum(answers[i]["status"] == "ok" for i in again)
     second = {"asked_again": len(again), "recovered": recovered}
@@ -121,7 +121,7 @@ def fetch_images(
 
 
 def askable(url: str, private_networks: Sequence[str] = ()) -> tuple[str, str | None]:
-    """The URL as it can be sent (quoted, punycode) and None; or why it is not asked at all."""
+    """The URL as it can be sent (quoted, punycode) and None; or why it is not requested."""
     try:
         prepared = requests.Request("GET", url.strip()).prepare().url
         parts = urlsplit(prepared)
@@ -154,10 +154,10 @@ def classify(status: str, message: str | None) -> str:
 
 
 def _be_patient(answers: Iterable[dict[str, Any]]) -> None:
-    """Put off the second pass as long as hosts asked for (Retry-After), within reason."""
+    """Put off the second pass as long as hosts ask (Retry-After), up to PATIENCE."""
     wait = min(PATIENCE, max((a.get("retry_after", 0) for a in answers), default=0))
     if wait:
-        log.info("hosts asked for patience: the second pass begins in %.0f s", wait)
+        log.info("the second pass begins in %.0f s, as hosts ask (Retry-After)", wait)
         time.sleep(wait)
 
 
@@ -175,8 +175,8 @@ class _Run:
         processes: int,
     ) -> None:
         self.folder, self.urls, self.images = folder, urls, images
-        asked = list(urls)
-        self.rows = [asked[i : i + shard_rows] for i in range(0, len(asked), shard_rows)]
+        order = list(urls)
+        self.rows = [order[i : i + shard_rows] for i in range(0, len(order), shard_rows)]
         """Of each shard, as img2dataset cuts them."""
         self.ok: dict[int, int] = {}
         """Shard that is done -> how many images it has."""
@@ -213,8 +213,8 @@ class _Run:
             if missing := self._look(bar)[0]:
                 raise RuntimeError(
                     f"img2dataset left {len(missing)} of {len(self.rows)} shards undone after "
-                    f"{attempts} attempts; see {self.folder / 'img2dataset.log'}. The others are "
-                    "kept: running again goes on with these"
+                    f"{attempts} attempts; see {self.folder / 'img2dataset.log'}. The others "
+                    "stay: run again to continue with these"
                 )
 
     def _run_once(self, stall: float, bar: Any) -> None:
@@ -324,14 +324,14 @@ class _Run:
 
 def _gate(answers: dict[int, dict[str, Any]], percent: int, run: _Run) -> None:
     statuses = Counter(a["status"] for a in answers.values())
-    asked = sum(statuses.values()) - statuses["bad_url"] - statuses["private_address"]
-    if 100 * statuses["ok"] < percent * asked:
+    requested = sum(statuses.values()) - statuses["bad_url"] - statuses["private_address"]
+    if 100 * statuses["ok"] < percent * requested:
         run.forget_failures(percent)
         raise RuntimeError(
-            f"only {statuses['ok']} of {asked} URLs answered with an image, and "
+            f"only {statuses['ok']} of {requested} URLs answered with an image, and "
             f"fetch.success_percent_min is {percent}: {dict(statuses.most_common(6))}. Check the "
             "network, and the config's `network`, and run again (only the shards that failed are "
-            "asked again), or lower it"
+            "fetched again), or lower it"
         )
 
 
@@ -348,8 +348,8 @@ def _publish(
                     os.link(tar, temporary / name / tar.name)
                 except OSError:  # the state lies on another file system, or this one has no links
                     shutil.copyfile(tar, temporary / name / tar.name)
-        kept = [row for row in table if row["status"] == "ok"]
-        write_table(pa.Table.from_pylist(kept, schema=INDEX), temporary / "index.parquet")
+        images = [row for row in table if row["status"] == "ok"]
+        write_table(pa.Table.from_pylist(images, schema=INDEX), temporary / "index.parquet")
     write_table(pa.Table.from_pylist(table, schema=MANIFEST), manifest)
 
 

@@ -48,7 +48,7 @@ def image_download(images: dict[str, Any], agent: str) -> Callable[..., tuple]:
             answer = network.get(url, session=thread.session, decode=False, **limits)
         except network.DownloadError as error:
             wait = f", retry after {error.retry_after:.0f} s" if error.retry_after else ""
-            return key, None, f"{error.reason} ({error.detail}{wait})"
+            return key, None, f"{error.reason} ({error.detail or 'no body'}{wait})"
         except Exception as error:  # one image must not end a shard
             return key, None, f"other ({error!r:.300})"
         return key, io.BytesIO(answer.body), None
@@ -134,7 +134,7 @@ def _end_with_parent(parent: int) -> None:
     """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it was killed before we asked
+    if os.getppid() != parent:  # it was killed before prctl
         os._exit(1)
 
 

@@ -1,8 +1,8 @@
-"""Which rows of a LAION part are candidates? Those that name a number, and a sample of the rest.
+"""Candidates of a LAION part: rows that name a number, and a sample of the rest.
 
-A part has some 13 million rows. Its row groups stream through side by side, in batches of bounded
-memory, and only the columns that are needed are read. What each row group gives is kept until all
-are done, so that a killed job goes on with the next one.
+A part has some 13 million rows. Its row groups stream through in parallel, in batches of bounded
+memory, and only the needed columns are read. Results are stored by row group, so that a killed job
+continues with the next one.
 """
 
 import json
@@ -101,7 +101,7 @@ def filter_part(
     Non-counting rows have no number word at all. As many as `non_counting_ratio` times the
     counting rows of a batch are drawn at random, seeded by `seed`, the part's name and the batch.
 
-    state: folder for the row groups that are done; a killed job goes on from there.
+    state: folder for the row groups that are done; a killed job continues from there.
     threads: row groups at a time; they do not change the result.
     settings: the fields of `Settings`.
     """
@@ -113,7 +113,7 @@ def filter_part(
     metadata = pq.read_metadata(part)
     names = columns(metadata.schema.to_arrow_schema().names, part, roles)
     for role in sorted(set(roles) - set(names)):
-        log.info("%s has no column for %s: none is filtered or kept by it", part, role)
+        log.info("%s has no column for %s: no row is filtered by it", part, role)
     sizes = [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
     file = part.stat()
     folder = Path(state) / digest(json.dumps(chosen), str(file.st_size), str(file.st_mtime_ns))
@@ -194,8 +194,8 @@ def _filter_group(
                     "name says: rename it, or leave it unread (captions.nsfw_drop: [], "
                     "similarity_min and min_side: null)"
                 ) from error
-            named = table["number"].value_counts().to_pylist()
-            numbers.update({str(n["values"]): n["counts"] for n in named if n["values"]})
+            counts = table["number"].value_counts().to_pylist()
+            numbers.update({str(n["values"]): n["counts"] for n in counts if n["values"]})
             writer.write_table(table)
             first += batch.num_rows
             advance(batch.num_rows)
@@ -221,29 +221,29 @@ def _select(
     words = words._replace(row=maybe[words.row])
     chosen = number_words.label_all(words, settings.several)
     counting = words.row[chosen]
-    named = np.zeros(len(left), bool)
-    named[words.row] = True
-    rest = np.flatnonzero(left & ~named)
+    has_word = np.zeros(len(left), bool)
+    has_word[words.row] = True
+    rest = np.flatnonzero(left & ~has_word)
     wanted = min(round(settings.non_counting_ratio * len(counting)), len(rest))
     sampled = generator.choice(rest, wanted, replace=False)
     reasons.update(
         counting=len(counting),
         non_counting=len(sampled),
-        several_numbers=int((left & named).sum()) - len(counting),
+        several_numbers=int((left & has_word).sum()) - len(counting),
         non_counting_not_sampled=len(rest) - len(sampled),
     )
-    kept = np.sort(np.concatenate([counting, sampled]))
-    taken = {role: column.take(pa.array(kept)) for role, column in columns.items()}
-    place = np.searchsorted(kept, counting)
+    rows = np.sort(np.concatenate([counting, sampled]))
+    taken = {role: column.take(pa.array(rows)) for role, column in columns.items()}
+    place = np.searchsorted(rows, counting)
     return pa.table(
         {
-            "sample_id": _identifiers(taken.get("sample_id", pa.array(first + kept))),
+            "sample_id": _identifiers(taken.get("sample_id", pa.array(first + rows))),
             "url": _text(taken["url"]),
             "caption": _text(taken["caption"]),
-            "number": _at(place, words.number[chosen], len(kept)),
-            "number_start": _at(place, words.start[chosen], len(kept)),
-            "number_end": _at(place, words.end[chosen], len(kept)),
-            "words": _lists(words, kept, counting),
+            "number": _at(place, words.number[chosen], len(rows)),
+            "number_start": _at(place, words.start[chosen], len(rows)),
+            "number_end": _at(place, words.end[chosen], len(rows)),
+            "words": _lists(words, rows, counting),
         },
         schema=CANDIDATES,
     )
@@ -326,12 +326,12 @@ def _at(place: np.ndarray, values: np.ndarray, length: int) -> pa.Array:
     return pa.array(full, mask=null)
 
 
-def _lists(words: number_words.Found, kept: np.ndarray, counting: np.ndarray) -> pa.Array:
-    """The number words of each row in `kept`; none for those that are not in `counting`."""
-    of_kept = np.isin(words.row, counting)
-    lengths = np.bincount(np.searchsorted(kept, words.row[of_kept]), minlength=len(kept))
+def _lists(words: number_words.Found, rows: np.ndarray, counting: np.ndarray) -> pa.Array:
+    """The number words of each row in `rows`; none for those that are not in `counting`."""
+    chosen = np.isin(words.row, counting)
+    lengths = np.bincount(np.searchsorted(rows, words.row[chosen]), minlength=len(rows))
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
-    spans = (words.number[of_kept], words.start[of_kept], words.end[of_kept])
+    spans = (words.number[chosen], words.start[chosen], words.end[chosen])
     fields = [pa.array(values, field.type) for values, field in zip(spans, WORD, strict=True)]
     return pa.ListArray.from_arrays(
         pa.array(offsets), pa.StructArray.from_arrays(fields, fields=list(WORD))

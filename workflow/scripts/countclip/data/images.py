@@ -1,4 +1,4 @@
-"""How is a stored or downloaded picture read? In one way everywhere, whoever sent it."""
+"""Decoding of stored and downloaded images, the same everywhere."""
 
 import io
 from contextlib import suppress
@@ -8,13 +8,13 @@ from PIL import Image, ImageOps
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"RIFF", b"BM", b"II*\0", b"MM\0*")
 MAX_PIXELS = 100_000_000
-"""Of a stored picture. What is kept was bounded by the config when it came, well below this."""
+"""Of a stored image; the config bounds downloads well below this."""
 MAX_SCANS = 500
-"""Of a JPEG: each walks the whole picture, and a small file can hold enough of them for a day."""
+"""Of a JPEG: each walks the whole image, and a small file can hold enough of them for a day."""
 
 
 class Unusable(ValueError):
-    """A file that is no picture to count in; `status` as in audit.csv."""
+    """A file without a usable image; `status` as in audit.csv."""
 
     def __init__(self, status: str, detail: str) -> None:
         super().__init__(f"{status} ({detail})")
@@ -22,7 +22,7 @@ class Unusable(ValueError):
 
 
 def decode(body: bytes, max_pixels: int = MAX_PIXELS) -> Image.Image:
-    """The picture as a person sees it: RGB, upright as its EXIF says, transparency on white.
+    """The image as a person sees it: RGB, upright as its EXIF says, transparency on white.
 
     Unusable if it is none, is broken or has too many pixels (counted before it is decoded).
     """
@@ -32,8 +32,8 @@ def decode(body: bytes, max_pixels: int = MAX_PIXELS) -> Image.Image:
         raise Unusable("undecodable", "too many pixels") from error
     except Exception as error:  # Pillow's readers raise nearly anything on hostile bytes
         if body.startswith(SIGNATURES):
-            raise Unusable("undecodable", "the head of a picture alone") from error
-        raise Unusable("not_an_image", "no format of a picture") from error
+            raise Unusable("undecodable", "only the head of an image") from error
+        raise Unusable("not_an_image", "no known image format") from error
     if image.width * image.height > max_pixels:
         raise Unusable("undecodable", f"{image.width} x {image.height} pixels are too many")
     if image.format in ("JPEG", "MPO") and body.count(b"\xff\xda") > MAX_SCANS:
@@ -41,7 +41,7 @@ def decode(body: bytes, max_pixels: int = MAX_PIXELS) -> Image.Image:
     image.decodermaxblock = 1 << 13  # a small file can be slow: let a caller's alarm come through
     try:
         image.load()
-        with suppress(Exception):  # broken EXIF says nothing about the picture
+        with suppress(Exception):  # broken EXIF says nothing of the image
             image = ImageOps.exif_transpose(image)
         if image.mode.startswith("I;16"):  # convert() would make nearly all of it white
             image = image.convert("I").point(lambda value: value / 256).convert("L")

@@ -1,7 +1,7 @@
-"""Where do the LAION parts come from? From the manifest of a pinned revision, verified.
+"""LAION parts, downloaded and verified by the manifest of a pinned revision.
 
-The manifest is a small table, made by asking the hub once, by hashing files of one's own, or by a
-person; every part is held to the bytes and the sha256 that it states.
+The manifest is a small table, made from the hub's listing, by hashing local files, or by a person.
+Every part must have the bytes and the sha256 that it states.
 """
 
 import csv
@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 from urllib.parse import quote, unquote, urlsplit
 
-import httpx2  # what huggingface_hub asks with
+import httpx2  # the HTTP client of huggingface_hub
 import huggingface_hub
 from huggingface_hub.errors import HfHubHTTPError
 
@@ -81,7 +81,7 @@ def make_manifest(
 
     source: relaion400m, laion400m or datacomp_small, on the hub at `endpoint`; or local, which is
         `files`, of `folder`.
-    repository: on the hub, instead of the source's own. revision: a branch, tag or commit; the
+    repository: on the hub, instead of the source's. revision: a branch, tag or commit; the
         commit that it is now goes into the addresses.
     environment: as `connection` yields it (connection.py).
     PermissionError if the hub wants a token or accepted terms, saying how to get them;
@@ -107,7 +107,7 @@ def make_manifest(
 
 
 def part_names(paths: list[str]) -> list[str]:
-    """Short names for files: the file's own without ending and Spark's additions.
+    """Short names for files: the file's name without ending and Spark's additions.
 
     `part-00000-5b54c5d5-(...)-c000.snappy.parquet` is `part-00000`. Files whose names would be the
     same have their folders in it: `train.part-00000`.
@@ -144,7 +144,9 @@ def _hub_parts(
     hub = huggingface_hub.HfApi(endpoint=endpoint, token=_token() or False)
     try:
         with _proxies(environment):
-            about = hub.dataset_info(repository, revision=revision, files_metadata=True, timeout=60)
+            listing = hub.dataset_info(
+                repository, revision=revision, files_metadata=True, timeout=60
+            )
     except HfHubHTTPError as error:
         status = error.response.status_code
         if status in (401, 403):
@@ -155,16 +157,16 @@ def _hub_parts(
             f"{endpoint} cannot be reached ({error}): restore the network and run again, or name "
             "the manifest of an earlier run as laion.manifest"
         ) from error
-    if about.gated and not _token():
-        log.warning("its files are only given to those who may have them. %s", _advice(401, page))
-    files = [file for file in about.siblings if file.rfilename.endswith(".parquet")]
+    if listing.gated and not _token():
+        log.warning("its files need an account with access. %s", _advice(401, page))
+    files = [file for file in listing.siblings if file.rfilename.endswith(".parquet")]
     if not files:
-        raise ValueError(f"{page} has no .parquet file at {about.sha}")
+        raise ValueError(f"{page} has no .parquet file at {listing.sha}")
     if plain := [file.rfilename for file in files if file.lfs is None]:
         raise ValueError(f"{page}: the hub states no sha256 for {_list(plain)}")
     return {
         name: Part(
-            f"{page}/resolve/{about.sha}/{quote(file.rfilename)}", file.lfs.size, file.lfs.sha256
+            f"{page}/resolve/{listing.sha}/{quote(file.rfilename)}", file.lfs.size, file.lfs.sha256
         )
         for name, file in zip(part_names([f.rfilename for f in files]), files, strict=True)
     }
@@ -199,9 +201,9 @@ def download_part(
 ) -> None:
     """Put one part to `path`, exactly the file that the manifest describes.
 
-    A file of one's own (source local) is verified and linked to. Others are downloaded once:
-    state: folder that keeps what has arrived, under its sha256. A killed download goes on from
-        there, and a file that is there already is verified and not asked for again.
+    A local file (source local) is verified and linked to. Others are downloaded once:
+    state: folder for downloads, under their sha256. A killed download continues from there, and a
+        complete one is only verified.
     endpoint: the hub that gets the token in HF_TOKEN, if one is set; no other host does.
     environment: as `connection` yields it (connection.py).
     """
@@ -212,25 +214,25 @@ def download_part(
         )
     entry = parts[part]
     if source == "local" and urlsplit(entry.url).scheme == "file":
-        kept = Path(unquote(urlsplit(entry.url).path))
-        if not _verifies(kept, entry):
+        stored = Path(unquote(urlsplit(entry.url).path))
+        if not _verifies(stored, entry):
             raise ValueError(
-                f"{kept} is not (or no longer) the file that {manifest} describes: "
+                f"{stored} is not (or no longer) the file that {manifest} describes: "
                 f"delete {manifest} to describe it anew, if that is right"
             )
         with publish(path) as temporary:
-            temporary.symlink_to(kept)
+            temporary.symlink_to(stored)
         return
-    kept = Path(state) / f"{entry.sha256}.parquet"
-    if _verifies(kept, entry):
-        log.info("%s: has been downloaded already, to %s", part, kept)
+    stored = Path(state) / f"{entry.sha256}.parquet"
+    if _verifies(stored, entry):
+        log.info("%s: has been downloaded already, to %s", part, stored)
     else:
-        _download(entry, kept, manifest, endpoint, environment)
+        _download(entry, stored, manifest, endpoint, environment)
     with publish(path) as temporary:
         try:
-            os.link(kept, temporary)
+            os.link(stored, temporary)
         except OSError:  # a file system without hard links
-            shutil.copyfile(kept, temporary)
+            shutil.copyfile(stored, temporary)
     os.utime(path)  # of both names: an output must not be older than the manifest
 
 

@@ -17,5 +17,5 @@ def near(left: list[str], right: list[str], distance: int) -> np.ndarray:
 
 
 def apart(a: str, b: str) -> int:
-    """By how many of 64 bits two perceptual hashes (hex) differ."""
+    """Hamming distance of two perceptual hashes (hex) in bits, of 64."""
     return (int(a, 16) ^ int(b, 16)).bit_count()

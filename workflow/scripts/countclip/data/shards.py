@@ -22,8 +22,8 @@ def read_images(
     KeyError for a key without an image; FileNotFoundError if the shards are gone.
     """
     folder = shards_of(manifest)
-    # One of each pass of the fetch, whose shards are in order; a tar that was read lists all of its
-    # members, so none is kept longer.
+    # One open tar for each pass of the fetch, whose shards are in order: a tar that was read holds
+    # a list of all its members.
     tars: dict[str, tuple[str, tarfile.TarFile]] = {}
     try:
         index = pq.read_table(folder / "index.parquet").to_pylist()

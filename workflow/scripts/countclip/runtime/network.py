@@ -117,7 +117,7 @@ class _Session(requests.Session):
         return min(self.timeout, left)
 
     def request(self, method: str, url: str, *, headers=None, **_) -> requests.Response:
-        """Send a request, at half of requests' cost, which merges many settings for each."""
+        """Send a request of a URL and headers. Merging more settings, as requests does, is slow."""
         prepared = requests.PreparedRequest()
         headers = {**self.headers, **(headers or {})}
         prepared.prepare(method, url, headers, cookies={}, auth=lambda request: request)
@@ -125,7 +125,7 @@ class _Session(requests.Session):
         return self.send(prepared, stream=True, proxies=proxies)
 
     def send(self, request: requests.PreparedRequest, **kwargs) -> requests.Response:
-        """Send one request of an exchange, once its host has rested."""
+        """Send one request of an exchange, after the pause that its host asked for."""
         host = urlsplit(request.url).netloc
         rest = self.resting.get(host, 0) - time.monotonic()
         if rest > self.limit[0] - time.monotonic():
@@ -141,7 +141,10 @@ class _Session(requests.Session):
         return response
 
     def get_redirect_target(self, resp: requests.Response) -> str | None:
-        """Leave the body of a redirect unread. One without a stated end must not be endless."""
+        """Leave the body of a redirect unread; if nothing states its length, it must end.
+
+        A stream without end is too_large, as any other. One that falls silent is a redirect.
+        """
         target = super().get_redirect_target(resp)
         if target and not resp.raw.closed:
             unframed = resp.raw.length_remaining is None and not resp.raw.chunked
@@ -172,15 +175,15 @@ def session(
         process has it.
     contact: a page or address in the user agent, so that hosts can complain.
     allowed: private networks that may be reached, such as 10.1.0.0/16.
-    resting: host -> when it may be asked again (monotonic); sessions may share it.
+    resting: host -> end of the pause that it asked for (monotonic); sessions may share it.
     """
     new = _Session()
     new.allowed, new.resting = allowed, {} if resting is None else resting
     agent = f"{AGENT} (+{contact})" if contact else AGENT
     new.headers.update({"User-Agent": agent, "Accept-Encoding": "identity"})
     new.max_redirects = 10
-    bundles = [(environment or os.environ).get(name) for name in CA_BUNDLES]
-    adapter = _Adapter(new, tuple(filter(None, bundles)) or (DEFAULT_CA_BUNDLE_PATH,))
+    bundles = [(environment or os.environ).get(name, "") for name in CA_BUNDLES]
+    adapter = _Adapter(new, tuple(filter(os.path.exists, bundles)) or (DEFAULT_CA_BUNDLE_PATH,))
     new.mount("http://", adapter)
     new.mount("https://", adapter)
     # Whether to look for a proxy at each request, which is slow.
@@ -227,7 +230,7 @@ def get(
             content_type = response.headers.get("Content-Type", "")
             return Answer(bytes(body), response.url, content_type, response.status_code)
 
-    return _retrying(retries)(attempt)
+    return _retrying(retries)(attempt) if retries else attempt()
 
 
 def download(
@@ -352,7 +355,7 @@ def _stream(
             response = session.get(url, headers=headers)
         with response:
             if not response.ok:
-                raise DownloadError(url, f"http_{response.status_code}", response.reason, response)
+                raise DownloadError(url, f"http_{response.status_code}", answer=response)
             yield response, chunks()
 
 
@@ -388,7 +391,7 @@ def _reason(error: Exception, cause: Exception) -> str:
         (inner.NameResolutionError, "dns"),
         ((known.SSLError, inner.SSLError), "tls"),
         (inner.ProtocolError, "truncated"),
-        (http.client.RemoteDisconnected, "unreachable"),
+        (http.client.RemoteDisconnected, "unreachable"),  # which is an HTTPException too
         ((http.client.HTTPException, known.InvalidHeader, inner.DecodeError), "bad_answer"),
     ):
         if isinstance(error, kinds) or isinstance(cause, kinds):
@@ -406,7 +409,7 @@ class _LateError(urllib3.exceptions.HTTPError):
 
 class _Timed(io.RawIOBase):
     """What a socket (plain or TLS) receives within its session's time, however slowly it drips: a
-    socket's own timeout begins anew with every byte."""
+    socket's timeout begins anew with every byte."""
 
     def __init__(self, sock: socket.socket, session: _Session) -> None:
         self.sock, self.session = sock, session
