@@ -35,14 +35,14 @@ def image_download(images: dict[str, Any], agent: str) -> Callable[..., tuple]:
     patience rests for all threads, as far as the deadlines of its images allow.
     """
     thread = threading.local()
-    resting: dict[str, float] = {}
+    new_session = partial(network.session, {}, allowed=images["private_networks"], resting={})
+    new_session()  # reads the certificates, once for all processes
     limits = {name: images[name] for name in ("max_bytes", "timeout", "deadline")}
 
     def download_image(row: tuple[int, str], *_) -> tuple[int, io.BytesIO | None, str | None]:
         key, url = row
         if not hasattr(thread, "session"):
-            allowed = images["private_networks"]
-            thread.session = network.session({}, allowed=allowed, resting=resting)
+            thread.session = new_session()
             thread.session.headers["User-Agent"] = USER_AGENT.format(agent)
         try:
             answer = network.get(url, session=thread.session, decode=False, **limits)

@@ -492,7 +492,7 @@ class _Adapter(HTTPAdapter):
 
     def __init__(self, session: _Session, bundles: tuple[str, ...]) -> None:
         super().__init__(pool_connections=4, pool_maxsize=1)
-        self.session, self.bundles = session, bundles
+        self.session, self.tls = session, _trust(bundles)
 
     def get_connection_with_tls_context(self, *args, **kwargs) -> urllib3.HTTPConnectionPool:
         pool = super().get_connection_with_tls_context(*args, **kwargs)
@@ -502,7 +502,7 @@ class _Adapter(HTTPAdapter):
 
     def build_connection_pool_key_attributes(self, *args) -> tuple[dict, dict]:
         host, _ = super().build_connection_pool_key_attributes(*args)
-        return host, {"ssl_context": _trust(self.bundles)} if host["scheme"] == "https" else {}
+        return host, {"ssl_context": self.tls} if host["scheme"] == "https" else {}
 
     def cert_verify(self, *_) -> None:
         """Nothing: requests would read the certificates anew for each connection."""
