@@ -76,7 +76,7 @@ def sentences(text: str) -> list[str]:
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
 def test_sentences_are_short(page):
-    long = [text for text in sentences(prose(page)) if len(text.split()) > 28]
+    long = [text for text in sentences(prose(page)) if len(text.split()) > 25]
     assert not long
 
 
