@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import open_clip
 import torch
 
 from countclip.evaluation.counting import Questions, accuracy
 from countclip.model.clip import Clip
 from countclip.model.embeddings import similarities
 from countclip.model.inputs import resize
+from countclip.model.libraries import open_clip
 from countclip.runtime.files import progress, publish, sha256, with_digest, write_json
 from countclip.training.checkpoints import Outputs
 from countclip.training.contrastive import Contrastive

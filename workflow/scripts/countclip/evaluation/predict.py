@@ -19,7 +19,6 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from lightning_fabric import Fabric
 from safetensors import SafetensorError
 from scipy.special import softmax
 
@@ -30,6 +29,7 @@ from countclip.evaluation import counting
 from countclip.model import embeddings
 from countclip.model.clip import Clip
 from countclip.model.inputs import nine_captions, resize, tokens_of
+from countclip.model.libraries import Fabric
 from countclip.runtime.files import progress, write_text
 
 MAX_BYTES = 100_000_000

@@ -11,7 +11,6 @@ import logging
 from typing import Any
 
 import numpy as np
-import open_clip
 import pandas as pd
 import torch
 from torch import Tensor
@@ -19,6 +18,7 @@ from torch import Tensor
 from countclip.evaluation.retention_data import Task
 from countclip.model import embeddings
 from countclip.model.clip import Clip, unit_length
+from countclip.model.libraries import open_clip
 from countclip.runtime.files import write_table
 
 log = logging.getLogger(__name__)

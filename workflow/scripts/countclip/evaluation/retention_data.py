@@ -13,13 +13,12 @@ from itertools import chain
 from pathlib import Path
 
 import numpy as np
-import open_clip
 import pyarrow.parquet as pq
 from PIL import Image
-from torchvision import datasets
 
 from countclip.data.images import Unusable, decode
 from countclip.model import inputs
+from countclip.model.libraries import datasets, open_clip
 from countclip.runtime.files import inside, write_json
 
 log = logging.getLogger(__name__)

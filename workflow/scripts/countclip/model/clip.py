@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import open_clip
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from countclip.model.libraries import open_clip
 from countclip.runtime.resources import resource
 
 LARGEST_LOGIT_SCALE = float(np.log(100))

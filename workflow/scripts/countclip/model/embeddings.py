@@ -5,10 +5,10 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor
 
 from countclip.model.clip import Clip, cut_padding, encode_image, encode_text
+from countclip.model.libraries import Fabric
 from countclip.runtime.files import progress
 from countclip.runtime.gpus import one_of
 

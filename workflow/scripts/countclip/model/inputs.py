@@ -4,10 +4,10 @@ from collections.abc import Iterable
 
 import numpy as np
 from PIL import Image
-from torchvision import transforms
 
 from countclip.data import captions
 from countclip.model.clip import Clip
+from countclip.model.libraries import transforms
 from countclip.runtime.files import progress, publish
 
 

@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from countclip.model.clip import LARGEST_LOGIT_SCALE, Clip, encode_image, encode_text
+from countclip.model.libraries import Fabric
 from countclip.training import checkpoints, cpu, trainable
 from countclip.training.batches import Batch
 from countclip.training.cpu import TokenGradient

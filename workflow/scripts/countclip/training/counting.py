@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from lightning_fabric.utilities import rank_zero_only
 
 from countclip.data import lambda_schemes, number_words
 from countclip.evaluation.counting import Questions, accuracy
 from countclip.model.clip import Clip, cut_padding
 from countclip.model.embeddings import similarities
 from countclip.model.inputs import nine_captions, tokens_of
+from countclip.model.libraries import rank_zero_only
 from countclip.runtime.files import write_json, write_text
 from countclip.training import checkpoints
 from countclip.training.batches import Batch, Images

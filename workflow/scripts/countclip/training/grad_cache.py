@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor, distributed, nn
+
+from countclip.model.libraries import Fabric
 
 
 @dataclass

@@ -4,8 +4,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from lightning_fabric.loggers import Logger, TensorBoardLogger
-from lightning_fabric.utilities import rank_zero_only
+from countclip.model.libraries import Logger, TensorBoardLogger, rank_zero_only
 
 
 @contextmanager

@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning_fabric import Fabric
-from lightning_fabric.plugins.environments import LightningEnvironment
 
+from countclip.model.libraries import Fabric, LightningEnvironment
 from countclip.runtime.files import progress, publish
 from countclip.runtime.gpus import one_of
 from countclip.training.batches import BatchSource

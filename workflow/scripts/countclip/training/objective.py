@@ -4,9 +4,9 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any
 
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 
+from countclip.model.libraries import Fabric
 from countclip.training import checkpoints
 
 
