@@ -64,8 +64,12 @@ $(DONE): requirements.txt
 	  echo "make needs Python 3.11, which all packages are locked for, and $(PYTHON) is not it:" \
 	    "install it, or say where it is: make $(MAKECMDGOALS) PYTHON=/path/to/python3.11." \
 	    "Or let conda bring it: conda env create -f environment.yml" >&2; exit 1;; esac
+	@echo "installing into $(VENV), once: some minutes, and 7 GB on Linux"
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --no-compile --disable-pip-version-check -r requirements.txt
+	$(BIN)/pip install -qq --no-compile --disable-pip-version-check -r requirements.txt
+	@# On all cores, and kept even where PYTHONDONTWRITEBYTECODE is set: each job would compile again.
+	@# Some packages ship files for other Pythons, which do not compile and are not imported.
+	@$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib >/dev/null 2>&1 || true
 	@touch $@
 
 clean:  ## remove results; the environment stays
