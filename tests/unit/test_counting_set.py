@@ -18,7 +18,7 @@ from PIL import Image
 
 from countclip.data import counting_set, detector, fetch, filtering, number_words, shards
 from countclip.data.counting_set import Funnel, cap, hold_out, match
-from countclip.data.near_duplicates import near
+from countclip.data.near_duplicates import is_near
 from countclip.runtime.files import sha256, write_json, write_table
 from kill import killed_often
 
@@ -64,11 +64,11 @@ def test_match_of_the_classes_that_the_caption_names(named: set[int], expected: 
 
 def test_near() -> None:
     ours, theirs = ["0" * 16, "f" * 16], ["0" * 15 + "7", "8" + "0" * 15]
-    assert near(ours, theirs, 0).tolist() == [False, False]
-    assert near(ours, theirs, 1).tolist() == [True, False]
-    assert near(ours, theirs, 61).tolist() == [True, True]
-    assert near(ours, [], 64).tolist() == [False, False]
-    assert near([], theirs, 64).shape == (0,)
+    assert is_near(ours, theirs, 0).tolist() == [False, False]
+    assert is_near(ours, theirs, 1).tolist() == [True, False]
+    assert is_near(ours, theirs, 61).tolist() == [True, True]
+    assert is_near(ours, [], 64).tolist() == [False, False]
+    assert is_near([], theirs, 64).shape == (0,)
 
 
 def test_near_is_the_same_in_blocks() -> None:
@@ -78,8 +78,8 @@ def test_near_is_the_same_in_blocks() -> None:
     ours = generator.integers(0, 2**64, 20, np.uint64)
     ours[3], ours[11] = theirs[-1] ^ np.uint64(1 << 63), theirs[7] ^ np.uint64(3)
     left, right = ([f"{value:016x}" for value in values] for values in (ours, theirs))
-    assert np.flatnonzero(near(left, right, 1)).tolist() == [3]
-    assert np.flatnonzero(near(left, right, 2)).tolist() == [3, 11]
+    assert np.flatnonzero(is_near(left, right, 1)).tolist() == [3]
+    assert np.flatnonzero(is_near(left, right, 2)).tolist() == [3, 11]
 
 
 def test_cap_keeps_as_many_of_each_number_whichever_others_there_are() -> None:

@@ -154,23 +154,23 @@ def test_a_private_network_that_is_none_is_an_error(tmp_path: Path, network: str
 
 
 def test_askable_quotes_what_browsers_would() -> None:
-    assert fetch.askable("http://bücher.example/ü b.jpg") == (
+    assert fetch.sendable("http://bücher.example/ü b.jpg") == (
         "http://xn--bcher-kva.example/%C3%BC%20b.jpg", None,
     )  # fmt: skip
     for url in ("", "x", "http://", "javascript:alert(1)", "http://a b/c", "//cdn.example/x.jpg"):
-        assert fetch.askable(url)[1] == "bad_url", url
-    assert fetch.askable("http://10.1.2.3/x", ["10.1.0.0/16"])[1] is None
+        assert fetch.sendable(url)[1] == "bad_url", url
+    assert fetch.sendable("http://10.1.2.3/x", ["10.1.0.0/16"])[1] is None
     for url in ("http://10.0.0.1/", "http://[::1]/x", "https://169.254.169.254/latest"):
-        assert fetch.askable(url)[1] == "private_address", url
+        assert fetch.sendable(url)[1] == "private_address", url
 
 
 # ---- supervision: img2dataset replaced by programs that misbehave ----
 
 
-def fake(folder: Path, monkeypatch: pytest.MonkeyPatch, code: str, before: str = "") -> fetch._Run:
+def fake(folder: Path, monkeypatch: pytest.MonkeyPatch, code: str, before: str = "") -> fetch._Pass:
     """A pass over six URLs in shards of four by a program of our own instead of img2dataset.
     before: what it does before it imports anything."""
-    run = fetch._Run(folder / "first", URLS, IMAGES, {}, shard_rows=4, connections=1, processes=1)
+    run = fetch._Pass(folder / "first", URLS, IMAGES, {}, shard_rows=4, connections=1, processes=1)
     (folder / "first").mkdir()
     (folder / "first/impostor.py").write_text(before + HELPERS + code)
     monkeypatch.setattr(fetch_worker, "__name__", "impostor")
@@ -315,7 +315,7 @@ def server() -> Iterator[str]:
 def read(url: str, *allowed: str, deadline: float = 60) -> bytes | str:
     """A body, or the message why there is none."""
     limits = {"max_bytes": 3_000_000, "deadline": deadline, "private_networks": list(allowed)}
-    download_image = fetch_worker.image_download(IMAGES | limits, "test")
+    download_image = fetch_worker.image_downloader(IMAGES | limits, "test")
     key, file, message = download_image((7, url), 10, None, None)
     assert key == 7
     assert (file is None) != (message is None)

@@ -171,7 +171,7 @@ def test_a_host_that_asks_for_patience_gets_it() -> None:
     """From every thread of a worker, each with a session of its own."""
     page = faults.send(faults.PAGE, status=429, Retry_After=1)
     later = {"/busy": page, "/": faults.send(b"x")}
-    download_image = fetch_worker.image_download(IMAGES, "test")
+    download_image = fetch_worker.image_downloader(IMAGES, "test")
     with faults.host(later) as server, ThreadPoolExecutor(1) as other_thread:
         begun = time.monotonic()
         *_, message = other_thread.submit(download_image, (0, f"{server.url}/busy")).result()
@@ -183,7 +183,7 @@ def test_a_host_that_asks_for_patience_gets_it() -> None:
 
 def test_a_host_that_asks_for_too_much_patience_is_left_alone() -> None:
     page = faults.send(faults.PAGE, status=503, Retry_After="Fri, 31 Dec 9999 23:59:59 GMT")
-    download_image = fetch_worker.image_download(IMAGES, "test")
+    download_image = fetch_worker.image_downloader(IMAGES, "test")
     with (
         faults.host({"/busy": page, "/": faults.send(b"x")}) as server,
         ThreadPoolExecutor(1) as other_thread,

@@ -224,4 +224,4 @@ def test_bytes_that_are_no_text_are_replaced(tmp_path: Path) -> None:
 )
 def test_unknown_columns_are_named(names: list[str], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        filtering.columns(names, "part.parquet", ["url", "caption", "sample_id"])
+        filtering.find_columns(names, "part.parquet", ["url", "caption", "sample_id"])

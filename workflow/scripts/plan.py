@@ -27,7 +27,7 @@ with contextlib.redirect_stdout(io.StringIO()), api.SnakemakeApi(output) as aske
             params=records._params(job),
             recorded=records.params(job.output[0]) if job.output else None,
             missing=bool(dag.reason(job).missing_output),
-            own=not dag.reason(job).derived,
+            is_direct=not dag.reason(job).derived,
         )
         for job in dag.needrun_jobs()
         if not job.rule.norun

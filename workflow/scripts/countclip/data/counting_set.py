@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 
 from countclip.data import number_words
 from countclip.data.images import Unusable, decode
-from countclip.data.near_duplicates import near
+from countclip.data.near_duplicates import is_near
 from countclip.data.nouns import Nouns
 from countclip.data.shards import read_images
 from countclip.runtime.files import progress, publish, write_json, write_table
@@ -171,7 +171,9 @@ def assemble(
     split = hold_out(numbers, digests, settings["heldout_fraction"], seed)
     kept = kept.with_columns(pl.Series("split", split, pl.String))
     heldout = kept.filter(pl.col("split") == "heldout")["phash"].to_list()
-    close = near(kept["phash"].to_list(), heldout, distance) & (kept["split"] == "train").to_numpy()
+    close = (
+        is_near(kept["phash"].to_list(), heldout, distance) & (kept["split"] == "train").to_numpy()
+    )
     kept = _keep(funnel, "split", kept, ["near_heldout" if c else None for c in close])
 
     other_funnel, others = _filtered(rows, parts, counting=False)
@@ -184,7 +186,7 @@ def assemble(
     others = _keep(other_funnel, "sample", others, fates)
     others = _hashed(other_funnel, others, parts)
     others = _keep(other_funnel, "benchmark", others, _benchmark_pairs(others, theirs, settings))
-    close = near(others["phash"].to_list(), heldout, distance)
+    close = is_near(others["phash"].to_list(), heldout, distance)
     others = _keep(other_funnel, "split", others, ["near_heldout" if c else None for c in close])
 
     write_table(_typed(kept, COUNTING), output["counting"])
@@ -346,7 +348,7 @@ def _benchmark_pairs(
     urls = {_address(url) for url in theirs["url"]} if "url" in by else set()
     texts = {_words(text) for text in theirs["caption"]} if "caption" in by else set()
     hashes = theirs["phash"].drop_nulls().to_list() if "phash" in by else []
-    close = near(rows["phash"].to_list(), hashes, settings["phash_distance"])
+    close = is_near(rows["phash"].to_list(), hashes, settings["phash_distance"])
     return [
         "url" if _address(url) in urls
         else "caption" if _words(caption) in texts

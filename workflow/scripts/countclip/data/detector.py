@@ -19,12 +19,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from countclip.data.detector_backends import Network, checked, load
+from countclip.data.detector_backends import Network, load, verified_digest
 from countclip.data.images import Unusable, decode
 from countclip.data.shards import read_images
 from countclip.runtime.files import progress, write_table
 from countclip.runtime.files import sha256 as digest_of
-from countclip.runtime.gpus import claimed
+from countclip.runtime.gpus import claim_gpu
 
 log = logging.getLogger(__name__)
 
@@ -78,7 +78,7 @@ class Detector:
         device: str = "cpu",
         threads: int = 1,
     ) -> None:
-        self.digest = checked(weights, sha256)
+        self.digest = verified_digest(weights, sha256)
         self._network = load(weights, device=device, precision=precision, threads=threads)
         self._near, self._exact = exact_near, None
         if exact_near is not None and precision != "f32":
@@ -171,7 +171,7 @@ def detect_objects(
         for row, number in zip(statuses, numbers, strict=True)
         if row["status"] == "ok" and number is not None
     ]
-    with claimed(device) as place:
+    with claim_gpu(device) as place:
         detector = Detector(weights, sha256=sha256, device=place, threads=threads, **settings)
         kind = place.partition(":")[0]  # which of several GPUs does not matter
         inputs = [digest_of(manifest), digest_of(candidates), detector.digest]

@@ -210,7 +210,7 @@ def digest(weights: str | Path) -> str:
     return sha256(json.dumps(listing).encode())
 
 
-def checked(weights: str | Path, expected: str | None) -> str:
+def verified_digest(weights: str | Path, expected: str | None) -> str:
     """The digest of weights that may be read: they exist and are those that the config names.
 
     A .pt file is a pickle, and reading one runs whatever it holds. So it is read only if the
@@ -240,7 +240,7 @@ def export_weights(
     Both take pictures of any shape up to `image_size`. An engine is made on the GPU that it will
     run on, for up to `batch` pictures at a time.
     """
-    checked(weights, sha256)
+    verified_digest(weights, sha256)
     form = Path(path).suffix.removeprefix(".")
     with tempfile.TemporaryDirectory(prefix="countclip-export-") as folder:
         source = Path(folder) / "weights.pt"  # ultralytics writes beside its source

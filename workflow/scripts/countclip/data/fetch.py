@@ -96,14 +96,14 @@ def fetch_images(
                 f"fetch.images.private_networks: {error}; write it as 10.1.0.0/16 or fd12::/16"
             ) from error
     rows = pq.read_table(candidates, columns=["sample_id", "url"])
-    urls = [askable(url, images["private_networks"]) for url in rows["url"].to_pylist()]
+    urls = [sendable(url, images["private_networks"]) for url in rows["url"].to_pylist()]
     answers = {i: {"status": reason} for i, (_, reason) in enumerate(urls) if reason}
     kind = json.dumps([images, shard_rows], sort_keys=True)
     folder = Path(state).resolve() / digest(sha256(candidates), kind)
 
-    def ask(name: str, asked: list[int]) -> _Run:
+    def ask(name: str, asked: list[int]) -> _Pass:
         sent = {i: urls[i][0] for i in asked}
-        run = _Run(folder / name, sent, images, environment, shard_rows, connections, processes)
+        run = _Pass(folder / name, sent, images, environment, shard_rows, connections, processes)
         run.supervise(stall_minutes * 60, attempts)
         answers.update(run.answers())
         return run
@@ -120,7 +120,7 @@ def fetch_images(
     shutil.rmtree(folder)
 
 
-def askable(url: str, private_networks: Sequence[str] = ()) -> tuple[str, str | None]:
+def sendable(url: str, private_networks: Sequence[str] = ()) -> tuple[str, str | None]:
     """The URL as it can be sent (quoted, punycode) and None; or why it is not asked at all."""
     try:
         prepared = requests.Request("GET", url.strip()).prepare().url
@@ -161,7 +161,7 @@ def _be_patient(answers: Iterable[dict[str, Any]]) -> None:
         time.sleep(wait)
 
 
-class _Run:
+class _Pass:
     """One pass of img2dataset over some URLs (candidate's row -> URL), in one folder."""
 
     def __init__(
@@ -322,7 +322,7 @@ class _Run:
                 self._stats(i).unlink()
 
 
-def _gate(answers: dict[int, dict[str, Any]], percent: int, run: _Run) -> None:
+def _gate(answers: dict[int, dict[str, Any]], percent: int, run: _Pass) -> None:
     statuses = Counter(a["status"] for a in answers.values())
     asked = sum(statuses.values()) - statuses["bad_url"] - statuses["private_address"]
     if 100 * statuses["ok"] < percent * asked:

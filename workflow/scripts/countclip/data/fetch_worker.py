@@ -28,7 +28,7 @@ from countclip.runtime import network
 _PR_SET_PDEATHSIG = 1
 
 
-def image_download(images: dict[str, Any], agent: str) -> Callable[..., tuple]:
+def image_downloader(images: dict[str, Any], agent: str) -> Callable[..., tuple]:
     """A function to stand in for img2dataset's `download_image`, with one session a thread.
 
     Its result is (key, file, None), or (key, None, why there is none). A host that asks for
@@ -167,7 +167,7 @@ def run(
     from img2dataset.reader import Reader
     from img2dataset.writer import WebDatasetSampleWriter
 
-    downloader.download_image = image_download(images, agent)
+    downloader.download_image = image_downloader(images, agent)
     done = {int(path.name.split("_")[0]) for path in Path(output).glob("*_stats.json")}
     temporary = Path(output, "_tmp")
     temporary.mkdir(exist_ok=True)

@@ -63,7 +63,7 @@ class Settings(NamedTuple):
     min_side: int | None  # pixels of the shorter side
 
 
-def columns(names: list[str], path: str | Path, roles: list[str]) -> dict[str, str]:
+def find_columns(names: list[str], path: str | Path, roles: list[str]) -> dict[str, str]:
     """Role -> its column among `names`. Only those in OPTIONAL may be missing."""
     found = {}
     for role in roles:
@@ -111,7 +111,7 @@ def filter_part(
     roles += [] if chosen.similarity_min is None else ["similarity"]
     roles += [] if chosen.min_side is None else ["width", "height"]
     metadata = pq.read_metadata(part)
-    names = columns(metadata.schema.to_arrow_schema().names, part, roles)
+    names = find_columns(metadata.schema.to_arrow_schema().names, part, roles)
     for role in sorted(set(roles) - set(names)):
         log.info("%s has no column for %s: none is filtered or kept by it", part, role)
     sizes = [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
@@ -326,7 +326,7 @@ def _at(place: np.ndarray, values: np.ndarray, length: int) -> pa.Array:
     return pa.array(full, mask=null)
 
 
-def _lists(words: number_words.Found, kept: np.ndarray, counting: np.ndarray) -> pa.Array:
+def _lists(words: number_words.NumberWords, kept: np.ndarray, counting: np.ndarray) -> pa.Array:
     """The number words of each row in `kept`; none for those that are not in `counting`."""
     of_kept = np.isin(words.row, counting)
     lengths = np.bincount(np.searchsorted(kept, words.row[of_kept]), minlength=len(kept))

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from countclip.model.clip import Clip, cut_padding, encode_image, encode_text
 from countclip.runtime.files import progress
-from countclip.runtime.gpus import one_of
+from countclip.runtime.gpus import least_busy_gpu
 
 
 @torch.inference_mode()
@@ -76,4 +76,6 @@ def fabric_of(accelerator: str, precision: str, threads: int) -> Fabric:
     is set for it in the whole process."""
     torch.set_num_threads(threads)
     torch.backends.cudnn.allow_tf32 = False  # or a GPU rounds pictures as no CPU does
-    return Fabric(accelerator=accelerator, devices=one_of(accelerator, 1), precision=precision)
+    return Fabric(
+        accelerator=accelerator, devices=least_busy_gpu(accelerator, 1), precision=precision
+    )

@@ -20,7 +20,7 @@ PAUSE = 5.0  # seconds between two looks for a free one
 
 
 @contextmanager
-def claimed(device: str, gpus: dict[str, str] | None = None) -> Iterator[str]:
+def claim_gpu(device: str, gpus: dict[str, str] | None = None) -> Iterator[str]:
     """The device to work on, this job's alone while the block runs.
 
     device: `cpu` (never waited for), a GPU as torch names it, or `auto`: the first free one, and
@@ -50,7 +50,7 @@ def claimed(device: str, gpus: dict[str, str] | None = None) -> Iterator[str]:
 
 
 @functools.cache
-def one_of(accelerator: str, devices: int) -> int | list[int]:
+def least_busy_gpu(accelerator: str, devices: int) -> int | list[int]:
     """What lightning-fabric is to work on, as its `devices`: of several GPUs of this machine the
     one on which fewest jobs of ours work. Fabric by itself would give the first one to them all.
 

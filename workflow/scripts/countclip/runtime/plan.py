@@ -27,7 +27,7 @@ class Job:
     params: list[str]
     recorded: list[str] | None
     missing: bool
-    own: bool  # it runs because of itself, not because an earlier job runs
+    is_direct: bool  # it runs because of itself, not because an earlier job runs
 
 
 @dataclass(frozen=True)
@@ -43,14 +43,14 @@ class Cost:
 def report(jobs: list[Job], config: dict[str, Any], costs: Path, defaults: Path) -> str:
     """The plan as text. costs: the folder of what earlier jobs took (results/costs/<scale>);
     defaults: resources/costs.csv, for rules that have not run here yet."""
-    amounts = expected(config)
+    amounts = expected_amounts(config)
     lines = [f"# Plan of the main job, scale: {config['scale']}\n", "## What is expected\n"]
     lines += [f"{name:>32}  {amount:>14,.0f}" for name, amount in amounts.items()]
     if not jobs:
         return "\n".join([*lines, "\nNothing to be done: all results are up to date.\n"])
     scale = "miniature" if config["scale"] == "miniature" else "paper"  # a job is as dear in a part
-    prices = shipped(defaults, scale, amounts)
-    for rule, (seconds, source) in measured(costs).items():
+    prices = default_costs(defaults, scale, amounts)
+    for rule, (seconds, source) in measured_costs(costs).items():
         known = prices.get(rule, Cost(0.0, 0.0, False, ""))  # nobody measures disk and GPUs
         prices[rule] = replace(known, seconds=seconds, source=source)
     head = ("jobs", "hours", "GPU hours", "GB of disk", "from")
@@ -68,7 +68,7 @@ def report(jobs: list[Job], config: dict[str, Any], costs: Path, defaults: Path)
         lines.append(_row(rule, *shown, cost.source))
     lines.append(_row("all", f"{len(jobs):,}", *(f"{number:,.2f}" for number in sums[1:]), ""))
     lines.append("\nHours are of single jobs one after another; divide by what runs side by side.")
-    return "\n".join([*lines, "\n## Why\n", *why(jobs), ""])
+    return "\n".join([*lines, "\n## Why\n", *causes(jobs), ""])
 
 
 def _row(rule: str, *cells: str) -> str:
@@ -76,7 +76,7 @@ def _row(rule: str, *cells: str) -> str:
     return f"{rule:24}" + "".join(f"{number:>12}" for number in numbers) + f"  {source}"
 
 
-def expected(config: dict[str, Any]) -> dict[str, float]:
+def expected_amounts(config: dict[str, Any]) -> dict[str, float]:
     """What the config lets one expect, from rows to steps; per run where it says so.
 
     Outside the miniature from published figures, but for the rows of local files: the caption rule
@@ -91,7 +91,7 @@ def expected(config: dict[str, Any]) -> dict[str, float]:
         captions, alive = rows * (own["counting_share"] + own["lying_share"]), 0.9
         pairs = rows * own["counting_share"] * alive
     else:
-        rows = _own_rows(config["laion"]) or parts * PUBLISHED_ROWS
+        rows = _local_rows(config["laion"]) or parts * PUBLISHED_ROWS
         captions, alive, pairs = rows * 0.0147, 0.78, rows * 2102 / 2e6
     most = config["counting_set"]["max_per_number"]
     pairs = min(pairs, sum(most)) if most else pairs
@@ -117,7 +117,7 @@ def expected(config: dict[str, Any]) -> dict[str, float]:
     }
 
 
-def _own_rows(laion: dict[str, Any]) -> int:
+def _local_rows(laion: dict[str, Any]) -> int:
     """Rows of one's own files (source: local), as far as they are there."""
     if laion["source"] != "local" or not laion["folder"]:
         return 0
@@ -128,7 +128,7 @@ def _own_rows(laion: dict[str, Any]) -> int:
     return sum(pq.read_metadata(file).num_rows for file in files)
 
 
-def shipped(path: Path, scale: str, amounts: dict[str, float]) -> dict[str, Cost]:
+def default_costs(path: Path, scale: str, amounts: dict[str, float]) -> dict[str, Cost]:
     """The defaults of each rule at a scale: so much a job and so much for each of its units."""
     prices = {}
     with open(path, encoding="utf-8", newline="") as file:
@@ -146,7 +146,7 @@ def shipped(path: Path, scale: str, amounts: dict[str, float]) -> dict[str, Cost
     return prices
 
 
-def measured(folder: Path) -> dict[str, tuple[float, str]]:
+def measured_costs(folder: Path) -> dict[str, tuple[float, str]]:
     """Seconds that a job of each rule took here on average, and how many there were, from the files
     that Snakemake's `benchmark` wrote."""
     seconds = defaultdict(list)
@@ -161,7 +161,7 @@ def measured(folder: Path) -> dict[str, tuple[float, str]]:
     }
 
 
-def why(jobs: list[Job]) -> list[str]:
+def causes(jobs: list[Job]) -> list[str]:
     """Every cause of a rerun once: a key or file with its old and new value, or what is missing."""
     causes = defaultdict(Counter)
     for job in jobs:
@@ -177,7 +177,7 @@ def reasons(job: Job) -> list[str]:
     """Why one job runs. A job that merely follows an earlier one says so, and no more."""
     if job.missing:
         return ["its results are not there yet"]
-    if not job.own:
+    if not job.is_direct:
         return ["an earlier job runs"]
     if job.recorded is None:
         return ["nothing is recorded of its last run"]

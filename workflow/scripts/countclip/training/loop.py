@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from countclip.model.clip import LARGEST_LOGIT_SCALE, Clip
 from countclip.runtime.files import progress, publish
-from countclip.runtime.gpus import one_of
+from countclip.runtime.gpus import least_busy_gpu
 from countclip.training import checkpoints, trainable
 from countclip.training.batches import Batch
 from countclip.training.checkpoints import Run
@@ -83,7 +83,7 @@ def fit(
         )
     fabric = Fabric(
         accelerator=accelerator,
-        devices=one_of(accelerator, devices),
+        devices=least_busy_gpu(accelerator, devices),
         strategy="auto" if devices == 1 else "ddp",
         precision=precision,
         loggers=list(loggers),
