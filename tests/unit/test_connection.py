@@ -92,7 +92,7 @@ def test_a_server_that_goes_away_is_in_the_log(world: Path, caplog) -> None:
         server.kill()
         while server.status() != psutil.STATUS_ZOMBIE:  # it is for Popen to read its exit code
             time.sleep(0.01)
-    assert f"{world}: the miniature's server went away\nexit code -9" in caplog.text
+    assert f"{world}: the miniature's server ended early\nexit code -9" in caplog.text
 
 
 SERVE = """

@@ -178,7 +178,7 @@ def test_what_a_host_calls_its_answer_is_no_formula() -> None:
     }
     record = audit._record(countbench.Row(0, "http://x", "two cats", 2), answer, 10**6, 32)
     assert record["content_type"] == "HYPERLINK(1)"
-    assert record["detail"].startswith("no format")
+    assert record["detail"].startswith("no known image format")
 
 
 def test_names_of_stand_ins_are_told_apart_from_words_that_end_alike() -> None:
@@ -311,6 +311,7 @@ def test_an_address_that_showed_its_picture_is_not_asked_again(copied, monkeypat
         ("3,replace,http://a.miniature.example/12,,,web,,", "a placeholder of the audit"),
         ("3,replace,http://a.miniature.example/3,,,web,,", "http_404"),
         ("3,replace,http://a.miniature.example/0,,abc,web,,", "sha256 is [0-9a-f]{64}"),
+        ('3,exclude,,,,,,"why', "after line 1: unexpected end of data; nothing more was read"),
         ("3,accept,,,,,,why", "no image to accept"),
         ("12,accept,,,abc,,,why", "now shows another image"),
         ("0,exclude,,,,,,why\n0,exclude,,,,,,why", "line 3: index 0 was on line 2"),

@@ -108,7 +108,9 @@ def test_images_come_back_in_order_and_jpegs_keep_their_bytes(fetched: Path) -> 
 def test_missing_shards_say_what_to_do(fetched: Path, tmp_path: Path) -> None:
     copy = tmp_path / "part-00000.parquet"
     copy.write_bytes(fetched.read_bytes())
-    with pytest.raises(FileNotFoundError, match="is gone, but .*Delete .*part-00000.parquet"):
+    with pytest.raises(
+        FileNotFoundError, match="part-00000 is gone, although .*Delete .*part-00000.parquet"
+    ):
         list(shards.read_images(copy))
 
 
@@ -118,7 +120,7 @@ def test_missing_shards_say_what_to_do(fetched: Path, tmp_path: Path) -> None:
         ("http_404 (Not Found)", "http_404"),
         ("http_504 (Gateway Timed Out)", "http_504"),
         ("http_300 (Multiple Choices)", "http_300"),
-        ("http_429 (not asked, retry after 7 s)", "http_429"),
+        ("http_429 (not requested, retry after 7 s)", "http_429"),
         ("too_many_redirects (Exceeded 10 redirects.)", "too_many_redirects"),
         ("timeout (not complete after 30.0 s)", "timeout"),
         ("dns (Name or service not known)", "unreachable"),
@@ -279,7 +281,7 @@ def test_a_dead_network_fails_and_is_asked_again(
     run = fake(tmp_path, monkeypatch, "shard(0, [0, 1, 2, 3]); shard(1, [4, 5])")
     run.supervise(stall=600, attempts=1)
     with pytest.raises(RuntimeError, match="only 0 of 6 URLs answered.*success_percent_min is 50"):
-        fetch._gate(run.answers(), 50, run)
+        fetch._require_success(run.answers(), 50, run)
     run.supervise(stall=600, attempts=1)
     assert (tmp_path / "first/attempts").read_text() == "xx"
 

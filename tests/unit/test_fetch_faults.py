@@ -191,7 +191,7 @@ def test_a_host_that_asks_for_too_much_patience_is_left_alone() -> None:
         *_, message = other_thread.submit(download_image, (0, f"{server.url}/busy")).result()
         assert message.startswith("http_503 (Service Unavailable, retry after ")
         *_, message = download_image((1, f"{server.url}/"))
-        assert message.startswith("http_429 (not asked, retry after ")
+        assert message.startswith("http_429 (not requested, retry after ")
         assert server.asked == ["/busy"]
 
 

@@ -1,11 +1,11 @@
-"""Makes the candidates of one part: rows that name a number, and a sample of the others."""
+"""Filter the candidates of one part: rows that name a number, and a sample of the others."""
 
 from countclip.data import filtering
 from countclip.runtime.files import digest
 from countclip.runtime.job import start
 
 spec = start(snakemake)  # noqa: F821
-# Row groups of older code or settings are not gone on from.
+# Each version of the code and settings has a folder, so that their row groups do not mix.
 state = f"results/.state/filter/{snakemake.wildcards.part}/{digest(*snakemake.params)}"  # noqa: F821
 filtering.filter_part(
     snakemake.input.part,  # noqa: F821
