@@ -69,9 +69,9 @@ def fetched(tmp_path_factory: pytest.TempPathFactory) -> Path:
     manifest = folder / "images/part-00000.parquet"
     with connection("miniature", world) as environment:
         fetch.fetch_images(
-            candidates,
-            manifest,
-            manifest.with_suffix(".json"),
+            candidates=candidates,
+            manifest=manifest,
+            counts=manifest.with_suffix(".json"),
             images=IMAGES,
             shard_rows=8,
             success_percent_min=30,
@@ -129,7 +129,7 @@ def test_missing_shards_say_what_to_do(fetched: Path, tmp_path: Path) -> None:
         ("truncated (IncompleteRead(7 bytes read, 8 more expected))", "truncated"),
         ("undecodable (5 x 5 pixels are too many)", "too_many_pixels"),
         ("undecodable (broken JPEG)", "undecodable"),
-        ("not_an_image (no format of an image)", "not_an_image"),
+        ("not_an_image (no known image format)", "not_an_image"),
         ("bad_url ('ascii' codec can't encode character)", "bad_url"),
         ("private_address (x is at 10.0.0.1, not a public address)", "private_address"),
         ("other (ZeroDivisionError())", "other"),
@@ -146,9 +146,9 @@ def test_classify(message: str | None, status: str) -> None:
 def test_a_private_network_that_is_none_is_an_error(tmp_path: Path, network: str) -> None:
     with pytest.raises(ValueError, match=r"fetch.images.private_networks: .*10\.1\.0\.0/16"):
         fetch.fetch_images(
-            tmp_path / "candidates.parquet",
-            tmp_path / "part.parquet",
-            tmp_path / "part.json",
+            candidates=tmp_path / "candidates.parquet",
+            manifest=tmp_path / "part.parquet",
+            counts=tmp_path / "part.json",
             images=IMAGES | {"private_networks": [network]},
             state=tmp_path / "state",
             environment={},

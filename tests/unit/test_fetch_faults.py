@@ -66,7 +66,10 @@ def fetch_all(folder: Path, urls: dict[str, str], state: Path, **settings) -> tu
     write_table(pa.table(rows), folder / "candidates.parquet")
     manifest, counts = folder / "images/part.parquet", folder / "images/part.json"
     given = {"images": IMAGES, "environment": {}, "shard_rows": 100, "attempts": 1} | settings
-    fetch.fetch_images(folder / "candidates.parquet", manifest, counts, state=state, **given)
+    candidates = folder / "candidates.parquet"
+    fetch.fetch_images(
+        candidates=candidates, manifest=manifest, counts=counts, state=state, **given
+    )
     return manifest, json.loads(counts.read_text())
 
 

@@ -10,9 +10,9 @@ settings = spec["counting_set"]
 nouns = settings.pop("nouns", None)
 roles = [role for role in ("candidates", "counts", "images", "detections") if inputs.get(role)]
 counting_set.assemble(
-    {part: {role: inputs[role][i] for role in roles} for i, part in enumerate(spec["parts"])},
-    inputs.benchmark,
-    dict(snakemake.output.items()),  # noqa: F821
-    nouns and resource(nouns),
+    parts={part: {role: inputs[role][i] for role in roles} for i, part in enumerate(spec["parts"])},
+    benchmark=inputs.benchmark,
+    output=dict(snakemake.output.items()),  # noqa: F821
+    nouns_csv=nouns and resource(nouns),
     **settings,
 )

@@ -12,9 +12,9 @@ del settings["weights"]
 if settings.pop("export"):
     del settings["sha256"]  # of the .pt file, which was verified at its export
 detector.detect_objects(
-    snakemake.input.candidates,  # noqa: F821
-    snakemake.input.manifest,  # noqa: F821
-    snakemake.output.detections,  # noqa: F821
+    candidates=snakemake.input.candidates,  # noqa: F821
+    manifest=snakemake.input.manifest,  # noqa: F821
+    detections=snakemake.output.detections,  # noqa: F821
     weights=resource(snakemake.params.weights),  # noqa: F821
     **settings,
     state=state,

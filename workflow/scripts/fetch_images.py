@@ -6,13 +6,15 @@ from countclip.runtime.files import digest
 from countclip.runtime.job import start
 
 spec = start(snakemake)  # noqa: F821
-inputs, resources = snakemake.input, snakemake.resources  # noqa: F821
+inputs, outputs = snakemake.input, snakemake.output  # noqa: F821
+resources = snakemake.resources  # noqa: F821
 # Each version of the code and settings has a folder, so that their shards do not mix.
 state = f"results/.state/fetch/{snakemake.wildcards.part}/{digest(*snakemake.params)}"  # noqa: F821
 with connection(spec["network"], inputs.get("world")) as environment:
     fetch.fetch_images(
-        inputs.candidates,
-        *snakemake.output,  # noqa: F821
+        candidates=inputs.candidates,
+        manifest=outputs.manifest,
+        counts=outputs.counts,
         **spec["fetch"],
         state=state,
         environment=environment,

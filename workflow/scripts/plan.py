@@ -1,4 +1,4 @@
-"""Ask Snakemake what the main job would run, and print it as a plan. Nothing is run."""
+"""Print what the main job would run, by Snakemake, as a plan; nothing is run."""
 
 import contextlib
 import io

@@ -124,7 +124,7 @@ def _write_architecture(folder: Path, library: Any) -> str:
 
 
 def _write_data(folder: Path, n: int) -> str:
-    """Write images and labels in the format of ultralytics; return the path of the data file."""
+    """Write images and labels as ultralytics reads them; return the data file's path."""
     for kind in ("images", "labels"):
         (folder / kind).mkdir()
     for index in progress(range(n), unit="scene", desc="draw"):
@@ -143,7 +143,7 @@ def _training_scene(index: int) -> Scene:
 
 
 def _labels(scene: Scene) -> str:
-    """A line for each object: class, centre x and y, width and height as shares of the image."""
+    """A line an object: class, centre x and y, width, height (shares of the image)."""
     low, high = scene.boxes[:, :2], scene.boxes[:, 2:]
     shares = np.hstack([(low + high) / 2, high - low]) / SIZE
     rows = zip(scene.labels, shares, strict=True)

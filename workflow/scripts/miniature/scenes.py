@@ -60,7 +60,7 @@ def plural(name: str) -> str:
 
 @dataclass(frozen=True)
 class Object:
-    """One object: class, colour (RGB) and the box of its ink, (x0, y0, x1, y1) in pixels."""
+    """One object: class, colour (RGB), box of its ink (x0, y0, x1, y1 in pixels)."""
 
     name: str
     rgb: tuple[int, int, int]

@@ -102,7 +102,7 @@ COPIES = 8  # duplicates of a row there, and as many of its image at another add
 
 
 def caption(scene: Scene, template: str, wrong: int | None = None) -> str:
-    """Fill in a template for a scene. Numbers outside two to ten are written in digits."""
+    """Fill in a template for a scene; numbers outside two to ten are digits."""
     things = scene.name if scene.number == 1 else plural(scene.name)
     things = f"{scene.colour} {things}" if scene.colour else things
     number = "one" if scene.number == 1 else WORDS.get(scene.number, str(scene.number))

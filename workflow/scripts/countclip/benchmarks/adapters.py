@@ -17,8 +17,9 @@ from countclip.runtime.files import inside, progress, sha256, write_json
 
 
 class Entry(NamedTuple):
-    """A row as published. A caption, else a noun, else a question tells what is counted.
+    """A row as published.
 
+    A caption, else a noun, else a question tells what is counted.
     place: of the row in the publisher's file. image: a file, or its bytes, or None if missing.
     """
 

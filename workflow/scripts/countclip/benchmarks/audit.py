@@ -1,4 +1,4 @@
-"""Audit of the link check: a status with evidence for each link, the images, and the lock file.
+"""Audit of the link check: statuses with evidence, the images, and the lock file.
 
 The status and evidence hold nothing that differs between two equal runs. The lock file records the
 images, so that a later audit notices a link that shows another one.
@@ -22,7 +22,7 @@ from countclip.benchmarks.image_checks import ImageFacts, examine
 from countclip.benchmarks.store import write_images
 from countclip.data.images import Unusable
 from countclip.data.near_duplicates import hamming_distance
-from countclip.runtime.files import publish
+from countclip.runtime.files import write_text
 
 log = logging.getLogger(__name__)
 
@@ -78,10 +78,8 @@ def audit(
     frame = pd.DataFrame(records, columns=list(COLUMNS))
     integers = ("width", "height", "bytes", "http", "lock_distance")
     write_images(list(images), list(images.values()), images_parquet)
-    with publish(audit_csv) as temporary:
-        frame.astype(dict.fromkeys(integers, "Int64")).to_csv(
-            temporary, index=False, lineterminator="\n"
-        )
+    frame = frame.astype(dict.fromkeys(integers, "Int64"))
+    write_text(frame.to_csv(index=False, lineterminator="\n"), audit_csv)
     log.info("%d links: %s", len(rows), dict(sorted(Counter(frame["status"]).items())))
 
 
@@ -137,7 +135,7 @@ def _mark_placeholders(records: list[dict[str, Any]], urls: int, distance: int) 
 
 
 def _compare(records: list[dict[str, Any]], locked: dict[str, Any], distance: int) -> None:
-    """Compare images with the lock file: a distant one has changed, a near one was re-encoded."""
+    """Compare images with the lock file: distant ones have changed, near ones were re-encoded."""
     for record in records:
         line = locked.get(record["url"])
         if line is None or "phash" not in record:
@@ -170,10 +168,10 @@ def read_lock(path: str | Path) -> dict[str, dict[str, str]]:
 
 
 def write_lock(*, audit_csv: str, lock_csv: str, earlier_csv: str | None = None) -> None:
-    """Publish the images of an audit as a lock file: every usable row with today's date (UTC).
+    """Publish the images of an audit as a lock file.
 
-    A line of the earlier lock file is not changed if the link shows the same file, or no image any
-    more, so that its record is not lost.
+    Every usable row gets today's date (UTC). A line of the earlier lock file is not changed if the
+    link shows the same file, or no image any more, so that its record is not lost.
     """
     earlier = read_lock(earlier_csv) if earlier_csv else {}
     today = datetime.now(UTC).date().isoformat()
@@ -184,6 +182,6 @@ def write_lock(*, audit_csv: str, lock_csv: str, earlier_csv: str | None = None)
             line = {**record, "date": today}
         if line is not None:
             lines.append({**line, "index": record["index"]})
-    with publish(lock_csv) as temporary:
-        pd.DataFrame(lines, columns=list(LOCK)).to_csv(temporary, index=False, lineterminator="\n")
+    table = pd.DataFrame(lines, columns=list(LOCK))
+    write_text(table.to_csv(index=False, lineterminator="\n"), lock_csv)
     log.info("%d images; copy %s to the path that countbench.lock names", len(lines), lock_csv)

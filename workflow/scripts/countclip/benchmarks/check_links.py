@@ -75,7 +75,7 @@ class Answer(NamedTuple):
 
     @property
     def is_from_host(self) -> bool:
-        """Whether only the host itself can have sent this: an image, or that it is gone."""
+        """Whether only the host itself can have sent this, such as an image or a 404."""
         if self.reason:
             return self.reason not in NOT_FROM_HOST
         return self.body.startswith(SIGNATURES)
@@ -95,7 +95,7 @@ def check_links(
     contact: str = "",
     witness: str = "",
 ) -> None:
-    """Request every link of the list; publish the responses (SCHEMA, a row for each, by index).
+    """Request every link of the list; publish the responses (SCHEMA, by index).
 
     state: folder for the responses of a job that was killed.
     environment: as `connection` yields it (connection.py).
@@ -216,7 +216,7 @@ def _request_links(
 
 
 class _Task(NamedTuple):
-    """A row to request, the number of the attempt (from 1), and a free session at its host."""
+    """A row to request, the number of the attempt (from 1), and a free session."""
 
     row: Row
     attempt: int
@@ -242,7 +242,7 @@ class _Host:
 
 
 class _HostQueues:
-    """Queues of rows, one for each host; of those that are ready, the longest one goes first.
+    """Queues of rows, one for each host; the longest ready one goes first.
 
     The longest queue decides how long the whole check takes, so it never waits for the others.
     """
@@ -279,7 +279,7 @@ class _HostQueues:
         return None
 
     def finish(self, task: _Task, error: DownloadError | None, again: bool) -> list[Row]:
-        """Free the session of a task after the pause; with `again`, queue its row once more.
+        """Free the session of a task after the pause; queue its row again if `again`.
 
         Returns the rows that are dropped: all of a host that asks for a longer pause (Retry-After)
         than network.LONGEST_PAUSE.
@@ -365,8 +365,10 @@ class _OutageDetector:
         self.failures, self.since = {}, time.monotonic()
 
     def check(self, at_end: bool = False) -> None:
-        """Raise OutageError if the machine is offline. at_end: all rows are done, so that fewer
-        failures suffice to test it."""
+        """Raise OutageError if the machine is offline.
+
+        at_end: all rows are done, so that fewer failures suffice to test it.
+        """
         hosts = {host_of(row.url) for row, _ in self.failures.values()}
         many = len(self.failures) >= PATIENCE and len(hosts) >= self.hosts
         long = time.monotonic() - self.since > SILENCE and self.hosts == HOSTS

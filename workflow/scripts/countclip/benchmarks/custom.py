@@ -120,7 +120,7 @@ def rows_of(benchmark: str) -> dict[int, int]:
 def _checked_row(
     entry: Entry, index: int, template: str, max_bytes: int, image_limits: dict[str, int]
 ) -> tuple[dict[str, Any], bytes]:
-    """A row with its status, in the columns of SCHEMA, and the bytes of its image."""
+    """A row in the columns of SCHEMA, with its status, and its image as bytes."""
     row = {"index": index, "place": entry.place, "number": entry.number, "included": False}
     try:
         row["caption"] = _caption(entry, template)

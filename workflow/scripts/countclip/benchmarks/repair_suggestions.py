@@ -20,7 +20,7 @@ from countclip.benchmarks.countbench import USABLE, Row, load
 from countclip.benchmarks.image_checks import examine
 from countclip.data.images import FORMATS, Unusable
 from countclip.data.near_duplicates import hamming_distance
-from countclip.runtime.files import publish
+from countclip.runtime.files import publish, write_text
 
 log = logging.getLogger(__name__)
 
@@ -37,9 +37,10 @@ def suggest(
     image_limits: dict[str, Any],
     copy_parquet: str | None = None,
 ) -> None:
-    """Publish a line of repairs.csv for each unusable row, and the files it names, in images/.
+    """Publish a line of repairs.csv for each unusable row.
 
-    Hosts that opt out (not_allowed) get no suggestion.
+    The files that the lines name are in images/ beside them. A row whose host opts out
+    (not_allowed) gets no line.
     copy_parquet: image_url, text, number and image (bytes, or a struct with them), as
         `nielsr/countbench` has them; rows are matched by URL, or else by caption and number.
     image_limits: max_pixels, min_side and placeholder_distance, as in audit.audit.
@@ -81,16 +82,14 @@ def suggest(
         {"index": index, "action": "replace", **source, "reason": statuses[index]}
         for index, source in sources.items()
     ]
-    with publish(suggestions_csv) as temporary:
-        pd.DataFrame(records, columns=list(repairs_csv.COLUMNS)).to_csv(
-            temporary, index=False, lineterminator="\n"
-        )
+    table = pd.DataFrame(records, columns=list(repairs_csv.COLUMNS))
+    write_text(table.to_csv(index=False, lineterminator="\n"), suggestions_csv)
     files = sum("file" in record for record in records)
     log.info("%d unusable rows: %d images, %d addresses", len(records), files, len(records) - files)
 
 
 def _images_of(copy_parquet: str, rows: list[Row]) -> Iterator[tuple[int, bytes]]:
-    """Yield the index and file of each row that the copy has an image for, a few in memory."""
+    """Yield index and image of the rows that the copy has, a few at a time."""
     table = pq.ParquetFile(copy_parquet)
     if missing := sorted(set(COPY_COLUMNS).difference(table.schema_arrow.names)):
         raise ValueError(

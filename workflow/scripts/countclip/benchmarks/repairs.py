@@ -156,7 +156,7 @@ def _download(
     request: dict[str, Any],
     pause: float,
 ) -> bytes:
-    """The image at the address of a line, from an earlier download if there is one."""
+    """The image at the address of a line, from an earlier download if possible."""
     with suppress(FileNotFoundError):
         body = _downloaded_file(entry, state).read_bytes()
         if entry["sha256"] in ("", sha256(body)) and len(body) <= request["max_bytes"]:
@@ -179,7 +179,7 @@ def _read_file(entry: dict[str, Any], folder: Path, max_bytes: int) -> bytes:
 def _verify(
     entry: dict[str, Any], body: bytes, image_limits: dict[str, Any], placeholders: list[str]
 ) -> ImageFacts:
-    """Facts on a replacement; an error unless it is a usable image with the expected sha256."""
+    """Facts on a replacement; an error unless it is usable and has the expected sha256."""
     facts, status, detail = examine(body, image_limits["max_pixels"], image_limits["min_side"])
     if entry["sha256"] and entry["sha256"] != facts.sha256:
         raise ValueError(

@@ -9,7 +9,7 @@ COLUMNS = ("index", "action", "url", "file", "sha256", "provenance", "license", 
 
 
 def read_repairs(path: Path, rows: int, problems: list[str]) -> list[tuple[int, dict[str, Any]]]:
-    """Line number and fields of each valid line; messages on the others are added to `problems`.
+    """Line number and fields of each valid line; other lines add to `problems`.
 
     rows: of the benchmark's list, the bound of `index`.
     """

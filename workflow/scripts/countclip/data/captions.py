@@ -65,7 +65,7 @@ def with_each_number(caption: str, number: int, everywhere: bool = False) -> lis
 def truncate(
     caption: str, number: int | None, encode: Callable[[str], list[int]], limit: int
 ) -> str:
-    """Shorten a caption at its head if truncation at its end would cut off its number word.
+    """Shorten a caption at its head if truncation would cut off its number word.
 
     encode: text -> tokens without the special ones, of which a model reads the first `limit`.
     Leading words are dropped until the number word is among these, with up to a quarter of the

@@ -138,6 +138,7 @@ def hold_out(numbers: list[int], digests: list[str], fraction: float, seed: int)
 
 
 def assemble(
+    *,
     parts: dict[str, dict[str, str]],
     benchmark: str | Path,
     output: dict[str, str],
@@ -335,7 +336,7 @@ def _failures(rows: pl.DataFrame) -> list[str | None]:
 
 
 def _duplicates(rows: pl.DataFrame, counting: pl.DataFrame | None = None) -> list[str | None]:
-    """Reason why each row duplicates an earlier one, or an image of `counting`; None if new."""
+    """Reason why each row duplicates an earlier one or one of `counting`, or None."""
     images = set() if counting is None else set(counting["sha256"])
     counting_images, pairs, reasons = frozenset(images), set(), []
     for url, caption, image in rows.select("url", "caption", "sha256").iter_rows():
@@ -411,7 +412,7 @@ def _typed(rows: pl.DataFrame, schema: pa.Schema) -> pa.Table:
 def _frequency(
     candidates: pl.DataFrame, downloaded: pl.DataFrame, matched: pl.DataFrame, pairs: pl.DataFrame
 ) -> pl.DataFrame:
-    """Pairs of each number after the main steps, a line for each number of two to ten."""
+    """Pairs after the main steps, a line for each number of two to ten."""
     columns = {
         "candidates": candidates,
         "downloaded": downloaded,

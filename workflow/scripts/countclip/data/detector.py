@@ -41,7 +41,7 @@ MARGIN = 0.04  # of a score; bf16 changes those of YOLOv8n by 0.006 on average, 
 
 
 class Detection(NamedTuple):
-    """The objects of one image, by descending score; boxes are x1, y1, x2, y2 in pixels."""
+    """Objects of one image by descending score; boxes are x1, y1, x2, y2 in pixels."""
 
     class_id: list[int]
     score: list[float]
@@ -122,8 +122,7 @@ class Detector:
 
 
 def is_unsure(found: Detection, score: float) -> bool:
-    """Whether the count of the most frequent class changes if the threshold `score` moves by
-    MARGIN."""
+    """Whether a shift of the threshold `score` by MARGIN changes the highest count of a class."""
 
     def count(threshold: float) -> int:
         classes = (c for c, s in zip(found.class_id, found.score, strict=True) if s >= threshold)
@@ -133,10 +132,10 @@ def is_unsure(found: Detection, score: float) -> bool:
 
 
 def detect_objects(
+    *,
     candidates: str | Path,
     manifest: str | Path,
     detections: str | Path,
-    *,
     weights: str | Path,
     sha256: str | None = None,
     image_size: int,
@@ -226,7 +225,7 @@ def detect_block(
 
 
 def _ahead(work: Callable, items: Iterable, threads: int, most: int) -> Iterator:
-    """Yield `work` of each item, in order; threads are up to `most` items ahead of the consumer."""
+    """Yield `work` of each item, in order; threads work up to `most` items ahead."""
     waiting: deque[Future] = deque()
     with ThreadPoolExecutor(threads) as pool:
         for item in items:

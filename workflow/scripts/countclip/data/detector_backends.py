@@ -111,7 +111,7 @@ class OnOpenVINO:
 
 
 class OnTorch:
-    """A .pt file, or any file on a GPU, run by the backends of ultralytics in float32.
+    """A .pt file, or any file on a GPU, run by ultralytics in float32.
 
     Images of one shape form a batch. On a CPU each image is a batch of its own, in one thread.
     """

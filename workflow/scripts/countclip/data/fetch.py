@@ -60,10 +60,10 @@ PATIENCE = 120.0  # longest delay of the second pass, in seconds, if hosts send 
 
 
 def fetch_images(
+    *,
     candidates: str | Path,
     manifest: str | Path,
     counts: str | Path,
-    *,
     images: dict[str, Any],
     state: str | Path,
     environment: dict[str, str],
@@ -74,7 +74,7 @@ def fetch_images(
     stall_minutes: float = 10,
     attempts: int = 3,
 ) -> None:
-    """Fetch the images of `candidates`; write the manifest, and the shards in a folder beside it.
+    """Fetch the images of `candidates`; write the manifest and, beside it, the shards.
 
     counts: JSON with the rows by status, the gain of the second pass, and the worst hosts.
     images: settings that decide which images are stored: image_size, resize_mode, encode_format,
@@ -121,7 +121,7 @@ def fetch_images(
 
 
 def sendable(url: str, private_networks: Sequence[str] = ()) -> tuple[str, str | None]:
-    """The URL as it can be sent (quoted, punycode) and None; or the URL and why it is not sent."""
+    """The URL quoted for sending, and None or the reason why it is not sent."""
     try:
         prepared = requests.Request("GET", url.strip()).prepare().url
         parts = urlsplit(prepared)
@@ -162,7 +162,7 @@ def _wait_for_hosts(answers: Iterable[dict[str, Any]]) -> None:
 
 
 class _Pass:
-    """One pass of img2dataset over some URLs, in one folder. urls: row of the candidate -> URL."""
+    """One pass of img2dataset over some URLs (candidate's row -> URL), in one folder."""
 
     def __init__(
         self,
@@ -315,7 +315,7 @@ class _Pass:
         return answers
 
     def drop_failures(self, percent: int) -> None:
-        """Delete the stats of shards in which less than `percent` of the URLs yielded an image."""
+        """Delete the stats of shards in which less than `percent` of URLs succeeded."""
         for i in range(len(self.rows)):
             if 100 * self.ok[i] < percent * len(self.rows[i]):
                 self._stats(i).unlink()
@@ -356,7 +356,7 @@ def _publish(
 def _counted(
     answers: dict[int, dict[str, Any]], urls: list[tuple[str, str | None]]
 ) -> dict[str, Any]:
-    """Count the rows by status, and find the hosts whose images fail most often; log the counts."""
+    """Count and log the rows by status; find the hosts that fail most often."""
     statuses = Counter(answer["status"] for answer in answers.values())
     for status, rows in statuses.most_common():
         log.info("%-20s %9d %6.1f %%", status, rows, 100 * rows / len(urls))

@@ -1,4 +1,4 @@
-"""Candidates of a LAION part: rows that name a number, and a sample of the other rows.
+"""Candidates of a LAION part: rows that name a number, and a sample of others.
 
 A part has some 13 million rows. Its row groups are read in parallel, in batches of bounded memory,
 and only in the columns that are needed. The result of each row group is stored until all are done,
@@ -64,7 +64,7 @@ class Settings(NamedTuple):
 
 
 def find_columns(names: list[str], path: str | Path, roles: list[str]) -> dict[str, str]:
-    """Role -> its column among `names`; ValueError if one is missing that is not in OPTIONAL."""
+    """Role -> its column among `names`; ValueError if a required one is missing."""
     found = {}
     for role in roles:
         matches = [name for name in names if name.lower() in ALIASES[role]]
@@ -88,10 +88,10 @@ def find_columns(names: list[str], path: str | Path, roles: list[str]) -> dict[s
 
 
 def filter_part(
+    *,
     part: str | Path,
     candidates: str | Path,
     counts: str | Path,
-    *,
     state: str | Path,
     threads: int = 1,
     **settings,
@@ -209,7 +209,7 @@ def _select(
     generator: np.random.Generator,
     reasons: Counter[str],
 ) -> pa.Table:
-    """The candidates of one batch, in the order of its rows. Each row is counted in `reasons`."""
+    """The candidates of one batch, in order; each row is counted in `reasons`."""
     columns |= {role: _unchecked(columns[role]) for role in ("url", "caption")}
     usable = np.ones(len(columns["url"]), bool)
     for reason, unusable in _unusable(columns, settings).items():
@@ -250,7 +250,7 @@ def _select(
 
 
 def _unusable(columns: dict[str, pa.Array], settings: Settings) -> dict[str, np.ndarray]:
-    """Reason -> rows that it makes unusable, bool `(rows,)`. The first reason of a row counts."""
+    """Reason -> unusable rows, bool `(rows,)`; the first reason of a row counts."""
     found = {"no_url": _blank(columns["url"]), "no_caption": _blank(columns["caption"])}
     if "nsfw" in columns:
         verdicts = columns["nsfw"].cast(pa.dictionary(pa.int32(), pa.binary()))
@@ -270,12 +270,12 @@ def _unusable(columns: dict[str, pa.Array], settings: Settings) -> dict[str, np.
 
 
 def _mask(column: pa.Array) -> np.ndarray:
-    """A boolean column without nulls as `(rows,)`, by way of bytes, which is five times faster."""
+    """A boolean column without nulls as `(rows,)`; five times faster by way of bytes."""
     return column.cast(pa.uint8()).to_numpy().view(bool)
 
 
 def _blank(column: pa.Array) -> np.ndarray:
-    """Rows that are null or only white space, bool `(rows,)`; the first byte rules out most."""
+    """Null or blank rows, bool `(rows,)`; the first byte rules out most."""
     _, offsets, data = column.buffers()
     offsets = np.frombuffer(offsets, np.int32)[column.offset :][: len(column) + 1]
     begin, end = offsets[:-1], offsets[1:]
@@ -293,7 +293,7 @@ def _blank(column: pa.Array) -> np.ndarray:
 
 
 def _unchecked(column: pa.Array) -> pa.Array:
-    """A column of text or bytes as strings, which Parquet does not check to be UTF-8."""
+    """A column of text or bytes as strings, not checked to be UTF-8."""
     if pa.types.is_string(column.type):
         return column
     return column.cast(pa.binary()).view(pa.string())

@@ -1,4 +1,4 @@
-"""Decoding of image files from any source, the same way everywhere, with bounds on their cost."""
+"""Decoding of image files from any source, with bounds on the cost."""
 
 import io
 from contextlib import suppress
@@ -22,7 +22,7 @@ class Unusable(ValueError):
 
 
 def decode(body: bytes, max_pixels: int = MAX_PIXELS) -> Image.Image:
-    """Decode an image as a person sees it: RGB, upright as its EXIF says, transparency on white.
+    """Decode an image as a person sees it: RGB, upright (EXIF), transparency on white.
 
     Raises Unusable for a file that is no image, is broken, or has too many pixels (which are
     counted before decoding).

@@ -4,9 +4,9 @@ import numpy as np
 
 
 def is_near(left: list[str], right: list[str], distance: int) -> np.ndarray:
-    """Whether each hash of `left` is a near duplicate of any hash of `right`: bool `(left,)`.
+    """Whether each hash of `left` is near any hash of `right`: bool `(left,)`.
 
-    Hashes are 64 bits in hex; near duplicates differ in at most `distance` of them.
+    Hashes are 64 bits in hex; near hashes differ in at most `distance` of them.
     """
     left_bits, right_bits = (
         np.array([int(h, 16) for h in hashes], np.uint64) for hashes in (left, right)

@@ -59,7 +59,7 @@ class Nouns:
 
 
 def plurals(nouns_csv: str | Path) -> dict[str, str]:
-    """Class -> its plural, as in "five dogs": its first noun, or its name if it has none."""
+    """Class -> its plural, as in "five dogs": its first noun, or its name."""
     with open(nouns_csv, encoding="utf-8", newline="") as file:
         return {
             row["class"]: (row["nouns"] or "").split(";")[0].strip() or row["class"]

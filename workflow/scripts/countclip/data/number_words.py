@@ -68,7 +68,7 @@ def _find(text: str) -> list[tuple[int, int, int]]:
 
 
 class NumberWords(NamedTuple):
-    """The number words of many captions as arrays `(n,)`, one entry a word, in caption order."""
+    """The number words of many captions: arrays `(n,)`, an entry a word, in order."""
 
     row: np.ndarray  # which caption
     number: np.ndarray

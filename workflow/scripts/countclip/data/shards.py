@@ -17,7 +17,7 @@ def shards_of(manifest: str | Path) -> Path:
 def read_images(
     manifest: str | Path, keys: Iterable[str] | None = None
 ) -> Iterator[tuple[str, bytes]]:
-    """Yield the images of a manifest (or of `keys`) as (key, bytes of the file), sorted by key.
+    """Yield the images of a manifest (or of `keys`) as (key, file), sorted by key.
 
     KeyError for a key without an image; FileNotFoundError if the shards are gone.
     """
@@ -47,7 +47,7 @@ def read_images(
 
 
 def read_pairs(manifests: Iterable[str | Path], *tables: str | Path) -> Iterator[bytes]:
-    """Yield the image of each row of some tables of pairs, in the order of the rows.
+    """Yield the image of each row of some tables of pairs, in their order.
 
     manifests: of all parts in the tables. tables: columns part and key; rows sorted by these.
     """

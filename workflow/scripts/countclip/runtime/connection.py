@@ -44,7 +44,7 @@ def connection(kind: str, world: str | Path | None = None) -> Iterator[dict[str,
 
 @contextmanager
 def _server(world: str | Path) -> Iterator[int]:
-    """Yield the port of a server process. It ends with its stdin, that is with this process."""
+    """Yield the port of a server process, which ends with its stdin: with this process."""
     path = os.pathsep.join(filter(None, (str(SCRIPTS), os.environ.get("PYTHONPATH"))))
     with (
         tempfile.TemporaryFile("w+", errors="replace") as errors,

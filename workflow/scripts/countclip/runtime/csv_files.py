@@ -9,7 +9,7 @@ from pathlib import Path
 def read_lines(
     path: Path, *, columns: str, has_columns: Callable[[list[str]], bool], problems: list[str]
 ) -> Iterator[tuple[int, dict[str, str]]]:
-    """Yield the number and the fields of each line; add a message for each wrong one to `problems`.
+    """Yield number and fields of each line; add wrong ones to `problems` as messages.
 
     columns: the columns as a message names them. has_columns: whether a header has them.
     ValueError for a file that is not UTF-8 or has another header.

@@ -40,7 +40,7 @@ def _remove(path: Path) -> None:
 
 
 def inside(folder: Path, name: str) -> Path:
-    """The path of a file in a folder; ValueError for a name or link that leads out of it."""
+    """The path of a file in a folder; ValueError for one outside, also by links."""
     path = (folder / name).resolve()
     if not name or not path.is_relative_to(folder.resolve()):
         raise ValueError(f"image {name!r} must be a file inside {folder}")
@@ -87,7 +87,7 @@ def progress(
     desc: str = "",
     initial: int = 0,
 ) -> tqdm:
-    """A tqdm bar with rate and ETA, at most one line every few seconds for a readable log."""
+    """A tqdm bar with rate and ETA that writes a log line every few seconds."""
     return tqdm(
         iterable,
         total=total,

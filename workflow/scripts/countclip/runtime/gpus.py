@@ -21,7 +21,7 @@ PAUSE = 5.0  # seconds between two attempts to find a free GPU
 
 @contextmanager
 def claim_gpu(device: str, gpus: dict[str, str] | None = None) -> Iterator[str]:
-    """Yield a device that this job has for itself while the block runs; wait for it if necessary.
+    """Wait for a device and yield it, assigned to this job while the block runs.
 
     device: `cpu`, which is shared; a GPU as torch names it; or `auto`: the first free GPU, or the
         CPU on a machine without GPUs.

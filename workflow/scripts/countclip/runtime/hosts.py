@@ -34,7 +34,7 @@ https://github.com/rom1504/img2dataset#opt-out-directives"""
 
 
 def retry_after(value: str) -> float:
-    """Seconds that a Retry-After header demands (a number or a date); 0 if it is invalid."""
+    """Seconds that a Retry-After header demands (number or date); 0 if it is invalid."""
     try:
         return max(0.0, float(int(value)))
     except (ValueError, OverflowError):

@@ -140,7 +140,7 @@ class _Session(requests.Session):
         return response
 
     def get_redirect_target(self, resp: requests.Response) -> str | None:
-        """Discard the body of a redirect; DownloadError if it has no stated length and is large."""
+        """Discard the body of a redirect; DownloadError if it is large and unframed."""
         target = super().get_redirect_target(resp)
         if target and not resp.raw.closed:
             unframed = resp.raw.length_remaining is None and not resp.raw.chunked
@@ -403,7 +403,7 @@ class _LateError(urllib3.exceptions.HTTPError):
 
 
 class _Timed(io.RawIOBase):
-    """The stream that a socket (plain or TLS) receives within the time limit of its session.
+    """The stream of a socket (plain or TLS) within the time limit of its session.
 
     The timeout of a socket alone would start anew with every byte.
     """

@@ -1,4 +1,4 @@
-"""The plan of a run: its jobs, why they run, and their approximate cost. Nothing is run."""
+"""The plan of a run: its jobs, their causes, and their approximate cost."""
 
 import ast
 import csv
@@ -133,7 +133,7 @@ def _local_rows(laion: dict[str, Any]) -> int:
 
 
 def default_costs(path: Path, scale: str, amounts: dict[str, float]) -> dict[str, Cost]:
-    """Rule -> default cost of a job at a scale: a constant, and an amount per unit."""
+    """Rule -> default cost of a job at a scale: a constant plus an amount per unit."""
     prices = {}
     with open(path, encoding="utf-8", newline="") as file:
         for line in csv.DictReader(file):
@@ -165,7 +165,7 @@ def measured_costs(folder: Path) -> dict[str, tuple[float, str]]:
 
 
 def causes(jobs: list[Job]) -> list[str]:
-    """Each cause of a rerun with its rules: a key or file, old and new, or what is missing."""
+    """Each cause of a rerun, such as a key with its old and new value, and its rules."""
     rules_of = defaultdict(Counter)
     for job in jobs:
         for cause in reasons(job):
@@ -177,7 +177,7 @@ def causes(jobs: list[Job]) -> list[str]:
 
 
 def reasons(job: Job) -> list[str]:
-    """The causes why one job runs; for a job that only follows an earlier one, just that."""
+    """The causes of one job; for one that only follows an earlier job, just that."""
     if job.missing:
         return ["its results are not there yet"]
     if not job.is_direct:
