@@ -37,7 +37,7 @@ def found_of(
     answers, audit_csv = str(folder / "answers.parquet"), str(folder / "audit.csv")
     begin = time.perf_counter()
     with internet(fates, folder) as environment:
-        check_links.ask(
+        check_links.check_links(
             list_path,
             answers,
             state=str(folder / "state"),
@@ -50,8 +50,14 @@ def found_of(
         )
         seconds = time.perf_counter() - begin
     lock = write_lock(fates, folder)
-    images = str(folder / "images.parquet")
-    audit.audit(list_path, answers, audit_csv, images, picture=PICTURE, lock=lock)
+    audit.audit(
+        list_json=list_path,
+        answers_parquet=answers,
+        audit_csv=audit_csv,
+        images_parquet=str(folder / "images.parquet"),
+        image_limits=PICTURE,
+        lock_csv=lock,
+    )
     table = pd.read_csv(audit_csv, keep_default_na=False)
     planned = table["url"].map(lambda url: fates[url].status)
     return table.assign(planned=planned.replace("re-encoded", "alive")), seconds
@@ -91,7 +97,7 @@ def offline(list_path: str, folder: Path) -> dict[str, float]:
             proxy = f"http://127.0.0.1:{port}"
             begin = time.perf_counter()
             try:
-                check_links.ask(
+                check_links.check_links(
                     list_path,
                     str(folder / "answers.parquet"),
                     state=str(folder / "state"),

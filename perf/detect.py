@@ -42,7 +42,8 @@ files = [path.read_bytes() for path in sorted(Path(sys.argv[3]).iterdir())]
 with tempfile.TemporaryDirectory() as folder:
     stored = bench.store(Path(folder), files, int(sys.argv[1]))
     detector.detect_objects(
-        *stored, Path(folder) / "detections.parquet", weights=sys.argv[2], batch=32,
+        candidates=stored[0], manifest=stored[1],
+        detections=Path(folder) / "detections.parquet", weights=sys.argv[2], batch=32,
         state=Path(folder) / "state", threads=bench.CORES, **bench.WAYS["checked"],
         **bench.SETTINGS,
     )

@@ -41,7 +41,8 @@ from countclip.data import filtering
 part, folder = sys.argv[1:]
 start = time.perf_counter()
 filtering.filter_part(
-    part, folder + "/candidates.parquet", folder + "/counts.json", state=folder + "/state",
+    part=part, candidates=folder + "/candidates.parquet", counts=folder + "/counts.json",
+    state=folder + "/state",
     threads=2, several="largest", non_counting_ratio=1.0, seed=0, nsfw_drop=["NSFW", "UNSURE"],
     similarity_min=None, min_side=None,
 )

@@ -1,6 +1,6 @@
 "use strict";
-// What a person decides about each row, and the repairs.csv that follows from it. The rules are
-// those of countclip/repairs.py: what passes here, the workflow accepts.
+// A person's decision on each row, and the resulting repairs.csv. The rules are those of
+// countclip/benchmarks/repairs.py: the workflow accepts what passes here.
 
 const data = JSON.parse(document.getElementById("data").textContent);
 const { rows, columns } = data;
@@ -10,9 +10,9 @@ const cards = [...document.querySelectorAll(".card")];
 const labels = cards.map((card) => card.getAttribute("aria-label"));
 const form = at("form");
 
-// ---- what a line of repairs.csv may say ----
+// ---- rules for a line of repairs.csv ----
 
-// Whatever Python's str.strip and a spreadsheet would do to a text is done to it here already.
+// Texts are normalised as Python's str.strip and a spreadsheet would do it.
 const clean = (text) => text.replace(/\r\n?/g, "\n").replace(/[\0-\x08\x0b-\x1f\x7f-\x9f]/g, "").trim();
 
 // A decision as a line of repairs.csv, without its index; null for none.
@@ -44,13 +44,13 @@ function isInside(path) {
   }) && depth > 0;
 }
 
-// What is wrong with a line, by field; nothing if the workflow will accept it.
+// The problems of a line by field; none if the workflow will accept it.
 function problemsOf(line, row) {
   const wrong = {};
   if (!line) return wrong;
   const { action, url, file, sha256 } = line;
   if (action === "replace") {
-    if (!line.provenance) wrong.provenance = "Say where the picture comes from.";
+    if (!line.provenance) wrong.provenance = "Say where the image comes from.";
     if (!url && !file) wrong.url = "Give an address or a file.";
     else if (url && file) wrong.file = "Give an address or a file, not both.";
     else if (url && !isWeb(url)) wrong.url = "An address begins with http:// or https://";
@@ -60,9 +60,9 @@ function problemsOf(line, row) {
     wrong.reason = `Say why: ${action} needs a reason.`;
   }
   if (action === "accept" && !row.sha256) {
-    wrong.action = "The audit found no picture to accept: replace or exclude the row.";
+    wrong.action = "The audit found no image to accept: replace or exclude the row.";
   } else if (action === "accept" && sha256 && sha256 !== row.sha256) {
-    wrong.action = "The link now shows another picture than the one accepted: choose accept again.";
+    wrong.action = "The link now shows another image than the accepted one: choose accept again.";
   }
   return wrong;
 }
@@ -82,7 +82,7 @@ function changes() {
   return Object.fromEntries(touched.map((index) => [index, lineOf(decisions.get(index))]));
 }
 
-// A line that repairs.csv has already is the workflow's to judge.
+// A line that is already in repairs.csv is checked by the workflow.
 const problemsAt = (index) => (isChanged(index) ? problemsOf(lineOf(decisions.get(index)), rows[index]) : {});
 
 const isCounted = (index) => {
@@ -99,8 +99,8 @@ function set(index, entry) {
   drawCounts();
 }
 
-// What an action begins with: an accepted picture is named by its hash, so that another one under
-// the same address is noticed; a replacement's hash is not that of what it replaces.
+// Initial fields of an action. An accepted image is identified by its hash, so that another one at
+// the same address is noticed; a replacement has another hash than the original.
 function begin(index, action) {
   const nothing = Object.fromEntries(FIELDS.map((field) => [field, ""]));
   const before = decisions.get(index) ?? nothing;
@@ -108,7 +108,7 @@ function begin(index, action) {
   const entry = { ...before, action };
   if (action === "accept") entry.sha256 = rows[index].sha256;
   else if (before.action !== action) entry.sha256 = known.sha256;
-  // Where a replacement comes from says nothing about the picture that the link shows.
+  // The source of a replacement is not the source of the link's image.
   if (action !== "replace" && before.action !== action) {
     Object.assign(entry, { provenance: known.provenance, license: known.license });
   }
@@ -120,7 +120,7 @@ function undo(index) {
   fillForm();
 }
 
-// ---- kept in this browser, for this audit; a browser may refuse ----
+// ---- storage in this browser, for this audit; a browser may refuse ----
 
 const KEY = `countclip-repairs:${data.digest}`;
 
@@ -279,7 +279,7 @@ at("status-bars").addEventListener("click", (event) => {
   if (bar) show({ status: bar.getAttribute("aria-pressed") === "true" ? "" : bar.dataset.value });
 });
 
-// ---- the rows: one is chosen, and it alone is in the order of the Tab key ----
+// ---- the rows: only the selected one is in the order of the Tab key ----
 
 let current = 0;
 const visible = () => rows.map((_, index) => index).filter((index) => !cards[index].hidden);
@@ -323,7 +323,7 @@ function move(key) {
   if (order.length) choose(order[next], { focus: true });
 }
 
-// ---- the chosen row ----
+// ---- the selected row ----
 
 function link(address) {
   if (!isWeb(address)) return document.createTextNode(address); // a javascript: address stays a text
@@ -343,7 +343,7 @@ function fillPanel() {
   const said = [data.means[row.status], row.detail].filter(Boolean).join(": ");
   at("panel-status").replaceChildren(card.querySelector(".chip").cloneNode(true), ` ${said}`);
   const facts = { link: row.url, ...row.evidence };
-  if (row.mended) facts.shown = "the picture that repairs.csv puts in its place";
+  if (row.mended) facts.shown = "the image that replaces it in repairs.csv";
   at("evidence").replaceChildren(...Object.entries(facts).flatMap(([name, text]) => {
     const [term, value] = [document.createElement("dt"), document.createElement("dd")];
     term.textContent = name;
@@ -355,7 +355,7 @@ function fillPanel() {
   fillForm();
 }
 
-// All of it, scrolled to its number word.
+// The whole caption, scrolled to its number word.
 function fillCaption({ caption, word: [from, to] }) {
   const letters = [...caption]; // as Python counts them
   const word = Object.assign(document.createElement("mark"), { textContent: letters.slice(from, to).join("") });
@@ -364,14 +364,14 @@ function fillCaption({ caption, word: [from, to] }) {
   box.scrollTop = word.offsetTop - box.clientHeight / 2;
 }
 
-// What the audit offers for a row without a picture: nobody has looked at it yet.
+// The suggested replacement of a row without an image, which no person has checked yet.
 function fillOffer() {
   const offer = data.offers[current];
   at("offer").hidden = !offer;
   if (!offer) return;
-  const picture = Object.assign(document.createElement("img"), { src: offer.picture, alt: "the picture offered" });
+  const picture = Object.assign(document.createElement("img"), { src: offer.picture, alt: "the suggested image" });
   at("offer-picture").replaceChildren(...(offer.picture ? [picture] : []));
-  at("offer-text").replaceChildren("Offered: ", link(offer.url || offer.file), `, ${offer.provenance}`);
+  at("offer-text").replaceChildren("Suggestion: ", link(offer.url || offer.file), `, ${offer.provenance}`);
 }
 
 function take() {
@@ -390,7 +390,7 @@ function fillForm() {
   judge();
 }
 
-// Say beside each field what is missing.
+// Show each problem beside its field.
 function judge() {
   const entry = decisions.get(current);
   const wrong = problemsAt(current);
@@ -407,7 +407,7 @@ function decide(action) {
   begin(current, action);
   fillForm();
   if (action === "accept" && rows[current].mended) {
-    say("Accept means what the link itself shows, not the picture that stands in for it now.");
+    say("Accept applies to the image of the link itself, not to its present replacement.");
   }
   form.elements[action === "replace" ? "url" : "reason"].focus();
 }
@@ -443,7 +443,7 @@ at("reason").addEventListener("keydown", (event) => {
   done();
 });
 
-// A file of this machine gives its name and its hash; nothing else of it is taken.
+// Only the name and the hash of a local file are used.
 at("pick").addEventListener("change", async (event) => {
   const [file] = event.target.files;
   const index = current;

@@ -78,11 +78,20 @@ class Audit:
         """The benchmark after these lines of repairs.csv, or after those that are there."""
         if lines is not None:
             self.repairs.write_text(HEADER + lines, encoding="utf-8")
-        inputs = (self.list, self.audit, self.audited_images, self.repairs)
-        made = (self.benchmark, self.images, self.summary)
-        request = {"timeout": 1, "deadline": 1, "retries": 0, "max_bytes": 10**6}
-        how = {"environment": {}, "request": request, "pause": 0, "picture": PICTURE}
-        repairs.repair(*map(str, (*inputs, *made)), state=str(self.folder / "state"), **how)
+        repairs.repair(
+            list_json=str(self.list),
+            audit_csv=str(self.audit),
+            audited_images=str(self.audited_images),
+            repairs_csv=str(self.repairs),
+            benchmark_parquet=str(self.benchmark),
+            images_parquet=str(self.images),
+            summary_json=str(self.summary),
+            state=str(self.folder / "state"),
+            environment={},
+            request={"timeout": 1, "deadline": 1, "retries": 0, "max_bytes": 10**6},
+            pause=0,
+            image_limits=PICTURE,
+        )
         return pd.read_parquet(self.benchmark)
 
     def render(self, lines: str = "", scale: str = "paper", **own: str) -> Path:

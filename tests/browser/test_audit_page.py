@@ -304,7 +304,7 @@ def test_what_is_missing_is_said_before_the_download(browser, audit) -> None:
     assert "Row 1" in listed
     assert "needs a reason" in listed
     assert "Row 2" in listed
-    assert "where the picture comes from" in listed
+    assert "where the image comes from" in listed
     assert not browser.downloads.exists()
     browser.find_element(By.CSS_SELECTOR, "#problem-list button").click()
     assert focused(browser) == "row-1"

@@ -50,7 +50,8 @@ def test_rows_selected_are_those_of_plain_re(
     assert all(url and url.strip() for url in urls)
     for several in ("largest", "only_one"):
         filtering.filter_part(
-            path, tmp_path / "c.parquet", tmp_path / "c.json", state=tmp_path, threads=2,
+            part=path, candidates=tmp_path / "c.parquet", counts=tmp_path / "c.json",
+            state=tmp_path, threads=2,
             several=several, non_counting_ratio=0.5, seed=0,
             nsfw_drop=["NSFW"], similarity_min=None, min_side=None,
         )  # fmt: skip

@@ -53,7 +53,7 @@ def offline(request, monkeypatch):
 def test_offline_the_audit_stops_early_and_loses_nothing(shared, tmp_path, offline) -> None:
     (tmp_path / "answers.parquet").write_text("of last year")
     with pytest.raises(check_links.OutageError, match="offline"):
-        check_links.ask(
+        check_links.check_links(
             str(shared / ADDRESSES),
             str(tmp_path / "answers.parquet"),
             state=str(tmp_path / "state"),

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from countclip.data.lambda_schemes import weights
+from countclip.data.lambda_schemes import lambdas
 
 
 @pytest.mark.parametrize("scheme", ["norm", "modal", "log"])
@@ -12,4 +12,4 @@ def test_lambdas_of_the_published_counting_sets(shared, scheme):
     for name, table in oracle.items():
         expected = {int(k): row[scheme] for k, row in table.items()}
         counts = {int(k): row["n"] for k, row in table.items()}
-        assert weights(counts, scheme) == pytest.approx(expected, rel=1e-12), name
+        assert lambdas(counts, scheme) == pytest.approx(expected, rel=1e-12), name

@@ -102,12 +102,14 @@ def part(shared: Path, pairs: list[tuple[str, str]], tmp_path_factory) -> dict[s
         "detections": folder / "detections/part-00000.parquet",
     }
     filtering.filter_part(
-        folder / "part-00000.parquet", paths["candidates"], paths["counts"],
+        part=folder / "part-00000.parquet", candidates=paths["candidates"],
+        counts=paths["counts"],
         state=folder / "state/filter", **settings("captions") | {"non_counting_ratio": 1.0},
     )  # fmt: skip
     with connection("miniature", folder / "world.parquet") as environment:
         fetch.fetch_images(
-            paths["candidates"], paths["images"], folder / "fetched/part-00000.json",
+            candidates=paths["candidates"], manifest=paths["images"],
+            counts=folder / "fetched/part-00000.json",
             images=settings("fetch")["images"], state=folder / "state/fetch",
             environment=environment, connections=8,
         )  # fmt: skip
@@ -118,7 +120,8 @@ def part(shared: Path, pairs: list[tuple[str, str]], tmp_path_factory) -> dict[s
         "batch": 8,
     }
     detect_objects(
-        paths["candidates"], paths["images"], paths["detections"],
+        candidates=paths["candidates"], manifest=paths["images"],
+        detections=paths["detections"],
         state=folder / "state/detect", **detector,
     )  # fmt: skip
     return paths
@@ -143,7 +146,11 @@ def test_the_pairs_are_those_counted_by_hand(
     own = settings("counting_set") | {"class_rule": rule, "max_per_number": None}
     nouns = HOME / own.pop("nouns")
     counting_set.assemble(
-        {"part-00000": part}, tmp_path / "benchmark.parquet", output, nouns, **own
+        parts={"part-00000": part},
+        benchmark=tmp_path / "benchmark.parquet",
+        output=output,
+        nouns_csv=nouns,
+        **own,
     )
     counting = pq.read_table(output["counting"]).to_pylist()
     found = {Path(row["url"]).stem: row["class_name"] for row in counting}

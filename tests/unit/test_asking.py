@@ -46,7 +46,7 @@ def ask(folder: Path, environment: dict[str, str], **own) -> list[dict]:
     settings = {
         "request": REQUEST, "threads": 16, "per_host": 2, "pause": 0.0, "retries": 0,
     } | own  # fmt: skip
-    check_links.ask(
+    check_links.check_links(
         str(folder / "list.json"),
         str(folder / "answers.parquet"),
         state=str(folder / "state"),
@@ -141,7 +141,7 @@ import sys
 from countclip.benchmarks import check_links
 folder, proxy = sys.argv[1:]
 print("ready", flush=True)
-check_links.ask(
+check_links.check_links(
     f"{folder}/list.json", f"{folder}/answers.parquet", state=f"{folder}/state",
     environment={"http_proxy": proxy, "https_proxy": proxy}, threads=4, per_host=2, pause=0,
     retries=0, request={"timeout": 30, "deadline": 60, "max_bytes": 100_000},
@@ -288,7 +288,7 @@ def test_many_dead_links_in_a_row_are_no_outage_while_a_witness_answers(tmp_path
         assert [row["http"] for row in first] == [200] * 20 + [502] * 80
         assert 100 < len(asked) <= 103
         for row in first[:20]:
-            check_links._keep(tmp_path / "state", row["index"], check_links.Answer(
+            check_links._save_answer(tmp_path / "state", row["index"], check_links.Answer(
                 "", 200, row["final_url"], row["content_type"], row["body"],
             ))  # fmt: skip
         assert ask(tmp_path, environment, threads=2) == first

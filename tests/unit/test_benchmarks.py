@@ -19,7 +19,7 @@ from countclip.runtime.connection import connection
 from countclip.runtime.files import sha256
 from miniature import own_benchmark, scenes, server
 
-LIMITS = {"max_bytes": 100_000, "picture": {"max_pixels": 1_000_000, "min_side": 32}}
+LIMITS = {"max_bytes": 100_000, "image_limits": {"max_pixels": 1_000_000, "min_side": 32}}
 
 
 def file(image: Image.Image, kind: str = "PNG") -> bytes:
@@ -45,18 +45,23 @@ BAD = {  # by the status that they must get
 def read(path: Path, source: str, pictures: Path | None = None, **settings) -> list[dict]:
     """The rows of the published table; what holds for every benchmark is checked on the way."""
     made = path.parent / "made"
-    outputs = [str(made / name) for name in ("benchmark.parquet", "images.parquet", "summary.json")]
+    outputs = {
+        "benchmark_parquet": str(made / "benchmark.parquet"),
+        "images_parquet": str(made / "images.parquet"),
+        "summary_json": str(made / "summary.json"),
+    }
     settings = {"template": "{number} {noun}", "expected": None} | LIMITS | settings
-    pictures = str(pictures or path.parent)
-    custom.read(str(path), *outputs, source=source, pictures=pictures, **settings)
-    rows = pq.read_table(outputs[0]).to_pylist()
-    summary = json.loads(Path(outputs[2]).read_text())
+    image_source = str(pictures or path.parent)
+    custom.read(str(path), source=source, image_source=image_source, **outputs, **settings)
+    benchmark, images, summary_json = outputs.values()
+    rows = pq.read_table(benchmark).to_pylist()
+    summary = json.loads(Path(summary_json).read_text())
     assert summary["rows"] == len(rows) == summary["included"] + sum(summary["left_out"].values())
     assert summary["included"] == sum(summary["n_per_class"].values())
     assert [row["index"] for row in rows] == list(range(len(rows)))
     assert all(row["status"] in custom.STATUSES for row in rows)
-    measured = list(read_benchmark(*outputs[:2]))
-    assert {row["index"]: row["number"] for row in measured} == custom.rows_of(outputs[0])
+    measured = list(read_benchmark(benchmark, images))
+    assert {row["index"]: row["number"] for row in measured} == custom.rows_of(benchmark)
     return rows
 
 
@@ -253,7 +258,7 @@ def test_pixmo_counts_addresses_are_asked_for_their_pictures(tmp_path):
     links, answered = tmp_path / "links.json", tmp_path / "answers.parquet"
     adapters.write_links(str(path), str(links), "{number} {noun}")
     with connection("miniature", tmp_path / "world.parquet") as environment:
-        check_links.ask(
+        check_links.check_links(
             str(links),
             str(answered),
             state=str(tmp_path / "state"),
@@ -322,7 +327,7 @@ def test_a_file_that_is_not_tallyqas_is_named(tmp_path, changes):
 def test_a_picture_of_countbenchqa_is_the_bytes_of_a_file(tmp_path, image):
     row = {"image": image, "question": "How many stars are there?", "number": 3}
     path = parquet(tmp_path / "test.parquet", [row])
-    with pytest.raises(ValueError, match="test.parquet: row 0: its picture must be the bytes"):
+    with pytest.raises(ValueError, match="test.parquet: row 0: its image must be the bytes"):
         read(path, "countbenchqa")
 
 
@@ -365,7 +370,7 @@ def test_another_file_is_not_taken_for_a_publishers(tmp_path, source):
     ],
 )
 def test_a_plain_question_says_what_is_counted(question, noun):
-    assert adapters.noun_of(question) == noun
+    assert adapters.counted_noun(question) == noun
 
 
 def test_the_table_of_a_small_benchmark_with_two_numbers(tmp_path):

@@ -110,7 +110,7 @@ def serve(folder: Path):
 
 
 def ask(folder: Path, environment: dict) -> None:
-    check_links.ask(
+    check_links.check_links(
         str(folder / "list.json"),
         str(folder / "answers.parquet"),
         state=str(folder / "state"),
@@ -124,27 +124,34 @@ def ask(folder: Path, environment: dict) -> None:
 
 
 def judge(folder: Path, lock: str | None = None) -> pd.DataFrame:
-    names = ("list.json", "answers.parquet", "audit.csv", "audited.parquet")
-    audit.audit(*(str(folder / name) for name in names), picture=PICTURE, lock=lock)
+    audit.audit(
+        list_json=str(folder / "list.json"),
+        answers_parquet=str(folder / "answers.parquet"),
+        audit_csv=str(folder / "audit.csv"),
+        images_parquet=str(folder / "audited.parquet"),
+        image_limits=PICTURE,
+        lock_csv=lock,
+    )
     return pd.read_csv(folder / "audit.csv", keep_default_na=False)
 
 
 def repair(folder: Path, environment: dict, lines: str) -> list[dict]:
     (folder / "repairs.csv").write_text(COLUMNS + lines)
-    made = [str(folder / name) for name in ("benchmark.parquet", "images.parquet", "summary.json")]
     repairs.repair(
-        str(folder / "list.json"),
-        str(folder / "audit.csv"),
-        str(folder / "audited.parquet"),
-        str(folder / "repairs.csv"),
-        *made,
+        list_json=str(folder / "list.json"),
+        audit_csv=str(folder / "audit.csv"),
+        audited_images=str(folder / "audited.parquet"),
+        repairs_csv=str(folder / "repairs.csv"),
+        benchmark_parquet=str(folder / "benchmark.parquet"),
+        images_parquet=str(folder / "images.parquet"),
+        summary_json=str(folder / "summary.json"),
         state=str(folder / "state"),
         environment=environment,
         request=REQUEST,
         pause=0,
-        picture=PICTURE,
+        image_limits=PICTURE,
     )
-    return pd.read_parquet(made[0]).to_dict("records")
+    return pd.read_parquet(folder / "benchmark.parquet").to_dict("records")
 
 
 def test_every_planned_fault_is_found(audited) -> None:
@@ -171,7 +178,7 @@ def test_what_a_host_calls_its_answer_is_no_formula() -> None:
     }
     record = audit._record(countbench.Row(0, "http://x", "two cats", 2), answer, 10**6, 32)
     assert record["content_type"] == "HYPERLINK(1)"
-    assert record["detail"].startswith("no format")
+    assert record["detail"].startswith("no known image format")
 
 
 def test_names_of_stand_ins_are_told_apart_from_words_that_end_alike() -> None:
@@ -275,7 +282,8 @@ def test_an_address_that_showed_its_picture_is_not_asked_again(copied, monkeypat
     monkeypatch.setattr(network, "get", get)
     good = "3,replace,http://a.miniature.example/other,,,web,,\n"
     dead = "4,replace,http://a.miniature.example/3,,,web,,\n"
-    with pytest.raises(ValueError, match=r"line 3 \(index 4\): .*http_404; run again later"):
+    message = r"line 3 \(index 4\): .*http_404 \(Not Found\); run again later"
+    with pytest.raises(ValueError, match=message):
         repair(folder, environment, good + dead)
     row = repair(folder, environment, good)[3]
     assert asked == ["other", "3"]
@@ -303,8 +311,9 @@ def test_an_address_that_showed_its_picture_is_not_asked_again(copied, monkeypat
         ("3,replace,http://a.miniature.example/12,,,web,,", "a placeholder of the audit"),
         ("3,replace,http://a.miniature.example/3,,,web,,", "http_404"),
         ("3,replace,http://a.miniature.example/0,,abc,web,,", "sha256 is [0-9a-f]{64}"),
-        ("3,accept,,,,,,why", "no picture to accept"),
-        ("12,accept,,,abc,,,why", "now shows another picture"),
+        ('3,exclude,,,,,,"why', "after line 1: unexpected end of data; nothing more was read"),
+        ("3,accept,,,,,,why", "no image to accept"),
+        ("12,accept,,,abc,,,why", "now shows another image"),
         ("0,exclude,,,,,,why\n0,exclude,,,,,,why", "line 3: index 0 was on line 2"),
         ("7,exclude,,,,,,why\n07,exclude,,,,,,why", "line 3: index 7 was on line 2"),
         ("0,exclude", "must have 8 fields"),
@@ -331,7 +340,7 @@ def test_an_audit_notices_what_has_changed_since_the_lock_file(audited, tmp_path
     folder, _ = audited
     plain = judge(folder)
     lock = str(tmp_path / "lock.csv")
-    audit.write_lock(str(folder / "audit.csv"), lock)
+    audit.write_lock(audit_csv=str(folder / "audit.csv"), lock_csv=lock)
     lines = pd.read_csv(lock, dtype=str)
     assert lines.columns.tolist() == list(audit.LOCK)
     assert lines["index"].tolist() == ["0", "1", "2", "15", "19"]
@@ -349,10 +358,10 @@ def test_an_audit_notices_what_has_changed_since_the_lock_file(audited, tmp_path
     assert table["status"][[0, 1, 2, 15]].tolist() == ["alive", "alive", "changed", "changed"]
     assert table["lock_distance"][[0, 1, 2, 15]].tolist() == ["0", "8", "9", "30"]
     assert table["detail"][1] == "re-encoded since 2024-02-03, 8 of 64 bits apart"
-    assert table["detail"][15] == "30 of 64 bits from the picture of 2024-02-03"
+    assert table["detail"][15] == "30 of 64 bits from the image of 2024-02-03"
 
     later = str(tmp_path / "later.csv")
-    audit.write_lock(str(folder / "audit.csv"), later, lock)
+    audit.write_lock(audit_csv=str(folder / "audit.csv"), lock_csv=later, earlier_csv=lock)
     kept = pd.read_csv(later, dtype=str)
     assert kept["date"].eq("2024-02-03").tolist() == [False, False, True, True, False]
     judge(folder)
@@ -387,17 +396,19 @@ def test_offers_are_lines_that_the_repairs_accept(audited, tmp_path) -> None:
         (rows[7]["image_url"], "whatever", 2, b"<html>"),
         (rows[0]["image_url"], "whatever", 2, good),  # which is alive
     ]
-    columns = dict(zip(repair_suggestions.COPY, map(list, zip(*entries, strict=True)), strict=True))
+    columns = dict(
+        zip(repair_suggestions.COPY_COLUMNS, map(list, zip(*entries, strict=True)), strict=True)
+    )
     columns["image"] = [{"bytes": body, "path": None} for body in columns["image"]]
     pq.write_table(pa.table(columns), tmp_path / "copy.parquet")
     lines = tmp_path / "offered/repairs.csv"
     for _ in range(2):
-        repair_suggestions.offer(
-            str(folder / "list.json"),
-            str(folder / "audit.csv"),
-            str(lines),
-            picture=PICTURE,
-            copy=str(tmp_path / "copy.parquet"),
+        repair_suggestions.suggest(
+            list_json=str(folder / "list.json"),
+            audit_csv=str(folder / "audit.csv"),
+            suggestions_csv=str(lines),
+            image_limits=PICTURE,
+            copy_parquet=str(tmp_path / "copy.parquet"),
         )
     table = pd.read_csv(lines, keep_default_na=False, dtype=str)
     assert table.columns.tolist() == COLUMNS.strip().split(",")
@@ -422,12 +433,12 @@ def test_a_copy_without_its_columns_is_named(audited, tmp_path) -> None:
     folder, _ = audited
     pq.write_table(pa.table({"image_url": ["http://x"]}), tmp_path / "copy.parquet")
     with pytest.raises(ValueError, match="copy.parquet: has no column image, number, text"):
-        repair_suggestions.offer(
-            str(folder / "list.json"),
-            str(folder / "audit.csv"),
-            str(tmp_path / "offered/repairs.csv"),
-            picture=PICTURE,
-            copy=str(tmp_path / "copy.parquet"),
+        repair_suggestions.suggest(
+            list_json=str(folder / "list.json"),
+            audit_csv=str(folder / "audit.csv"),
+            suggestions_csv=str(tmp_path / "offered/repairs.csv"),
+            image_limits=PICTURE,
+            copy_parquet=str(tmp_path / "copy.parquet"),
         )
 
 

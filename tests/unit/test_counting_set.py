@@ -18,7 +18,7 @@ from PIL import Image
 
 from countclip.data import counting_set, detector, fetch, filtering, number_words, shards
 from countclip.data.counting_set import Funnel, cap, hold_out, match
-from countclip.data.near_duplicates import near
+from countclip.data.near_duplicates import is_near
 from countclip.runtime.files import sha256, write_json, write_table
 from kill import killed_often
 
@@ -64,11 +64,11 @@ def test_match_of_the_classes_that_the_caption_names(named: set[int], expected: 
 
 def test_near() -> None:
     ours, theirs = ["0" * 16, "f" * 16], ["0" * 15 + "7", "8" + "0" * 15]
-    assert near(ours, theirs, 0).tolist() == [False, False]
-    assert near(ours, theirs, 1).tolist() == [True, False]
-    assert near(ours, theirs, 61).tolist() == [True, True]
-    assert near(ours, [], 64).tolist() == [False, False]
-    assert near([], theirs, 64).shape == (0,)
+    assert is_near(ours, theirs, 0).tolist() == [False, False]
+    assert is_near(ours, theirs, 1).tolist() == [True, False]
+    assert is_near(ours, theirs, 61).tolist() == [True, True]
+    assert is_near(ours, [], 64).tolist() == [False, False]
+    assert is_near([], theirs, 64).shape == (0,)
 
 
 def test_near_is_the_same_in_blocks() -> None:
@@ -78,8 +78,8 @@ def test_near_is_the_same_in_blocks() -> None:
     ours = generator.integers(0, 2**64, 20, np.uint64)
     ours[3], ours[11] = theirs[-1] ^ np.uint64(1 << 63), theirs[7] ^ np.uint64(3)
     left, right = ([f"{value:016x}" for value in values] for values in (ours, theirs))
-    assert np.flatnonzero(near(left, right, 1)).tolist() == [3]
-    assert np.flatnonzero(near(left, right, 2)).tolist() == [3, 11]
+    assert np.flatnonzero(is_near(left, right, 1)).tolist() == [3]
+    assert np.flatnonzero(is_near(left, right, 2)).tolist() == [3, 11]
 
 
 def test_cap_keeps_as_many_of_each_number_whichever_others_there_are() -> None:
@@ -247,7 +247,7 @@ def summary_of(output: dict[str, Path]) -> dict:
 
 def test_every_row_meets_the_fate_it_should(inputs: tuple) -> None:
     parts, benchmark, output = inputs
-    counting_set.assemble(parts, benchmark, output, **SETTINGS)
+    counting_set.assemble(parts=parts, benchmark=benchmark, output=output, **SETTINGS)
     summary = summary_of(output)
     fates = {"counting": ROWS[:14], "non_counting": ROWS[14:]}
     for kind, rows in fates.items():
@@ -279,17 +279,26 @@ def test_every_row_meets_the_fate_it_should(inputs: tuple) -> None:
 
 def test_what_decontaminates_is_chosen(inputs: tuple) -> None:
     parts, benchmark, output = inputs
-    counting_set.assemble(parts, benchmark, output, **SETTINGS | {"decontaminate": ["url"]})
+    counting_set.assemble(
+        parts=parts, benchmark=benchmark, output=output, **SETTINGS | {"decontaminate": ["url"]}
+    )
     counting = pq.read_table(output["counting"])["caption"].to_pylist()
     assert counting == ["two cats", "three dogs", "two birds", "two leaks", "five foxes"]
     with pytest.raises(ValueError, match="title"):
-        counting_set.assemble(parts, benchmark, output, **SETTINGS | {"decontaminate": ["title"]})
+        counting_set.assemble(
+            parts=parts,
+            benchmark=benchmark,
+            output=output,
+            **SETTINGS | {"decontaminate": ["title"]},
+        )
 
 
 def test_naive_filtering_asks_no_detector(inputs: tuple) -> None:
     parts, benchmark, output = inputs
     del parts["part-00000"]["detections"]
-    counting_set.assemble(parts, benchmark, output, **SETTINGS | {"class_rule": "none"})
+    counting_set.assemble(
+        parts=parts, benchmark=benchmark, output=output, **SETTINGS | {"class_rule": "none"}
+    )
     counting = pq.read_table(output["counting"])
     assert counting["caption"].to_pylist() == [
         "two cats", "two dogs", "three dogs", "three dogs", "two owls", "five foxes"
@@ -305,7 +314,9 @@ def test_the_class_that_counts_is_named_in_the_caption(inputs: tuple, tmp_path: 
     nouns = tmp_path / "nouns.csv"
     nouns.write_text("class,nouns\nthing,cats;foxes\n", encoding="utf-8")
     settings = SETTINGS | {"class_rule": "caption_noun"}
-    counting_set.assemble(parts, benchmark, output, nouns, **settings)
+    counting_set.assemble(
+        parts=parts, benchmark=benchmark, output=output, nouns_csv=nouns, **settings
+    )
     counting = pq.read_table(output["counting"])["caption"].to_pylist()
     assert counting == ["two cats", "five foxes"]
     steps = {step["step"]: step["lost"] for step in summary_of(output)["counting"]}
@@ -318,7 +329,7 @@ def test_the_class_that_counts_is_named_in_the_caption(inputs: tuple, tmp_path: 
 def test_caps_and_the_sample_of_the_others_are_counted(inputs: tuple) -> None:
     parts, benchmark, output = inputs
     settings = SETTINGS | {"max_per_number": [1] * 9, "non_counting_per_counting": 0.5}
-    counting_set.assemble(parts, benchmark, output, **settings)
+    counting_set.assemble(parts=parts, benchmark=benchmark, output=output, **settings)
     summary = summary_of(output)
     steps = {step["step"]: step["lost"] for step in summary["counting"]}
     assert steps["cap"]["above_cap"] == 5  # four of the five twos, one of the two fives
@@ -332,17 +343,19 @@ def test_caps_and_the_sample_of_the_others_are_counted(inputs: tuple) -> None:
 
 def test_same_bytes_twice(inputs: tuple) -> None:
     parts, benchmark, output = inputs
-    counting_set.assemble(parts, benchmark, output, **SETTINGS)
+    counting_set.assemble(parts=parts, benchmark=benchmark, output=output, **SETTINGS)
     first = {name: path.read_bytes() for name, path in output.items()}
-    counting_set.assemble(parts, benchmark, output, **SETTINGS)
+    counting_set.assemble(parts=parts, benchmark=benchmark, output=output, **SETTINGS)
     assert first == {name: path.read_bytes() for name, path in output.items()}
 
 
 def test_nothing_left_is_an_error_that_says_what_to_do(inputs: tuple) -> None:
+    parts, benchmark, output = inputs
+    settings = SETTINGS | {"confidence": 0.95}
     with pytest.raises(
         RuntimeError, match="no pair is left.*after each step: filter .*detect 0.*laion.parts"
     ):
-        counting_set.assemble(*inputs, **SETTINGS | {"confidence": 0.95})
+        counting_set.assemble(parts=parts, benchmark=benchmark, output=output, **settings)
 
 
 def test_manifest_of_other_candidates_is_refused(inputs: tuple) -> None:
@@ -350,7 +363,7 @@ def test_manifest_of_other_candidates_is_refused(inputs: tuple) -> None:
     paths = parts["part-00000"]
     write_table(pq.read_table(paths["candidates"]).slice(1), paths["candidates"])
     with pytest.raises(ValueError, match="does not list the rows of"):
-        counting_set.assemble(parts, benchmark, output, **SETTINGS)
+        counting_set.assemble(parts=parts, benchmark=benchmark, output=output, **SETTINGS)
 
 
 WORK = """
@@ -359,7 +372,7 @@ from countclip.data import counting_set
 
 parts, benchmark, output, settings = json.loads(sys.argv[1])
 print("ready", flush=True)
-counting_set.assemble(parts, benchmark, output, **settings)
+counting_set.assemble(parts=parts, benchmark=benchmark, output=output, **settings)
 """
 
 

@@ -78,7 +78,10 @@ def images(tmp_path: Path) -> tuple[Path, Path]:
 def run(images: tuple[Path, Path], name: str, **more) -> Path:
     folder = images[0].parent
     settings = SETTINGS | {"weights": WEIGHTS, "batch": 3, "state": folder / "state"} | more
-    data_detector.detect_objects(*images, folder / name, **settings)
+    candidates, manifest = images
+    data_detector.detect_objects(
+        candidates=candidates, manifest=manifest, detections=folder / name, **settings
+    )
     return folder / name
 
 
@@ -196,7 +199,8 @@ def noted(detector, manifest, keys, *more):
 
 detector.detect_block = noted
 detector.detect_objects(
-    *sys.argv[1:4], weights=sys.argv[4], image_size=128, confidence_floor=0.1, iou=0.7,
+    candidates=sys.argv[1], manifest=sys.argv[2], detections=sys.argv[3],
+    weights=sys.argv[4], image_size=128, confidence_floor=0.1, iou=0.7,
     max_detections=300, batch=4, state=sys.argv[3] + "-state",
 )
 """

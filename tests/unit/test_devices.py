@@ -19,17 +19,17 @@ def locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_each_job_has_a_card_of_its_own() -> None:
-    with gpus.claimed("auto", GPUS) as first, gpus.claimed("auto", GPUS) as second:
+    with gpus.claim_gpu("auto", GPUS) as first, gpus.claim_gpu("auto", GPUS) as second:
         assert (first, second) == ("cuda:0", "cuda:1")
-    with gpus.claimed("auto", GPUS) as again:
+    with gpus.claim_gpu("auto", GPUS) as again:
         assert again == "cuda:0"
 
 
 def test_a_card_under_another_name_is_the_same_card() -> None:
     """Under SLURM every job sees its own card as cuda:0."""
-    with gpus.claimed("cuda:0", {"cuda:0": "card-b"}), gpus.claimed("auto", GPUS) as name:
+    with gpus.claim_gpu("cuda:0", {"cuda:0": "card-b"}), gpus.claim_gpu("auto", GPUS) as name:
         assert name == "cuda:0"
-    with gpus.claimed("cuda:0", {"cuda:0": "card-a"}), gpus.claimed("auto", GPUS) as name:
+    with gpus.claim_gpu("cuda:0", {"cuda:0": "card-a"}), gpus.claim_gpu("auto", GPUS) as name:
         assert name == "cuda:1"
 
 
@@ -37,7 +37,7 @@ def test_a_busy_card_is_waited_for_until_its_job_dies(locks: Path) -> None:
     code = (
         "import sys, time; from pathlib import Path; from countclip.runtime import gpus\n"
         f"gpus.LOCKS = Path({str(locks)!r})\n"
-        "with gpus.claimed('cuda:0', {'cuda:0': 'card-a'}): print('held', flush=True); "
+        "with gpus.claim_gpu('cuda:0', {'cuda:0': 'card-a'}): print('held', flush=True); "
         "time.sleep(600)"
     )
     path = str(Path(gpus.__file__).parents[2])
@@ -54,7 +54,7 @@ def test_a_busy_card_is_waited_for_until_its_job_dies(locks: Path) -> None:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(gpus.time, "sleep", kill_then_wait)
-        with gpus.claimed("cuda:0", {"cuda:0": "card-a"}) as name:
+        with gpus.claim_gpu("cuda:0", {"cuda:0": "card-a"}) as name:
             assert name == "cuda:0"
     other.stdout.close()
     assert looks == [0.01]
@@ -66,7 +66,7 @@ from countclip.runtime import gpus
 
 gpus.LOCKS = gpus.Path(sys.argv[1])
 gpus._seen = lambda: {"cuda:0": "card-a", "cuda:1": "card-b"}
-print(gpus.one_of("auto", 1), gpus.one_of("auto", 1), flush=True)
+print(gpus.least_busy_gpu("auto", 1), gpus.least_busy_gpu("auto", 1), flush=True)
 sys.stdin.read()
 """
 
@@ -92,7 +92,7 @@ def test_trainings_spread_over_the_cards_and_a_killed_one_makes_room(locks: Path
         jobs[1].kill()
         jobs[1].wait()
         assert begin() == "[1] [1]"
-        with gpus.claimed("auto", GPUS | {"cuda:2": "card-c"}) as free:  # a detector's
+        with gpus.claim_gpu("auto", GPUS | {"cuda:2": "card-c"}) as free:  # a detector's
             assert free == "cuda:2"
     finally:
         for job in jobs:
@@ -107,16 +107,16 @@ def test_fabric_takes_what_there_is_where_there_is_no_choice(
     accelerator: str, wanted: int, seen: dict, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(gpus, "_seen", lambda: seen)
-    assert gpus.one_of.__wrapped__(accelerator, wanted) == wanted
+    assert gpus.least_busy_gpu.__wrapped__(accelerator, wanted) == wanted
 
 
 def test_the_cpu_is_never_waited_for() -> None:
-    with gpus.claimed("cpu"), gpus.claimed("cpu") as name:
+    with gpus.claim_gpu("cpu"), gpus.claim_gpu("cpu") as name:
         assert name == "cpu"
-    with gpus.claimed("auto", {}), gpus.claimed("auto", {}) as name:
+    with gpus.claim_gpu("auto", {}), gpus.claim_gpu("auto", {}) as name:
         assert name == "cpu"
 
 
 def test_a_card_that_is_not_there() -> None:
     with pytest.raises(ValueError, match="there is no cuda:7 here; there are: cuda:0, cuda:1"):
-        gpus.claimed("cuda:7", GPUS).__enter__()
+        gpus.claim_gpu("cuda:7", GPUS).__enter__()

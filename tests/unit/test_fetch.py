@@ -69,9 +69,9 @@ def fetched(tmp_path_factory: pytest.TempPathFactory) -> Path:
     manifest = folder / "images/part-00000.parquet"
     with connection("miniature", world) as environment:
         fetch.fetch_images(
-            candidates,
-            manifest,
-            manifest.with_suffix(".json"),
+            candidates=candidates,
+            manifest=manifest,
+            counts=manifest.with_suffix(".json"),
             images=IMAGES,
             shard_rows=8,
             success_percent_min=30,
@@ -108,7 +108,9 @@ def test_images_come_back_in_order_and_jpegs_keep_their_bytes(fetched: Path) -> 
 def test_missing_shards_say_what_to_do(fetched: Path, tmp_path: Path) -> None:
     copy = tmp_path / "part-00000.parquet"
     copy.write_bytes(fetched.read_bytes())
-    with pytest.raises(FileNotFoundError, match="is gone, but .*Delete .*part-00000.parquet"):
+    with pytest.raises(
+        FileNotFoundError, match="part-00000 is gone, although .*Delete .*part-00000.parquet"
+    ):
         list(shards.read_images(copy))
 
 
@@ -118,7 +120,7 @@ def test_missing_shards_say_what_to_do(fetched: Path, tmp_path: Path) -> None:
         ("http_404 (Not Found)", "http_404"),
         ("http_504 (Gateway Timed Out)", "http_504"),
         ("http_300 (Multiple Choices)", "http_300"),
-        ("http_429 (not asked, retry after 7 s)", "http_429"),
+        ("http_429 (not requested, retry after 7 s)", "http_429"),
         ("too_many_redirects (Exceeded 10 redirects.)", "too_many_redirects"),
         ("timeout (not complete after 30.0 s)", "timeout"),
         ("dns (Name or service not known)", "unreachable"),
@@ -127,7 +129,7 @@ def test_missing_shards_say_what_to_do(fetched: Path, tmp_path: Path) -> None:
         ("truncated (IncompleteRead(7 bytes read, 8 more expected))", "truncated"),
         ("undecodable (5 x 5 pixels are too many)", "too_many_pixels"),
         ("undecodable (broken JPEG)", "undecodable"),
-        ("not_an_image (no format of an image)", "not_an_image"),
+        ("not_an_image (no known image format)", "not_an_image"),
         ("bad_url ('ascii' codec can't encode character)", "bad_url"),
         ("private_address (x is at 10.0.0.1, not a public address)", "private_address"),
         ("other (ZeroDivisionError())", "other"),
@@ -144,9 +146,9 @@ def test_classify(message: str | None, status: str) -> None:
 def test_a_private_network_that_is_none_is_an_error(tmp_path: Path, network: str) -> None:
     with pytest.raises(ValueError, match=r"fetch.images.private_networks: .*10\.1\.0\.0/16"):
         fetch.fetch_images(
-            tmp_path / "candidates.parquet",
-            tmp_path / "part.parquet",
-            tmp_path / "part.json",
+            candidates=tmp_path / "candidates.parquet",
+            manifest=tmp_path / "part.parquet",
+            counts=tmp_path / "part.json",
             images=IMAGES | {"private_networks": [network]},
             state=tmp_path / "state",
             environment={},
@@ -154,23 +156,23 @@ def test_a_private_network_that_is_none_is_an_error(tmp_path: Path, network: str
 
 
 def test_askable_quotes_what_browsers_would() -> None:
-    assert fetch.askable("http://bücher.example/ü b.jpg") == (
+    assert fetch.sendable("http://bücher.example/ü b.jpg") == (
         "http://xn--bcher-kva.example/%C3%BC%20b.jpg", None,
     )  # fmt: skip
     for url in ("", "x", "http://", "javascript:alert(1)", "http://a b/c", "//cdn.example/x.jpg"):
-        assert fetch.askable(url)[1] == "bad_url", url
-    assert fetch.askable("http://10.1.2.3/x", ["10.1.0.0/16"])[1] is None
+        assert fetch.sendable(url)[1] == "bad_url", url
+    assert fetch.sendable("http://10.1.2.3/x", ["10.1.0.0/16"])[1] is None
     for url in ("http://10.0.0.1/", "http://[::1]/x", "https://169.254.169.254/latest"):
-        assert fetch.askable(url)[1] == "private_address", url
+        assert fetch.sendable(url)[1] == "private_address", url
 
 
 # ---- supervision: img2dataset replaced by programs that misbehave ----
 
 
-def fake(folder: Path, monkeypatch: pytest.MonkeyPatch, code: str, before: str = "") -> fetch._Run:
+def fake(folder: Path, monkeypatch: pytest.MonkeyPatch, code: str, before: str = "") -> fetch._Pass:
     """A pass over six URLs in shards of four by a program of our own instead of img2dataset.
     before: what it does before it imports anything."""
-    run = fetch._Run(folder / "first", URLS, IMAGES, {}, shard_rows=4, connections=1, processes=1)
+    run = fetch._Pass(folder / "first", URLS, IMAGES, {}, shard_rows=4, connections=1, processes=1)
     (folder / "first").mkdir()
     (folder / "first/impostor.py").write_text(before + HELPERS + code)
     monkeypatch.setattr(fetch_worker, "__name__", "impostor")
@@ -279,7 +281,7 @@ def test_a_dead_network_fails_and_is_asked_again(
     run = fake(tmp_path, monkeypatch, "shard(0, [0, 1, 2, 3]); shard(1, [4, 5])")
     run.supervise(stall=600, attempts=1)
     with pytest.raises(RuntimeError, match="only 0 of 6 URLs answered.*success_percent_min is 50"):
-        fetch._gate(run.answers(), 50, run)
+        fetch._require_success(run.answers(), 50, run)
     run.supervise(stall=600, attempts=1)
     assert (tmp_path / "first/attempts").read_text() == "xx"
 
@@ -315,7 +317,7 @@ def server() -> Iterator[str]:
 def read(url: str, *allowed: str, deadline: float = 60) -> bytes | str:
     """A body, or the message why there is none."""
     limits = {"max_bytes": 3_000_000, "deadline": deadline, "private_networks": list(allowed)}
-    download_image = fetch_worker.image_download(IMAGES | limits, "test")
+    download_image = fetch_worker.image_downloader(IMAGES | limits, "test")
     key, file, message = download_image((7, url), 10, None, None)
     assert key == 7
     assert (file is None) != (message is None)

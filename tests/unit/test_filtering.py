@@ -37,7 +37,12 @@ SETTINGS = {
 def run(path: Path, threads: int = 1, **settings):
     out, counts = path.with_suffix(".out.parquet"), path.with_suffix(".json")
     filtering.filter_part(
-        path, out, counts, state=path.parent / "state", threads=threads, **SETTINGS | settings
+        part=path,
+        candidates=out,
+        counts=counts,
+        state=path.parent / "state",
+        threads=threads,
+        **SETTINGS | settings,
     )
     assert not list((path.parent / "state").iterdir())
     return pq.read_table(out), json.loads(counts.read_text())
@@ -157,7 +162,8 @@ def slowly(*args):
 filtering._filter_group = slowly
 print("ready", flush=True)
 filtering.filter_part(
-    part, folder + "/out.parquet", folder + "/out.json", state=folder + "/state", threads=2,
+    part=part, candidates=folder + "/out.parquet", counts=folder + "/out.json",
+    state=folder + "/state", threads=2,
     **json.loads(settings),
 )
 """
@@ -224,4 +230,4 @@ def test_bytes_that_are_no_text_are_replaced(tmp_path: Path) -> None:
 )
 def test_unknown_columns_are_named(names: list[str], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        filtering.columns(names, "part.parquet", ["url", "caption", "sample_id"])
+        filtering.find_columns(names, "part.parquet", ["url", "caption", "sample_id"])

@@ -42,7 +42,7 @@ def make(
     clip = tiny_training.make_clip(config)
     clip.model.to(dtype)
     clip.normalise = lambda images: Clip.normalise(clip, images).to(dtype)
-    lambdas = lambda_schemes.weights(COUNTS, scheme, lambda_0=0.7)
+    lambdas = lambda_schemes.lambdas(COUNTS, scheme, lambda_0=0.7)
     k = COUNTERFACTUALS[loss]
     batch = tiny_training.make_batches(clip, counterfactuals=k, lambdas=lambdas).batch(0)
     batch.lambdas = batch.lambdas.to(dtype)
@@ -87,7 +87,7 @@ def reference(config, loss, scheme, count_logit_scale, logit_scale, trained):
     own = count_logit_scale or 1.0
     for i in range(n if k else 0):
         number = next(m for m in WORDS if WORDS[m] in decoded(clip, batch.tokens[i]))
-        weight = float(np.float32(lambda_schemes.weights(COUNTS, scheme, lambda_0=0.7)[number]))
+        weight = float(np.float32(lambda_schemes.lambdas(COUNTS, scheme, lambda_0=0.7)[number]))
         right = (own * (images[i] @ texts[i])).exp()
         wrong = sum(
             (own * (images[i] @ texts[size + i * k + j])).exp() for j in range(k)

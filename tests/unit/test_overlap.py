@@ -16,12 +16,21 @@ def test_what_was_trained_on_and_what_chose_the_checkpoint_is_counted(tmp_path):
         pd.DataFrame({"phash": phash, "sha256": pictures} | columns).to_parquet(path)
         return path
 
-    own = table("own", ["0", "far", "0", "far", None], included=[True, True, False, True, False])
+    benchmark = table(
+        "own", ["0", "far", "0", "far", None], included=[True, True, False, True, False]
+    )
     others = table("countbench", ["far", "0", None], included=[True, False, False])
 
     def seen(one: tuple[str, str], other: tuple[str, str], non_counting: list[str]) -> list[int]:
         sets = [table(f"{n}", [pair[0]], split=[pair[1]]) for n, pair in enumerate((one, other))]
-        return [*overlap.seen(own, sets, [table("o", non_counting)], others, distance=4).values()]
+        counts = overlap.count_overlaps(
+            benchmark=benchmark,
+            counting=sets,
+            non_counting=[table("o", non_counting)],
+            countbench=others,
+            distance=4,
+        )
+        return list(counts.values())
 
     assert seen(("5 bits", "train"), ("4 bits", "train"), []) == [1, 2, 1]
     assert seen(("5 bits", "train"), ("4 bits", "heldout"), []) == [0, 2, 1]

@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
-from countclip.runtime.plan import Job, expected, measured, report
+from countclip.runtime.plan import Job, expected_amounts, measured_costs, report
 from countclip.runtime.provenance import canonical
 from countclip.runtime.resources import HOME
 
@@ -26,7 +26,7 @@ CODE = ("countclip.runtime.files 0123abcd", "countclip.training.losses 4567abcd"
 
 def job(spec, recorded=None, more=(), before=(), **about):
     """One of a rule with two modules; more: its further params, before: those of the last run."""
-    about = {"rule": "train_variant", "missing": False, "own": True} | about
+    about = {"rule": "train_variant", "missing": False, "is_direct": True} | about
     params, old = (
         [*map(repr, CODE), *map(repr, others), repr(canonical(keys))]
         for keys, others in ((spec, more), (recorded, before))
@@ -49,7 +49,7 @@ def test_a_changed_key_is_named_with_both_values(tmp_path):
 def test_other_causes_are_told_apart(tmp_path):
     same = {"scale": "paper"}
     jobs = [
-        job(same, same, own=False, rule="two"),
+        job(same, same, is_direct=False, rule="two"),
         job(same, None, missing=True, rule="three"),
         job(same, same, rule="four"),
         job(same, same, ("part-0\turl\t9",), ("part-0\turl\t8",), rule="five"),
@@ -84,7 +84,7 @@ def test_what_earlier_jobs_took_goes_before_the_defaults(tmp_path):
         file = tmp_path / f"train_variant/{name}.tsv"
         file.write_text(f"s\th:m:s\tmax_rss\n{seconds}.0\t0:00:00\t1\n")
     (tmp_path / "make_world.tsv").write_text("s\th:m:s\n9.0\t0:00:09\n")
-    assert measured(tmp_path) == {
+    assert measured_costs(tmp_path) == {
         "train_variant": (3600.0, "2 jobs here"),
         "make_world": (9.0, "1 jobs here"),
     }
@@ -92,7 +92,7 @@ def test_what_earlier_jobs_took_goes_before_the_defaults(tmp_path):
     line = next(line for line in text.splitlines() if line.startswith("train_variant"))
     assert line.split()[:3] == ["train_variant", "3", "3.00"]
     assert line.endswith("2 jobs here")
-    # What was not measured, GPUs and disk, is still as shipped.
+    # Costs that are not measured (GPUs, disk) still come from the defaults.
     paper = DEFAULT | {"scale": "paper"}
     text = report([job({}, missing=True)] * 3, paper, tmp_path, COSTS)
     line = next(line for line in text.splitlines() if line.startswith("train_variant"))
@@ -101,28 +101,28 @@ def test_what_earlier_jobs_took_goes_before_the_defaults(tmp_path):
 
 def test_what_is_expected_follows_the_config():
     rows = DEFAULT["miniature"]["rows"]
-    amounts = expected(DEFAULT)
+    amounts = expected_amounts(DEFAULT)
     assert amounts["rows"] == rows
-    assert expected(DEFAULT | {"seeds": [1, 2, 3]})["runs"] == 3 * amounts["variants"]
+    assert expected_amounts(DEFAULT | {"seeds": [1, 2, 3]})["runs"] == 3 * amounts["variants"]
     half = DEFAULT | {"laion": DEFAULT["laion"] | {"parts": ["part-00000"]}}
-    assert expected(half)["rows"] == rows / 2
+    assert expected_amounts(half)["rows"] == rows / 2
     fixed = DEFAULT | {"training": DEFAULT["training"] | {"steps": 77}}
-    assert expected(fixed)["steps a run"] == 77 != amounts["steps a run"]
+    assert expected_amounts(fixed)["steps a run"] == 77 != amounts["steps a run"]
     capped = DEFAULT["counting_set"] | {"max_per_number": [10] * 9}
-    assert expected(DEFAULT | {"counting_set": capped})["counting pairs of a set"] == 90
+    assert expected_amounts(DEFAULT | {"counting_set": capped})["counting pairs of a set"] == 90
 
 
 def test_rows_of_local_files_are_counted(tmp_path):
     pq.write_table(pa.table({"TEXT": ["two cats"] * 3}), tmp_path / "mine-0.parquet")
     laion = {"source": "local", "folder": str(tmp_path), "parts": ["mine"]}
-    amounts = expected(DEFAULT | {"network": "internet", "laion": DEFAULT["laion"] | laion})
+    amounts = expected_amounts(DEFAULT | {"network": "internet", "laion": DEFAULT["laion"] | laion})
     assert (amounts["parts"], amounts["rows"]) == (1, 3)
 
 
 def test_every_default_cost_is_one_of_a_rule_in_a_unit_that_is_expected():
     with open(COSTS, encoding="utf-8", newline="") as file:
         lines = list(csv.DictReader(file))
-    amounts = expected(DEFAULT)
+    amounts = expected_amounts(DEFAULT)
     for line in lines:
         assert line["rule"] in RULES, line
         assert not line["unit"] or line["unit"] in amounts, line

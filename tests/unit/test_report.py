@@ -166,17 +166,23 @@ def test_rows_of_further_benchmarks_are_left_out_for_a_reason(run, tmp_path) -> 
     rows = ["image,caption,number", "one.png,two cats,2", "gone.png,two cats,2", "one.png,cats,99"]
     (tmp_path / "mine.csv").write_text("\n".join(rows) + "\n")
     folder = "results/benchmarks/mine"
-    outputs = [f"{folder}/{name}" for name in ("benchmark.parquet", "images.parquet")]
     custom.read(
-        str(tmp_path / "mine.csv"), *outputs, f"{folder}/summary.json", source="folder",
-        pictures=str(tmp_path), template="{number} {noun}", expected=None, max_bytes=10**6,
-        picture={"max_pixels": 10**6, "min_side": 32},
-    )  # fmt: skip
+        str(tmp_path / "mine.csv"),
+        benchmark_parquet=f"{folder}/benchmark.parquet",
+        images_parquet=f"{folder}/images.parquet",
+        summary_json=f"{folder}/summary.json",
+        source="folder",
+        image_source=str(tmp_path),
+        template="{number} {noun}",
+        expected=None,
+        max_bytes=10**6,
+        image_limits={"max_pixels": 10**6, "min_side": 32},
+    )
     run.further.append(f"{folder}/summary.json")
     text = run.render().read_text()
     row = text[text.index("<th scope=row>mine") :].split("</tr>")[0]
     assert re.findall("<td.*?>(.*?)\n?</td>", row) == [
-        "3", "1", "1 its picture is not there; 1 its number is not one of two to ten",
+        "3", "1", "1 its image is not there; 1 its number is not one of two to ten",
     ]  # fmt: skip
 
 

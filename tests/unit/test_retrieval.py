@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from countclip.benchmarks import retrieval_queries
-from countclip.benchmarks.retrieval_queries import ALL, NAMED
+from countclip.benchmarks.retrieval_queries import ALL, OF_NOUN
 from countclip.data.number_words import NUMBERS, WORDS
 from countclip.evaluation import retrieval as evaluation_retrieval
 from countclip.model.clip import Clip
@@ -37,7 +37,7 @@ def made_up(similarity, nouns: int = 2, pictures: int = 60, variants=("baseline"
                         {
                             "variant": variant,
                             "seed": 0,
-                            "candidates": NAMED,
+                            "candidates": OF_NOUN,
                             "query": f"{WORDS[asked]} things{noun}",
                             "number": asked,
                             "index": index,
@@ -126,8 +126,8 @@ def test_each_noun_ranks_the_pictures_whose_captions_count_it():
     found = {key: group["index"].tolist() for key, group in pools.groupby(["candidates", "noun"])}
     assert found == {
         (ALL, "objects"): [3, 5, 8],
-        (NAMED, "hearts"): [5],
-        (NAMED, "stars"): [3],
+        (OF_NOUN, "hearts"): [5],
+        (OF_NOUN, "stars"): [3],
     }
     with pytest.raises(ValueError, match="counts any of its nouns"):
         retrieval_queries.pools({8: "six unknown"}, {8: 6}, NOUNS, None)

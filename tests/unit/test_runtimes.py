@@ -88,7 +88,7 @@ signal.raise_signal(signal.SIGUSR1)
 def test_weights_of_one_size_say_so(torch_weights: Path, tmp_path: Path) -> None:
     model = detector_backends.ultralytics().YOLO(torch_weights, task="detect")
     fixed = Path(model.export(format="onnx", imgsz=96)).rename(tmp_path / "fixed.onnx")
-    with pytest.raises(ValueError, match="image_size is 128, but .*fixed.onnx takes 96 alone"):
+    with pytest.raises(ValueError, match="image_size is 128, but .*fixed.onnx only takes 96"):
         Detector(fixed, **SETTINGS)
     detector = Detector(fixed, **SETTINGS | {"image_size": 96})
     assert detector.prepare(Image.new("RGB", (200, 100))).pixels.shape == (96, 96, 3)

@@ -28,12 +28,12 @@ def test_a_pickle_is_read_under_its_digest_alone(trap: Path, expected: str | Non
     with pytest.raises(ValueError, match=f"detector.sha256: .*{sha256(trap)}"):
         detector_backends.export_weights(trap, "x.onnx", sha256=expected, image_size=32, batch=1)
     assert not Path("trapped").exists()
-    assert detector_backends.checked(trap, sha256(trap)) == sha256(trap)
+    assert detector_backends.verified_digest(trap, sha256(trap)) == sha256(trap)
 
 
 def test_no_weights_no_download() -> None:
     with pytest.raises(FileNotFoundError, match="yolov8n.pt does not exist.*never downloaded"):
-        detector_backends.checked("yolov8n.pt", None)
+        detector_backends.verified_digest("yolov8n.pt", None)
 
 
 def test_digest_of_a_folder_sees_names_and_contents(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What every link of the benchmark answers, as it came."""
+"""Request every link of the benchmark and store the responses."""
 
 from countclip.benchmarks import check_links
 from countclip.runtime.connection import connection
@@ -6,11 +6,11 @@ from countclip.runtime.files import digest, sha256
 from countclip.runtime.job import start
 
 spec = start(snakemake)  # noqa: F821
-given, resources = snakemake.input, snakemake.resources  # noqa: F821
-key = digest(*snakemake.params, sha256(given.list))  # noqa: F821
-with connection(spec["network"], given.get("world")) as environment:
-    check_links.ask(
-        given.list,
+inputs, resources = snakemake.input, snakemake.resources  # noqa: F821
+key = digest(*snakemake.params, sha256(inputs.list))  # noqa: F821
+with connection(spec["network"], inputs.get("world")) as environment:
+    check_links.check_links(
+        inputs.list,
         snakemake.output.answers,  # noqa: F821
         state=f"results/.state/countbench/{key}",
         environment=environment,

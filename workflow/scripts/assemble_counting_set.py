@@ -1,18 +1,18 @@
-"""Makes the counting set from all parts, and the funnel that says where every row went."""
+"""Assemble the counting set from all parts, and the funnel that accounts for every row."""
 
 from countclip.data import counting_set
 from countclip.runtime.job import start
 from countclip.runtime.resources import resource
 
 spec = start(snakemake)  # noqa: F821
-given = snakemake.input  # noqa: F821
+inputs = snakemake.input  # noqa: F821
 settings = spec["counting_set"]
 nouns = settings.pop("nouns", None)
-roles = [role for role in ("candidates", "counts", "images", "detections") if given.get(role)]
+roles = [role for role in ("candidates", "counts", "images", "detections") if inputs.get(role)]
 counting_set.assemble(
-    {part: {role: given[role][i] for role in roles} for i, part in enumerate(spec["parts"])},
-    given.benchmark,
-    dict(snakemake.output.items()),  # noqa: F821
-    nouns and resource(nouns),
+    parts={part: {role: inputs[role][i] for role in roles} for i, part in enumerate(spec["parts"])},
+    benchmark=inputs.benchmark,
+    output=dict(snakemake.output.items()),  # noqa: F821
+    nouns_csv=nouns and resource(nouns),
     **settings,
 )

@@ -1,4 +1,4 @@
-"""Detects objects in the images of one part whose captions name a number."""
+"""Detect objects in the images of one part whose captions name a number."""
 
 from countclip.data import detector
 from countclip.runtime.files import digest
@@ -6,15 +6,15 @@ from countclip.runtime.job import start
 from countclip.runtime.resources import resource
 
 settings = start(snakemake)["detector"]  # noqa: F821
-# Blocks of older code or settings are not mixed in.
+# Each version of the code and settings has a folder, so that their blocks do not mix.
 state = f"results/.state/detect/{snakemake.wildcards.part}/{digest(*snakemake.params)}"  # noqa: F821
 del settings["weights"]
 if settings.pop("export"):
-    del settings["sha256"]  # that of the file that was exported, which was checked then
+    del settings["sha256"]  # of the .pt file, which was verified at its export
 detector.detect_objects(
-    snakemake.input.candidates,  # noqa: F821
-    snakemake.input.manifest,  # noqa: F821
-    snakemake.output.detections,  # noqa: F821
+    candidates=snakemake.input.candidates,  # noqa: F821
+    manifest=snakemake.input.manifest,  # noqa: F821
+    detections=snakemake.output.detections,  # noqa: F821
     weights=resource(snakemake.params.weights),  # noqa: F821
     **settings,
     state=state,

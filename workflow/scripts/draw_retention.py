@@ -1,8 +1,10 @@
-"""The miniature's retention tasks: pictures to name, and captions to find."""
+"""Draw the miniature's retention tasks: images to classify, and captions to retrieve."""
 
 from countclip.runtime.job import start
 from miniature import retention_tasks
 
 start(snakemake)  # noqa: F821
-made = snakemake.output  # noqa: F821
-retention_tasks.write_tasks(made.things, made.pairs, made.captions)
+outputs = snakemake.output  # noqa: F821
+retention_tasks.write_tasks(
+    class_folder=outputs.things, pair_folder=outputs.pairs, captions=outputs.captions
+)

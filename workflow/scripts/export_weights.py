@@ -1,4 +1,4 @@
-"""Exports the detector's weights to a form that runs faster."""
+"""Export the detector's weights to a faster format."""
 
 from countclip.data import detector_backends
 from countclip.runtime.job import start

@@ -1,4 +1,4 @@
-"""Fetches the images of one part's candidates with img2dataset."""
+"""Fetch the images of one part's candidates with img2dataset."""
 
 from countclip.data import fetch
 from countclip.runtime.connection import connection
@@ -6,13 +6,15 @@ from countclip.runtime.files import digest
 from countclip.runtime.job import start
 
 spec = start(snakemake)  # noqa: F821
-given, resources = snakemake.input, snakemake.resources  # noqa: F821
-# Shards of older code or settings are not gone on from.
+inputs, outputs = snakemake.input, snakemake.output  # noqa: F821
+resources = snakemake.resources  # noqa: F821
+# Each version of the code and settings has a folder, so that their shards do not mix.
 state = f"results/.state/fetch/{snakemake.wildcards.part}/{digest(*snakemake.params)}"  # noqa: F821
-with connection(spec["network"], given.get("world")) as environment:
+with connection(spec["network"], inputs.get("world")) as environment:
     fetch.fetch_images(
-        given.candidates,
-        *snakemake.output,  # noqa: F821
+        candidates=inputs.candidates,
+        manifest=outputs.manifest,
+        counts=outputs.counts,
         **spec["fetch"],
         state=state,
         environment=environment,

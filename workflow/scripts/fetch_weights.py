@@ -1,14 +1,14 @@
-"""Downloads the detector's weights, verified; nothing is read of them here."""
+"""Download the detector's weights and verify their sha256, without reading them."""
 
 from countclip.runtime import network
 from countclip.runtime.connection import connection
 from countclip.runtime.job import start
 
 spec = start(snakemake)  # noqa: F821
-detector, given = spec["detector"], snakemake.input  # noqa: F821
+detector, inputs = spec["detector"], snakemake.input  # noqa: F821
 if not (detector["download"] and detector["sha256"]):
     raise ValueError("detector.weights is to be downloaded: set detector.download and .sha256")
-with connection(spec["network"], given.get("world")) as environment:
+with connection(spec["network"], inputs.get("world")) as environment:
     network.download(
         detector["download"]["url"],
         snakemake.output.weights,  # noqa: F821

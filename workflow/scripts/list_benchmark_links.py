@@ -1,4 +1,4 @@
-"""The addresses of a benchmark's pictures, where its publisher has no pictures."""
+"""List the image links of a benchmark whose publisher gives only links."""
 
 from countclip.benchmarks import adapters
 from countclip.runtime.job import start

@@ -13,8 +13,12 @@ table1.make_benchmark_table(
     markdown_path=outputs.markdown,
     rows=custom.rows_of(inputs.benchmark),
     benchmark=snakemake.wildcards.benchmark,  # noqa: F821
-    seen=overlap.seen(
-        inputs.benchmark, inputs.counting, inputs.non_counting, inputs.countbench, spec["distance"]
+    seen=overlap.count_overlaps(
+        benchmark=inputs.benchmark,
+        counting=inputs.counting,
+        non_counting=inputs.non_counting,
+        countbench=inputs.countbench,
+        distance=spec["distance"],
     ),
     **spec,
 )

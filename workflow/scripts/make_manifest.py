@@ -1,4 +1,4 @@
-"""Lists the parts of LAION's metadata with their addresses, sizes and sha256."""
+"""List the parts of LAION's metadata with their addresses, sizes and sha256."""
 
 from countclip.data import laion
 from countclip.runtime.connection import connection

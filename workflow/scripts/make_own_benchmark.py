@@ -1,4 +1,4 @@
-"""Draw the miniature's example of a benchmark of one's own."""
+"""Draw the miniature's example of a user's benchmark."""
 
 from countclip.runtime.job import start
 from miniature import own_benchmark

@@ -1,4 +1,4 @@
-"""Make the miniature's web: a LAION-like table, a twin of CountBench, and what answers for them."""
+"""Make the miniature's world: a LAION-like table, a benchmark, and the answer of each link."""
 
 from pathlib import Path
 

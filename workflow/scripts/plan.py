@@ -1,4 +1,4 @@
-"""Ask Snakemake what the main job would run, and print it as a plan. Nothing is run."""
+"""Print what the main job would run, by Snakemake, as a plan; nothing is run."""
 
 import contextlib
 import io
@@ -14,11 +14,12 @@ from countclip.runtime.resources import HOME
 
 profile = yaml.safe_load((HOME / "profiles/default/profile.yaml").read_text(encoding="utf-8"))
 triggers = types.RerunTrigger.parse_choices_set(profile["rerun-triggers"])
-given = types.ConfigSettings(config=snakemake.config, replace_workflow_config=True)  # noqa: F821
+config = types.ConfigSettings(config=snakemake.config, replace_workflow_config=True)  # noqa: F821
 output = types.OutputSettings(log_level_override=logging.ERROR, enable_file_logging=False)
-with contextlib.redirect_stdout(io.StringIO()), api.SnakemakeApi(output) as asked:
+with contextlib.redirect_stdout(io.StringIO()), api.SnakemakeApi(output) as snakemake_api:
     cores = types.ResourceSettings(cores=1)
-    workflow = asked.workflow(cores, config_settings=given, snakefile=HOME / "Snakefile")
+    snakefile = HOME / "Snakefile"
+    workflow = snakemake_api.workflow(cores, config_settings=config, snakefile=snakefile)
     workflow.dag(types.DAGSettings(targets={"all"}, rerun_triggers=triggers)).summary()
     dag, records = workflow._workflow.dag, workflow._workflow.persistence
     jobs = [
@@ -27,7 +28,7 @@ with contextlib.redirect_stdout(io.StringIO()), api.SnakemakeApi(output) as aske
             params=records._params(job),
             recorded=records.params(job.output[0]) if job.output else None,
             missing=bool(dag.reason(job).missing_output),
-            own=not dag.reason(job).derived,
+            is_direct=not dag.reason(job).derived,
         )
         for job in dag.needrun_jobs()
         if not job.rule.norun

@@ -1,4 +1,4 @@
-"""A further benchmark as it is measured on, from its publisher's file."""
+"""Read a further benchmark from its publisher's file: the rows and images to measure on."""
 
 from pathlib import Path
 
@@ -7,16 +7,16 @@ from countclip.runtime.job import start
 from countclip.runtime.resources import resource
 
 spec = start(snakemake)  # noqa: F821
-given, made = snakemake.input, snakemake.output  # noqa: F821
+inputs, outputs = snakemake.input, snakemake.output  # noqa: F821
 custom.read(
-    given.rows,
-    made.benchmark,
-    made.images,
-    made.summary,
+    inputs.rows,
+    benchmark_parquet=outputs.benchmark,
+    images_parquet=outputs.images,
+    summary_json=outputs.summary,
     source=spec["source"],
-    pictures=given.get("answers") or resource(spec["images"] or str(Path(given.rows).parent)),
+    image_source=inputs.get("answers") or resource(spec["images"] or str(Path(inputs.rows).parent)),
     template=spec["caption"],
     expected=spec["sha256"],
     max_bytes=spec["countbench"]["request"]["max_bytes"],
-    picture=spec["countbench"]["picture"],
+    image_limits=spec["countbench"]["picture"],
 )

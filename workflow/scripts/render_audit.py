@@ -1,4 +1,4 @@
-"""The audit page, on which a person decides about single rows of the benchmark."""
+"""Render the audit page, on which a person decides on single rows of the benchmark."""
 
 from countclip.report import audit_page
 from countclip.runtime.job import start

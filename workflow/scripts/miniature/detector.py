@@ -1,4 +1,4 @@
-"""Where does the miniature's detector come from? Ultralytics trains a narrow YOLOv8 on its scenes.
+"""Training of the miniature's detector: ultralytics trains a narrow YOLOv8 on drawn scenes.
 
 This is done once; the result is committed beside its recipe. Nothing is downloaded.
 """
@@ -24,7 +24,7 @@ NARROW = [0.33, 0.125, 512]  # depth, width, most channels: half the width of YO
 ARGUMENTS = {
     "imgsz": SIZE,
     "device": "cpu",
-    # Everything in a scene has one size and lies apart; mosaic and scaling would only blur that.
+    # Objects have one size and do not overlap; mosaic and scaling would change that.
     "mosaic": 0.0,
     "scale": 0.05,
     "translate": 0.05,
@@ -36,7 +36,7 @@ ARGUMENTS = {
     "cos_lr": True,
     "lrf": 0.01,
     "warmup_epochs": 1.0,
-    # Ultralytics looks at the network for half precision, for plots and for ready weights.
+    # Ultralytics uses the internet for half precision, plots and pretrained weights.
     "amp": False,
     "plots": False,
     "pretrained": False,
@@ -46,12 +46,12 @@ ARGUMENTS = {
 def recipe(
     *, seed: int, scenes: int, epochs: int, batch: int, learning_rate: float
 ) -> dict[str, Any]:
-    """All that the weights follow from, and its digest: the scenes, the network, the arguments.
+    """The recipe of the weights, with its digest: the scenes, the network, the arguments.
 
-    scenes: how many to train on, each seen once an epoch. learning_rate: the highest.
+    scenes: number of training scenes, each seen once an epoch. learning_rate: the highest.
     """
     sample = [_training_scene(index) for index in range(100)]
-    made_by = {
+    settings = {
         "scenes": scenes,
         "sample": sha256(repr(sample).encode()),
         "network": NARROW,
@@ -65,40 +65,42 @@ def recipe(
             "lr0": learning_rate,
         },
     }
-    return with_digest(made_by)
+    return with_digest(settings)
 
 
 def train(
-    onnx: str | Path, about: str | Path, *, threads: int, test_scenes: int, **settings: Any
+    onnx: str | Path, recipe_json: str | Path, *, threads: int, test_scenes: int, **settings: Any
 ) -> None:
-    """Train from random weights, export to `onnx`, write `about`: the recipe and what it achieved.
+    """Train from random weights, export to `onnx`, and write the recipe with the accuracy.
 
-    settings: see `recipe`. test_scenes: unseen ones, to measure on.
+    settings: see `recipe`. test_scenes: number of unseen scenes to measure on.
     """
     import torch
 
-    made_by = recipe(**settings)
+    used = recipe(**settings)
     library = ultralytics()
     torch.set_num_threads(threads)
     with tempfile.TemporaryDirectory(prefix="countclip-detector-") as folder:
         data = _write_data(Path(folder), settings["scenes"])
         model = library.YOLO(_write_architecture(Path(folder), library), task="detect")
-        # It would fetch a font for plots that are not drawn.
+        # Ultralytics would download a font for plots that are not drawn.
         with patch.object(library.data.utils, "check_font"):
             model.train(
-                data=data, project=folder, name="run", val=False, workers=0, **made_by["arguments"]
+                data=data, project=folder, name="run", val=False, workers=0, **used["arguments"]
             )
         last = library.YOLO(f"{folder}/run/weights/last.pt")
         exported = last.export(format="onnx", imgsz=SIZE, dynamic=True)
         publish_onnx(exported, onnx)
-    measured = exact_counts(onnx, test_scenes, threads)
-    write_json({"recipe": made_by, "sha256": sha256(onnx), "exact_counts": measured}, about)
-    log.info("exact counts on unseen scenes: %s", measured)
+    counts = exact_counts(onnx, test_scenes, threads)
+    write_json({"recipe": used, "sha256": sha256(onnx), "exact_counts": counts}, recipe_json)
+    log.info("exact counts on unseen scenes: %s", counts)
 
 
 def exact_counts(onnx: str | Path, n: int, threads: int = 1) -> dict[str, Any]:
-    """Share of `n` unseen scenes whose most frequent class and its count are right, as the counting
-    set is matched; in all and by number."""
+    """Share of `n` unseen scenes whose most frequent class and its count are right.
+
+    This is how the counting set is matched. The share is of all scenes and by number.
+    """
     detector = Detector(
         onnx, image_size=SIZE, confidence_floor=0.25, iou=0.7, max_detections=300, threads=threads
     )
@@ -122,17 +124,17 @@ def _write_architecture(folder: Path, library: Any) -> str:
 
 
 def _write_data(folder: Path, n: int) -> str:
-    """Pictures and labels in the form that ultralytics reads; returns the data file's path."""
+    """Write images and labels as ultralytics reads them; return the data file's path."""
     for kind in ("images", "labels"):
         (folder / kind).mkdir()
     for index in progress(range(n), unit="scene", desc="draw"):
         scene = _training_scene(index)
         draw(scene).save(folder / "images" / f"{index:06}.png", compress_level=1)
         (folder / "labels" / f"{index:06}.txt").write_text(_labels(scene))
-    # Ultralytics wants some pictures to validate on; what counts is measured on unseen ones.
+    # Ultralytics requires validation images; the accuracy is measured on unseen ones.
     (folder / "val.txt").write_text("".join(f"./images/{index:06}.png\n" for index in range(64)))
-    about = {"path": str(folder), "train": "images", "val": "val.txt", "names": list(CLASSES)}
-    (folder / "data.yaml").write_text(yaml.safe_dump(about))
+    data = {"path": str(folder), "train": "images", "val": "val.txt", "names": list(CLASSES)}
+    (folder / "data.yaml").write_text(yaml.safe_dump(data))
     return str(folder / "data.yaml")
 
 
@@ -141,7 +143,7 @@ def _training_scene(index: int) -> Scene:
 
 
 def _labels(scene: Scene) -> str:
-    """A line an object: class, centre x and y, width and height as shares of the picture."""
+    """A line an object: class, centre x and y, width, height (shares of the image)."""
     low, high = scene.boxes[:, :2], scene.boxes[:, 2:]
     shares = np.hstack([(low + high) / 2, high - low]) / SIZE
     rows = zip(scene.labels, shares, strict=True)

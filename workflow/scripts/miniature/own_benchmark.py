@@ -1,4 +1,4 @@
-"""What does a benchmark of one's own look like? Pictures, and a CSV of what they show."""
+"""The miniature's example of a user's benchmark: images, and a CSV of what they show."""
 
 import csv
 from pathlib import Path
@@ -10,11 +10,10 @@ from miniature import scenes
 PER_CLASS = 10
 
 
-def make(table: str, pictures: str) -> None:
-    """Draw PER_CLASS scenes of each number that nothing else shows, and write `table` (image, noun,
-    number), which lies beside the folder `pictures`."""
+def make(table_csv: str, image_folder: str) -> None:
+    """Draw PER_CLASS unique scenes of each number; write a table (image, noun, number) beside."""
     lines = []
-    with publish(pictures) as folder:
+    with publish(image_folder) as folder:
         folder.mkdir()
         for index in range(PER_CLASS * len(NUMBERS)):
             number = NUMBERS[index % len(NUMBERS)]
@@ -22,6 +21,6 @@ def make(table: str, pictures: str) -> None:
             name = f"{index:02}.jpg"
             scenes.draw(scene).save(folder / name, "JPEG", quality=90)
             things = f"{scene.colour or ''} {scenes.plural(scene.name)}".strip()
-            lines.append((f"{Path(pictures).name}/{name}", things, number))
-    with publish(table) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
+            lines.append((f"{Path(image_folder).name}/{name}", things, number))
+    with publish(table_csv) as path, open(path, "w", encoding="utf-8", newline="") as file:
         csv.writer(file, lineterminator="\n").writerows([("image", "noun", "number"), *lines])

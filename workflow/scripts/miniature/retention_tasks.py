@@ -1,8 +1,7 @@
-"""What else does the miniature's CLIP know? Pictures to name and captions to find, for retention.
+"""Retention tasks of the miniature: images to classify, and captions to retrieve.
 
-The scenes are of a stream that nothing is trained on and show one kind of thing alone; no caption
-names a number. They are written as people keep such data, so the loaders of `retention` read them
-as they read anyone's.
+The scenes come from a stream that no model is trained on, and show only one class each; no caption
+names a number. The files have common formats, so the loaders of `retention` read them like others.
 """
 
 from collections.abc import Iterator
@@ -16,10 +15,13 @@ PER_CLASS = 18
 PAIRS = 100
 
 
-def write_tasks(things: str | Path, pairs: str | Path, captions: str | Path) -> None:
-    """Publish two tasks: `things`, a folder of pictures for each kind of thing; `pairs`, a folder
-    of pictures, whose captions, no two alike, stand in `captions` as Flickr30k's do."""
-    with publish(things) as folder:
+def write_tasks(*, class_folder: str | Path, pair_folder: str | Path, captions: str | Path) -> None:
+    """Publish two tasks, classification and retrieval.
+
+    class_folder: gets a folder of images for each class. pair_folder: gets images, and `captions`
+        their captions, all different, in the format of Flickr30k.
+    """
+    with publish(class_folder) as folder:
         number = dict.fromkeys(CLASSES, 0)
         for scene in _scenes():
             if number[scene.name] < PER_CLASS:
@@ -30,7 +32,7 @@ def write_tasks(things: str | Path, pairs: str | Path, captions: str | Path) -> 
             elif min(number.values()) == PER_CLASS:
                 break
     written: dict[str, str] = {}
-    with publish(pairs) as folder:
+    with publish(pair_folder) as folder:
         folder.mkdir()
         for scene in _scenes():
             text = f"{scene.colour} {plural(scene.name)} on a {scene.pattern} background"
@@ -43,7 +45,7 @@ def write_tasks(things: str | Path, pairs: str | Path, captions: str | Path) -> 
 
 
 def _scenes() -> Iterator[Scene]:
-    """Of two to ten things in turn, without others among them."""
+    """Scenes of two to ten objects in turn, all of one class."""
     for index in count():
         scene = make("retention", index, 2 + index % 9)
         if len(scene.objects) == scene.number:

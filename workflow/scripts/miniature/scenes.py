@@ -1,6 +1,6 @@
-"""What does a picture of the miniature show? Some nameable objects of one kind on a pale ground.
+"""Scenes, the images of the miniature: some objects of one class on a pale ground.
 
-A scene is drawn from a stream (what it is for) and an index. Streams never share a seed, so no
+A scene is drawn from a stream (its purpose) and an index. Streams never share a seed, so no
 benchmark scene is ever a training scene.
 """
 
@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-# matplotlib's, which need not be imported for it: that takes a second.
+# The fonts of matplotlib, whose import would take a second.
 FONTS = Path(find_spec("matplotlib").origin).with_name("mpl-data") / "fonts/ttf"
-SIZE = 128  # pixels; the pictures are square
+SIZE = 128  # pixels; the images are square
 GAP = 3  # pixels between the boxes of two objects
 STREAMS = {
     "laion": 1,
@@ -61,7 +61,7 @@ def plural(name: str) -> str:
 
 @dataclass(frozen=True)
 class Object:
-    """One object: class, colour (RGB) and the box of its ink, (x0, y0, x1, y1) in pixels."""
+    """One object: class, colour (RGB), box of its ink (x0, y0, x1, y1 in pixels)."""
 
     name: str
     rgb: tuple[int, int, int]
@@ -70,7 +70,7 @@ class Object:
 
 @dataclass(frozen=True)
 class Scene:
-    """`number` objects called `name`, perhaps with fewer others; `colour` if all share one."""
+    """`number` objects of class `name`, perhaps with fewer others; `colour` if all share one."""
 
     name: str
     number: int
@@ -122,15 +122,15 @@ def make(stream: str, index: int, number: int) -> Scene:
 
 
 def _place(names: list[str], rng: np.random.Generator) -> list[tuple[int, int, int, int]] | None:
-    """Boxes that keep GAP from each other; None when the last objects found no room."""
+    """Boxes at least GAP apart; None if there is no room for the last objects."""
     boxes = np.empty((0, 4), int)
     for name in names:
         width, height = _stencil(name, int(rng.integers(18, 23))).size
         for _ in range(60):
             x, y = rng.integers(2, SIZE - 1 - width), rng.integers(2, SIZE - 1 - height)
             box = np.array([x, y, x + width, y + height])
-            apart = (box[:2] >= boxes[:, 2:] + GAP) | (boxes[:, :2] >= box[2:] + GAP)
-            if apart.any(axis=1).all():
+            separate = (box[:2] >= boxes[:, 2:] + GAP) | (boxes[:, :2] >= box[2:] + GAP)
+            if separate.any(axis=1).all():
                 boxes = np.vstack([boxes, box])
                 break
         else:
@@ -145,7 +145,7 @@ def _shade(colour: str, rng: np.random.Generator) -> tuple[int, int, int]:
 
 @cache
 def _stencil(name: str, size: int) -> Image.Image:
-    """The glyph's ink, its longer side `size` pixels, as a mask."""
+    """A mask of the glyph's ink, its longer side `size` pixels."""
     font = FONTS / "DejaVuSans.ttf"
     large = Image.new("L", (512, 512))
     ImageDraw.Draw(large).text((100, 50), GLYPHS[name], 255, ImageFont.truetype(font, 256))
@@ -155,13 +155,13 @@ def _stencil(name: str, size: int) -> Image.Image:
 
 
 def draw(scene: Scene) -> Image.Image:
-    """The picture of a scene, SIZE x SIZE RGB."""
-    picture = Image.fromarray(_ground(scene))
+    """Draw a scene, SIZE x SIZE RGB."""
+    image = Image.fromarray(_ground(scene))
     for thing in scene.objects:
         x0, y0, x1, y1 = thing.box
         stencil = _stencil(thing.name, max(x1 - x0, y1 - y0))
-        picture.paste(thing.rgb, thing.box, stencil)
-    return picture
+        image.paste(thing.rgb, thing.box, stencil)
+    return image
 
 
 def _ground(scene: Scene) -> np.ndarray:

@@ -1,8 +1,8 @@
-"""The miniature's web: a loopback HTTP proxy that answers from the table of the world.
+"""The miniature's server: a loopback HTTP proxy that answers from the table of the world.
 
 `python -m miniature.server WORLD` prints its port and ends when its stdin does. It draws images on
-demand and keeps its planned faults: the same request always gets the same answer. It speaks for
-*.miniature.example alone and never asks anybody else.
+demand and has planned faults: the same request always gets the same answer. It answers only for
+*.miniature.example and forwards nothing.
 """
 
 import io
@@ -22,7 +22,7 @@ from PIL import Image, ImageDraw
 from miniature import scenes
 
 DOMAIN = ".miniature.example"
-SILENCE = 90  # seconds that a slow answer takes to fail: longer than any client should wait
+SILENCE = 90  # seconds until a slow answer fails, longer than any client should wait
 PAGE = b"<!DOCTYPE html><title>Gone fishing</title><p>This picture has moved. <b>Buy two!</b></p>"
 
 
@@ -41,13 +41,13 @@ class _Server(ThreadingHTTPServer):
     request_queue_size = 128
 
     def handle_error(self, request, client_address) -> None:
-        pass  # a client went away
+        pass  # a client closed its connection
 
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     timeout = 120
-    # An image is one small packet: waiting to fill it (Nagle) would cost 40 ms each.
+    # An image is one small packet; waiting to fill it (Nagle) would take 40 ms each.
     wbufsize = -1
     disable_nagle_algorithm = True
 
@@ -74,18 +74,18 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def _scene(self, stream: str, index: int, number: int, type: str = "", **headers: str) -> None:
-        """A drawn image; `type` is a lie about its content type."""
+        """A drawn image; `type` is a false content type."""
         png = self.path.endswith(".png")
         body = image(stream, index, number, "PNG" if png else "JPEG")
         self._send(200, body, type or ("image/png" if png else "image/jpeg"), **headers)
 
     def _truncated(self, stream: str, index: int, number: int) -> None:
-        """Half of a file, with nothing wrong about the answer around it."""
+        """Half of a file, in an otherwise valid response."""
         body = image(stream, index, number, "JPEG")
         self._send(200, body[: len(body) // 2], "image/jpeg")
 
     def _cut_off(self, stream: str, index: int, number: int) -> None:
-        """An answer that ends before its announced length."""
+        """A response that ends before its announced length."""
         body = image(stream, index, number, "JPEG")
         length = str(len(body) + 1)
         self._send(200, body[: len(body) // 2], "image/jpeg", Content_Length=length)
@@ -110,9 +110,9 @@ class _Handler(BaseHTTPRequestHandler):
     def _file(self, path: str) -> None:
         """A file beside the world's table, whole or from the byte that Range asks for."""
         body = (self.folder / path).read_bytes()
-        wanted = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
-        start = int(wanted[1]) if wanted else 0
-        if not wanted:
+        requested = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
+        start = int(requested[1]) if requested else 0
+        if not requested:
             self._send(200, body, "application/octet-stream", Accept_Ranges="bytes")
         elif start < len(body):
             span = f"bytes {start}-{len(body) - 1}/{len(body)}"
@@ -129,7 +129,7 @@ def image(stream: str, index: int, number: int, kind: str) -> bytes:
 
 
 def placeholder() -> bytes:
-    """What an image host serves instead of an image that it no longer has."""
+    """The image that a host serves instead of one that it no longer has."""
     drawn = Image.new("RGB", (scenes.SIZE, scenes.SIZE), (222, 222, 222))
     ImageDraw.Draw(drawn).text((20, 56), "image not available", (120, 120, 120))
     buffer = io.BytesIO()

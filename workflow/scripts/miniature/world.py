@@ -1,8 +1,8 @@
-"""What is the miniature's web? A LAION-shaped table, a benchmark, and what each address answers.
+"""The miniature's world: a LAION-like table, a benchmark, and the answer of each address.
 
-Everything follows from a seed, but for the benchmark, which never changes: the committed repairs
-and their pictures belong to it. Captions are as wild as real ones, and addresses fail as real ones
-do: here by plan, so that every run meets the same faults.
+Everything follows from a seed, except the benchmark, which never changes: the committed repairs and
+their images belong to it. Captions are as varied as real ones, and addresses fail like real ones.
+The faults are planned, so every run has the same.
 """
 
 import json
@@ -39,7 +39,7 @@ UNCOUNTED = (
     "{things} isolated on a {pattern} ground",
     "there are {things} here",
 )
-# Real captions shout, hyphenate and carry markup: all of these still count what they show.
+# Like real captions, these shout, hyphenate and contain markup; all name the correct number.
 WILD_COUNTED = (
     "{Number}-pack of {things}",
     "{NUMBER} {THINGS}!!! FREE SHIPPING",
@@ -77,7 +77,7 @@ LYING = (
 )
 HOSTS = ("cdn", "photos", "static", "shop", "img")
 
-# How often an address of the LAION-like table fails, or misleads.
+# Share of each fault among the addresses of the LAION-like table.
 FAULTS = {
     "missing": 0.05,
     "forbidden": 0.01,
@@ -92,17 +92,17 @@ FAULTS = {
     "robots": 0.003,
     "unusable": 0.01,
 }
-SLOW = 6  # addresses that never answer: each costs a client its whole timeout
+SLOW = 6  # addresses that never answer, for each of which a client waits its whole timeout
 DEAD = {"missing": 26, "removed": 14, "gone": 10, "slow": 4}  # of the benchmark's addresses
 PLACEHOLDERS, PAGES = 4, 2
 PER_CLASS = 60
 BENCHMARK_SEED = 2
-LEAKS = 4  # of benchmark pairs into the LAION-like table, and as many of their pictures alone
-COPIES = 8  # of a row there, and as many of its picture at another address
+LEAKS = 4  # benchmark pairs in the LAION-like table, and as many of their images alone
+COPIES = 8  # duplicates of a row there, and as many of its image at another address
 
 
 def caption(scene: Scene, template: str, wrong: int | None = None) -> str:
-    """A template filled in for a scene; numbers outside two to ten have no word and use digits."""
+    """Fill in a template for a scene; numbers outside two to ten are digits."""
     things = scene.name if scene.number == 1 else plural(scene.name)
     things = f"{scene.colour} {things}" if scene.colour else things
     number = "one" if scene.number == 1 else WORDS.get(scene.number, str(scene.number))
@@ -120,7 +120,7 @@ def caption(scene: Scene, template: str, wrong: int | None = None) -> str:
 
 
 def pretraining_pairs(n: int, seed: int, named_share: float) -> Iterator[tuple[Scene, str]]:
-    """`n` scenes with tame captions, of which `named_share` name the number (one to ten)."""
+    """Yield `n` scenes with simple captions; `named_share` of these name the number (1 to 10)."""
     rng = np.random.default_rng([seed, 3])
     for index in range(n):
         scene = make("pretraining", seed * 10_000_000 + index, int(rng.integers(1, 11)))
@@ -129,7 +129,7 @@ def pretraining_pairs(n: int, seed: int, named_share: float) -> Iterator[tuple[S
 
 
 def vocabulary() -> list[str]:
-    """Every text that `pretraining_pairs` is made of, for a tokenizer of just these words."""
+    """All texts that `pretraining_pairs` consists of, for a tokenizer of only these words."""
     words = ["one", *WORDS.values(), *COLOURS, *PATTERNS, *CLASSES, *map(plural, CLASSES)]
     return words + [template.format(number="", things="", pattern="") for template in COUNTED]
 
@@ -146,13 +146,13 @@ def make_world(
 ) -> None:
     """Write world.parquet, laion.tsv, laion/part-*.parquet and countbench.json into `folder`.
 
-    The metadata of world.parquet hold the digests of the server's modules: who edits these makes a
-    new world, and everything is fetched from it again.
+    The metadata of world.parquet hold the digests of the server's modules. Editing one of these
+    makes a new world, from which everything is fetched again.
 
-    seed: of the LAION-like table. rows: of it, over all `parts`. counting_share: rows whose caption
-    names the number that the picture shows; lying_share: captions with a number word that does not
-    count.
-    class_shares: how the counting rows fall on two to ten; they add up to 1.
+    seed: of the LAION-like table. rows: of all its `parts` together.
+    counting_share: rows whose caption names the number of objects in the image.
+    lying_share: rows whose caption has a number word that is not the number of objects.
+    class_shares: of two to ten among the counting rows; they add up to 1.
     """
     if len(class_shares) != len(NUMBERS) or abs(sum(class_shares) - 1) > 1e-6:
         raise ValueError(
@@ -185,7 +185,7 @@ def make_world(
         (url, kind, json.dumps(payload, sort_keys=True)) for url, (kind, payload) in web.items()
     )
     columns = zip(*answers, strict=True)
-    # A job that reads this file starts the server and imports nothing of it (connection.py).
+    # A job that reads this file starts the server without importing it (connection.py).
     write_table(
         pa.table(dict(zip(("url", "kind", "payload"), map(list, columns), strict=True))),
         folder / "world.parquet",
@@ -194,7 +194,7 @@ def make_world(
 
 
 def _benchmark(web: dict, rng: np.random.Generator) -> list[dict[str, Any]]:
-    """The twin of CountBench. Every picture also has a mirror, for the repairs to point to."""
+    """The counterpart of CountBench. Every image also has a mirror, as a target of repairs."""
     numbers = rng.permutation(np.repeat(NUMBERS, PER_CLASS)).tolist()
     fates = [
         fate
@@ -227,7 +227,7 @@ def _benchmark(web: dict, rng: np.random.Generator) -> list[dict[str, Any]]:
             "scene": ("scene", shown),
         }[fate]
         rows.append({"image_url": url, "text": text, "number": number})
-    # As in CountBench, one pair is there twice.
+    # As in CountBench, one pair occurs twice.
     last = max(index for index, fate in enumerate(fates) if fate == "scene")
     first = next(
         i for i, fate in enumerate(fates) if (fate, numbers[i]) == ("scene", numbers[last])
@@ -265,7 +265,8 @@ def _laion(
         wrong = int(rng.choice([n for n in NUMBERS if n != number]))
         texts.append(caption(scene, str(rng.choice(templates)), wrong))
         urls.append(_address(web, rng, str(fate), index, number))
-    _mischief(web, benchmark, rng, urls, texts, np.flatnonzero(fates == "scene").tolist())
+    sound = np.flatnonzero(fates == "scene").tolist()
+    _add_duplicates_and_leaks(web, benchmark, rng, urls, texts, sound)
     return pa.table(
         {
             "SAMPLE_ID": pa.array(rng.integers(1, 2**40, rows), pa.float64()),
@@ -281,14 +282,14 @@ def _laion(
 
 
 def _address(web: dict, rng: np.random.Generator, fate: str, index: int, number: int) -> str:
-    """A new address for scene `index`, and what it answers."""
+    """Add an address for scene `index` with the answer of its fate, and return it."""
     shown = {"stream": "laion", "index": index, "number": number}
     ending = rng.choice(
         [".jpg", ".png", "", ".jpg?w=600", ".jpg_200x200.jpg"], p=[0.6, 0.15, 0.1, 0.1, 0.05]
     )
     site, page = f"{rng.choice(HOSTS)}.miniature.example", f"{rng.integers(2**40):010x}"
     url = f"http://{site}/{page}{ending}"
-    if fate == "unusable":  # no scheme, a space, a letter outside ASCII: no client asks for these
+    if fate == "unusable":  # no scheme, a space, or a letter outside ASCII
         return [
             f"{site}/{page}.jpg",
             f"http://{site}/my pictures/{page}.jpg",
@@ -314,7 +315,7 @@ def _address(web: dict, rng: np.random.Generator, fate: str, index: int, number:
     return url
 
 
-def _mischief(
+def _add_duplicates_and_leaks(
     web: dict,
     benchmark: list[dict[str, Any]],
     rng: np.random.Generator,
@@ -322,27 +323,30 @@ def _mischief(
     texts: list[str],
     sound: list[int],
 ) -> None:
-    """Overwrite some rows: duplicates, leaks of the benchmark, an endless caption, a null."""
-    named = [row for row in sound if find(texts[row])]
+    """Overwrite some rows: duplicates, leaks of the benchmark, a very long caption, a null.
+
+    sound: the rows whose address shows their scene.
+    """
+    usable = [row for row in sound if find(texts[row])]
     needed = 2 * LEAKS + 3 * COPIES + 2
-    if len(named) < needed:
+    if len(usable) < needed:
         raise ValueError(
-            f"miniature.rows: of {len(texts)} rows, {len(named)} have a number word and a picture,"
+            f"miniature.rows: of {len(texts)} rows, {len(usable)} have a number word and an image,"
             f" and the planned duplicates and leaks need {needed}: raise rows or counting_share"
         )
-    chosen = iter(rng.permutation(named).tolist())
+    chosen = iter(rng.permutation(usable).tolist())
     alive = [row for row in benchmark if web[row["image_url"]][0] == "scene"]
     for leak in alive[:LEAKS]:  # the same pair
         row = next(chosen)
         urls[row], texts[row] = leak["image_url"], leak["text"]
     for number, leak in enumerate(
         alive[LEAKS : 2 * LEAKS]
-    ):  # the same picture elsewhere, under another caption
+    ):  # the same image at another address, with another caption
         row = next(chosen)
         urls[row] = f"http://static.miniature.example/copies/{number}.png"
         texts[row] = f"copy: {leak['text']}"
         web[urls[row]] = web[leak["image_url"]]
-    for _ in range(COPIES):  # the same address again, or the same picture at another address
+    for _ in range(COPIES):  # the same address again, or the same image at another address
         row, copy, elsewhere = next(chosen), next(chosen), next(chosen)
         urls[copy], texts[copy] = urls[row], texts[row]
         urls[elsewhere], texts[elsewhere] = f"{urls[row]}&again", texts[row]

@@ -1,8 +1,7 @@
-"""What do the answers of the benchmark's links mean?
+"""Audit of the link check: statuses with evidence, the images, and the lock file.
 
-A status with evidence for each, which holds nothing that differs between two equal runs; the
-pictures that came; and the lock file, which records what was seen, so that a later audit notices
-when a link shows something else.
+The status and evidence hold nothing that differs between two equal runs. The lock file records the
+images, so that a later audit notices a link that shows another one.
 """
 
 import csv
@@ -19,79 +18,81 @@ import pyarrow.parquet as pq
 import requests
 
 from countclip.benchmarks.countbench import USABLE, Row, load
-from countclip.benchmarks.image_checks import PICTURE, examine
+from countclip.benchmarks.image_checks import ImageFacts, examine
 from countclip.benchmarks.store import write_images
 from countclip.data.images import Unusable
-from countclip.data.near_duplicates import apart
-from countclip.runtime.files import publish
+from countclip.data.near_duplicates import hamming_distance
+from countclip.runtime.files import write_text
 
 log = logging.getLogger(__name__)
 
 COLUMNS = (
     *("index", "url", "final_url", "status", "detail"),
-    *PICTURE,
+    *ImageFacts._fields,
     *("http", "content_type", "lock_distance"),
 )
-"""Of audit.csv. `bytes` is known of every body, the rest of PICTURE of pictures alone;
-`lock_distance` is by how many bits the perceptual hash differs from the one in the lock file."""
+"""Columns of audit.csv. Every body has `bytes`; only an image has the other fields of ImageFacts.
+`lock_distance` is the Hamming distance of the perceptual hash from that in the lock file."""
 LOCK = ("index", "url", "sha256", "phash", "width", "height", "bytes", "date")
 REMOVED = re.compile(
     r"unavailable|(?<![a-z])no[-_]?(image|photo|picture)|placeholder|removed|deleted"
     r"|not[-_]?(found|available)",
     re.I,
 )
-"""Names of the pictures that a host redirects to when it has lost the one asked for."""
+"""Parts of the address that a host redirects to when it has lost an image."""
 
 
 def audit(
-    list_path: str,
-    answers: str,
-    audit_csv: str,
-    images: str,
     *,
-    picture: dict[str, Any],
-    lock: str | None = None,
+    list_json: str,
+    answers_parquet: str,
+    audit_csv: str,
+    images_parquet: str,
+    image_limits: dict[str, Any],
+    lock_csv: str | None = None,
 ) -> None:
-    """Publish a status with evidence for each row (COLUMNS), and the pictures that came.
+    """Publish a status with evidence for each row (COLUMNS), and the images.
 
-    answers: of check_links.ask. lock: a lock file (LOCK), if any.
-    picture: max_pixels; min_side; placeholder_urls and placeholder_distance: a picture that so
+    answers_parquet: of check_links.check_links. lock_csv: a lock file (LOCK), if any.
+    image_limits: max_pixels; min_side; placeholder_urls and placeholder_distance: an image that so
         many addresses share, within so many bits of its perceptual hash, is a placeholder;
-        changed_distance: a picture that is more bits away from the lock file's is another one.
+        changed_distance: an image that is more bits away from the lock file's is another one.
     """
-    rows = load(list_path)
-    table = pq.read_table(answers)
+    rows = load(list_json)
+    table = pq.read_table(answers_parquet)
     if table["url"].to_pylist() != [row.url for row in rows]:
-        raise ValueError(f"{answers} are not the answers for {list_path}: delete it and run again")
-    locked = read_lock(lock) if lock else {}
-    records, pictures = [], {}
-    for row, answer in zip(rows, table.to_pylist(), strict=True):
-        record = _record(row, answer, picture["max_pixels"], picture["min_side"])
-        if "phash" in record:
-            pictures[row.index] = answer["body"]
-        records.append(record)
-    _mark_placeholders(records, picture["placeholder_urls"], picture["placeholder_distance"])
-    _compare(records, locked, picture["changed_distance"])
-    frame = pd.DataFrame(records, columns=list(COLUMNS))
-    whole = ("width", "height", "bytes", "http", "lock_distance")
-    write_images(list(pictures), list(pictures.values()), images)
-    with publish(audit_csv) as temporary:
-        frame.astype(dict.fromkeys(whole, "Int64")).to_csv(
-            temporary, index=False, lineterminator="\n"
+        raise ValueError(
+            f"{answers_parquet} are not the answers for {list_json}: delete it and run again"
         )
+    locked = read_lock(lock_csv) if lock_csv else {}
+    records, images = [], {}
+    for row, answer in zip(rows, table.to_pylist(), strict=True):
+        record = _record(row, answer, image_limits["max_pixels"], image_limits["min_side"])
+        if "phash" in record:
+            images[row.index] = answer["body"]
+        records.append(record)
+    _mark_placeholders(
+        records, image_limits["placeholder_urls"], image_limits["placeholder_distance"]
+    )
+    _compare(records, locked, image_limits["changed_distance"])
+    frame = pd.DataFrame(records, columns=list(COLUMNS))
+    integers = ("width", "height", "bytes", "http", "lock_distance")
+    write_images(list(images), list(images.values()), images_parquet)
+    frame = frame.astype(dict.fromkeys(integers, "Int64"))
+    write_text(frame.to_csv(index=False, lineterminator="\n"), audit_csv)
     log.info("%d links: %s", len(rows), dict(sorted(Counter(frame["status"]).items())))
 
 
 def _record(row: Row, answer: dict[str, Any], max_pixels: int, min_side: int) -> dict[str, Any]:
-    """One line of audit.csv, as far as it follows from this answer alone."""
+    """One line of audit.csv, as far as it follows from one answer alone."""
     record = {key: answer[key] for key in ("index", "url", "final_url", "http", "content_type")}
-    # What a host sends is no formula for whoever opens the table as a spreadsheet.
+    # A spreadsheet must not take the text of a host for a formula.
     record["content_type"] = record["content_type"].lstrip("=+-@ \t")[:80]
     if reason := answer["reason"]:
         return {**record, "status": _status_of(reason), "detail": reason}
     record["bytes"] = len(answer["body"])
     try:
-        picture, status, detail = examine(answer["body"], max_pixels, min_side)
+        facts, status, detail = examine(answer["body"], max_pixels, min_side)
     except Unusable as error:
         sent = record["content_type"] or "no type"
         return {**record, "status": error.status, "detail": f"{error.detail}, sent as {sent}"}
@@ -100,11 +101,11 @@ def _record(row: Row, answer: dict[str, Any], max_pixels: int, min_side: int) ->
         name = REMOVED.search(urlsplit(answer["final_url"]).path)
         if name and not REMOVED.search(row.url):
             status, detail = "placeholder", f"redirected to an address with {name[0]!r}"
-    return {**record, "status": status, "detail": detail, **picture._asdict()}
+    return {**record, "status": status, "detail": detail, **facts._asdict()}
 
 
 def _status_of(reason: str) -> str:
-    """Of countbench.STATUSES, for a reason why no body came (network.DownloadError)."""
+    """The status (countbench.STATUSES) for the reason of a failed request (DownloadError)."""
     if reason.startswith("http_"):
         code = int(reason.removeprefix("http_"))
         if code in (404, 410):
@@ -116,14 +117,17 @@ def _status_of(reason: str) -> str:
 
 
 def _mark_placeholders(records: list[dict[str, Any]], urls: int, distance: int) -> None:
-    """A picture that `urls` distinct addresses show is what hosts send for one that is gone.
-    Rows with one address in common count once: CountBench has two such pairs."""
-    seen = [(record["phash"], record["url"]) for record in records if "phash" in record]
+    """Mark images that `urls` distinct addresses show: hosts send such for a removed image.
+
+    Rows with the same address count once: CountBench has two such pairs.
+    """
+    images = [(record["phash"], record["url"]) for record in records if "phash" in record]
     for record in records:
         if record["status"] in USABLE:
-            same = {url for phash, url in seen if apart(phash, record["phash"]) <= distance}
+            phash = record["phash"]
+            same = {url for other, url in images if hamming_distance(phash, other) <= distance}
             if len(same) >= urls:
-                detail = f"the same picture at {len(same)} addresses"
+                detail = f"the same image at {len(same)} addresses"
                 record.update(status="placeholder", detail=detail)
 
 
@@ -131,23 +135,23 @@ def _mark_placeholders(records: list[dict[str, Any]], urls: int, distance: int) 
 
 
 def _compare(records: list[dict[str, Any]], locked: dict[str, Any], distance: int) -> None:
-    """A picture far from the recorded one is another; one that is near was merely encoded anew."""
+    """Compare images with the lock file: distant ones have changed, near ones were re-encoded."""
     for record in records:
-        known = locked.get(record["url"])
-        if known is None or "phash" not in record:
+        line = locked.get(record["url"])
+        if line is None or "phash" not in record:
             continue
-        bits = record["lock_distance"] = apart(record["phash"], known["phash"])
-        if record["status"] in USABLE and record["sha256"] != known["sha256"]:
+        bits = record["lock_distance"] = hamming_distance(record["phash"], line["phash"])
+        if record["status"] in USABLE and record["sha256"] != line["sha256"]:
             if bits > distance:
-                detail = f"{bits} of 64 bits from the picture of {known['date']}"
+                detail = f"{bits} of 64 bits from the image of {line['date']}"
                 record.update(status="changed", detail=detail)
             else:
-                detail = f"re-encoded since {known['date']}, {bits} of 64 bits apart"
+                detail = f"re-encoded since {line['date']}, {bits} of 64 bits apart"
                 record["detail"] = "; ".join(filter(None, [record["detail"], detail]))
 
 
 def read_lock(path: str | Path) -> dict[str, dict[str, str]]:
-    """URL -> its line of a lock file; ValueError names a wrong line."""
+    """Read a lock file: URL -> its line. ValueError names a wrong line."""
     found = {}
     with open(path, encoding="utf-8-sig", newline="") as file:
         reader = csv.DictReader(file)
@@ -163,21 +167,21 @@ def read_lock(path: str | Path) -> dict[str, dict[str, str]]:
     return found
 
 
-def write_lock(audit_csv: str, lock: str, earlier: str | None = None) -> None:
-    """Publish what an audit saw as a lock file: every usable row with today's date (UTC).
+def write_lock(*, audit_csv: str, lock_csv: str, earlier_csv: str | None = None) -> None:
+    """Publish the images of an audit as a lock file.
 
-    A line of the earlier lock file stays as it is where the same file was seen, and also where the
-    link does not show its picture any more, so that the record of it is not lost.
+    Every usable row gets today's date (UTC). A line of the earlier lock file is not changed if the
+    link shows the same file, or no image any more, so that its record is not lost.
     """
-    known = read_lock(earlier) if earlier else {}
+    earlier = read_lock(earlier_csv) if earlier_csv else {}
     today = datetime.now(UTC).date().isoformat()
     lines = []
-    for seen in pd.read_csv(audit_csv, keep_default_na=False, dtype=str).to_dict("records"):
-        line = known.get(seen["url"])
-        if seen["status"] in USABLE and (line is None or line["sha256"] != seen["sha256"]):
-            line = {**seen, "date": today}
+    for record in pd.read_csv(audit_csv, keep_default_na=False, dtype=str).to_dict("records"):
+        line = earlier.get(record["url"])
+        if record["status"] in USABLE and (line is None or line["sha256"] != record["sha256"]):
+            line = {**record, "date": today}
         if line is not None:
-            lines.append({**line, "index": seen["index"]})
-    with publish(lock) as temporary:
-        pd.DataFrame(lines, columns=list(LOCK)).to_csv(temporary, index=False, lineterminator="\n")
-    log.info("%d pictures; copy %s to where countbench.lock shall point", len(lines), lock)
+            lines.append({**line, "index": record["index"]})
+    table = pd.DataFrame(lines, columns=list(LOCK))
+    write_text(table.to_csv(index=False, lineterminator="\n"), lock_csv)
+    log.info("%d images; copy %s to the path that countbench.lock names", len(lines), lock_csv)

@@ -1,8 +1,8 @@
-"""What does every link of the benchmark answer today? And where does its list come from?
+"""Link check of a benchmark: its list, and the response to every link of it.
 
-Links are asked for politely: few at a time of one host, with pauses, and not again before it wants
-that. What comes is kept as it came; audit.py judges it. A machine that is cut off is told apart
-from links that are dead, and then nothing is published.
+Requests are polite: few at a time to one host, with pauses, and no earlier than Retry-After allows.
+Responses are stored as they came; audit.py judges them. If the machine itself is offline, the check
+fails and publishes nothing.
 """
 
 import heapq
@@ -44,28 +44,28 @@ SCHEMA = pa.schema(
 )
 SILENT = ("timeout", "dns", "unreachable", "private_address")
 GATEWAY = ("http_407", "http_502", "http_503", "http_504", "http_511")
-"""What a proxy says for a host that it cannot reach, and a captive portal for all of them."""
-NOT_THE_HOST = (
+"""What a proxy answers for a host that it cannot reach, or a captive portal for every host."""
+NOT_FROM_HOST = (
     *(*SILENT, *GATEWAY, "bad_url", "tls", "too_many_redirects", "truncated"),
     *("http_401", "http_403"),
 )
-"""What does not show that the host spoke: a portal, a filter or a dead line may say it too."""
+"""Reasons that do not prove a response of the host: an outage, filter or portal gives them too."""
 BUSY = ("http_429", "http_503")
-"""With Retry-After: what a host says of itself, not of one link (RFC 9110, RFC 6585)."""
+"""With Retry-After these concern the whole host, not one link (RFC 9110, RFC 6585)."""
 PATIENCE = 40
-"""Links in a row without a word from their hosts before the line is suspected."""
+"""Links in a row without a response of their hosts before an outage is suspected."""
 SILENCE = 30.0
-"""Seconds without a word from any host before the line is suspected."""
+"""Seconds without a response of any host before an outage is suspected."""
 HOSTS = 10
-"""Of so many hosts these links must be, where the list has as many."""
+"""Hosts that these links must span, if the list has as many."""
 
 
 class OutageError(RuntimeError):
-    """The machine itself is cut off, so nothing was learnt about the links."""
+    """The machine itself is offline, so nothing was learnt about the links."""
 
 
 class Answer(NamedTuple):
-    """What came for a link, in the columns of SCHEMA."""
+    """The response to a link, in the columns of SCHEMA."""
 
     reason: str = ""
     http: int | None = None
@@ -74,16 +74,16 @@ class Answer(NamedTuple):
     body: bytes = b""
 
     @property
-    def is_heard(self) -> bool:
-        """Whether nobody but the host itself can have said this: a picture, or that it is gone."""
+    def is_from_host(self) -> bool:
+        """Whether only the host itself can have sent this, such as an image or a 404."""
         if self.reason:
-            return self.reason not in NOT_THE_HOST
+            return self.reason not in NOT_FROM_HOST
         return self.body.startswith(SIGNATURES)
 
 
-def ask(
-    list_path: str,
-    answers: str,
+def check_links(
+    list_json: str,
+    answers_parquet: str,
     *,
     state: str,
     environment: dict[str, str],
@@ -95,52 +95,53 @@ def ask(
     contact: str = "",
     witness: str = "",
 ) -> None:
-    """Ask for every picture of the list and publish what came (SCHEMA, a row for each, by index).
+    """Request every link of the list; publish the responses (SCHEMA, by index).
 
-    state: folder that keeps the answers of a job that was killed.
+    state: folder for the responses of a job that was killed.
     environment: as `connection` yields it (connection.py).
     request: timeout, deadline and max_bytes, see `network.get`.
-    threads: links asked for at a time; per_host of them at one host, where `pause` seconds lie
+    threads: links requested at a time; per_host of them at one host, where `pause` seconds lie
         between the end of a request and the next one in its place.
     retries: further attempts after a temporary failure. contact: see `network.session`.
-    witness: an address that always shows a picture, asked only where no link shows that the machine
-        is online: without one, a short list whose hosts are all gone looks like an outage.
-    Raises OutageError, and publishes nothing, when the machine reaches nobody.
+    witness: an address that always shows an image. It is requested only if no link shows that the
+        machine is online: without one, a short list whose hosts are all gone looks like an outage.
+    Raises OutageError, and publishes nothing, if no host can be reached.
     """
-    rows = load(list_path)
-    found = _kept(Path(state))
+    rows = load(list_json)
+    answers = _load_answers(Path(state))
     new_session = partial(network.session, environment, contact)
-    turns = _Turns([row for row in rows if row.index not in found], per_host, pause, new_session)
-    line = _Line(rows, found, new_session, request, witness)
+    pending = [row for row in rows if row.index not in answers]
+    host_queues = _HostQueues(pending, per_host, pause, new_session)
+    outage = _OutageDetector(rows, answers, new_session, request, witness)
     results = queue.SimpleQueue()
     for _ in range(threads):
-        # Daemons: a job that is cut off must not wait for those who still hope for an answer.
-        arguments = (turns, results, request, retries)
-        threading.Thread(target=_work, args=arguments, daemon=True).start()
+        # Daemons: a job that is offline must not wait for requests that are still open.
+        arguments = (host_queues, results, request, retries)
+        threading.Thread(target=_request_links, args=arguments, daemon=True).start()
     try:
-        with progress(total=len(rows), initial=len(found), unit="link", desc="audit") as bar:
-            while len(found) < len(rows):
+        with progress(total=len(rows), initial=len(answers), unit="link", desc="audit") as bar:
+            while len(answers) < len(rows):
                 try:
                     result = results.get(timeout=1)
                 except queue.Empty:
-                    line.check()
+                    outage.check()
                     continue
                 if isinstance(result, BaseException):
                     raise result
                 row, answer, is_last = result
                 if is_last:
-                    found[row.index] = answer
+                    answers[row.index] = answer
                     bar.update()
-                for known in line.note(row, answer, is_last):
-                    _keep(Path(state), known, found[known])
-                line.check()
-        line.check(at_end=True)
+                for index in outage.record(row, answer, is_last):
+                    _save_answer(Path(state), index, answers[index])
+                outage.check()
+        outage.check(at_end=True)
     finally:
-        turns.close()
-    records = [{**row._asdict(), **found[row.index]._asdict()} for row in rows]
-    write_table(pa.Table.from_pylist(records, schema=SCHEMA), answers)
+        host_queues.close()
+    records = [{**row._asdict(), **answers[row.index]._asdict()} for row in rows]
+    write_table(pa.Table.from_pylist(records, schema=SCHEMA), answers_parquet)
     shutil.rmtree(state, ignore_errors=True)
-    reasons = Counter(answer.reason or "a body" for answer in found.values())
+    reasons = Counter(answer.reason or "a body" for answer in answers.values())
     log.info("%d links: %s", len(rows), dict(sorted(reasons.items())))
 
 
@@ -171,50 +172,51 @@ def download_list(
 
 
 def host_of(url: str) -> str:
+    """The host of a URL, or '' for a URL without a valid one."""
     try:
         return urlsplit(url).hostname or ""
     except ValueError:
         return ""
 
 
-# ---- asking ----
+# ---- requests ----
 
 
-def _ask(
+def _request_link(
     row: Row, session: requests.Session, request: dict[str, Any]
 ) -> tuple[Answer, DownloadError | None]:
     try:
-        came = network.get(row.url, session=session, **request)
+        response = network.get(row.url, session=session, **request)
     except DownloadError as error:
         log.debug("row %d: %s", row.index, error)
         code = error.reason.removeprefix("http_")
         http = int(code) if code.isdecimal() else None
         return Answer(error.reason, http, error.final_url, error.content_type), error
-    return Answer("", came.status, came.url, came.content_type, came.body), None
+    return Answer("", response.status, response.url, response.content_type, response.body), None
 
 
-def _work(
-    turns: "_Turns",
+def _request_links(
+    host_queues: "_HostQueues",
     results: queue.SimpleQueue,
     request: dict[str, Any],
     retries: int,
 ) -> None:
-    """One who asks, until there is nobody left to ask."""
-    while (turn := turns.take()) is not None:
+    """Request links until none is left: the work of one thread."""
+    while (task := host_queues.next_task()) is not None:
         try:
-            answer, error = _ask(turn.row, turn.session, request)
-        except BaseException as error:  # whatever it is, the job must hear of it
+            answer, error = _request_link(task.row, task.session, request)
+        except BaseException as error:  # whatever it is, the main thread must raise it
             results.put(error)
             return
-        again = error is not None and error.temporary and turn.attempt <= retries
-        given_up = turns.give_back(turn, error, again)
-        results.put((turn.row, answer, not again))
-        for row in given_up:
+        again = error is not None and error.temporary and task.attempt <= retries
+        dropped = host_queues.finish(task, error, again)
+        results.put((task.row, answer, not again))
+        for row in dropped:
             results.put((row, Answer(answer.reason, answer.http), True))
 
 
-class _Turn(NamedTuple):
-    """A row to ask for, the number of the attempt, and the session at its host that is free."""
+class _Task(NamedTuple):
+    """A row to request, the number of the attempt (from 1), and a free session."""
 
     row: Row
     attempt: int
@@ -223,9 +225,12 @@ class _Turn(NamedTuple):
 
 @dataclass
 class _Host:
-    """rows: a heap of (not before, index, row, attempt). free: a heap of (not before, number,
-    session): as many as may ask at a time, and each keeps its connection from row to row.
-    quiet_until: what the host asked for."""
+    """The rows that wait for one host, and its free sessions.
+
+    rows: a heap of (not before, index, row, attempt). free: a heap of (not before, number,
+        session), one for each simultaneous request; a session keeps its connection between rows.
+    quiet_until: end of the pause that the host asked for (monotonic seconds, like the others).
+    """
 
     free: list[tuple[float, int, requests.Session]]
     rows: list[tuple[float, int, Row, int]] = field(default_factory=list)
@@ -236,9 +241,11 @@ class _Host:
         return max(self.rows[0][0], self.free[0][0], self.quiet_until)
 
 
-class _Turns:
-    """Who is asked next? The host with most rows left, of those that may be asked now: so the
-    longest line, which decides how long it all takes, never waits for the others."""
+class _HostQueues:
+    """Queues of rows, one for each host; the longest ready one goes first.
+
+    The longest queue decides how long the whole check takes, so it never waits for the others.
+    """
 
     def __init__(
         self,
@@ -256,8 +263,8 @@ class _Turns:
             if (number := len(host.free)) < per_host:
                 heapq.heappush(host.free, (0.0, number, new_session()))
 
-    def take(self) -> _Turn | None:
-        """A turn that may be taken now; waits for one. None at the end."""
+    def next_task(self) -> _Task | None:
+        """Wait for a task that may start now and return it; None after `close`."""
         with self.changed:
             while not self.closed:
                 now = time.monotonic()
@@ -266,40 +273,40 @@ class _Turns:
                 if ready:
                     host = max(ready, key=lambda host: len(host.rows))
                     _, _, row, attempt = heapq.heappop(host.rows)
-                    return _Turn(row, attempt, heapq.heappop(host.free)[2])
+                    return _Task(row, attempt, heapq.heappop(host.free)[2])
                 soonest = min((host.ready for host in waiting), default=None)
                 self.changed.wait(None if soonest is None else soonest - now)
         return None
 
-    def give_back(self, turn: _Turn, error: DownloadError | None, again: bool) -> list[Row]:
-        """The session is free after a pause; with `again` the row waits for another turn.
+    def finish(self, task: _Task, error: DownloadError | None, again: bool) -> list[Row]:
+        """Free the session of a task after the pause; queue its row again if `again`.
 
-        Returns the rows that are given up: those of a host that is asked too often and wants to
-        be left alone for longer than anybody waits here.
+        Returns the rows that are dropped: all of a host that asks for a longer pause (Retry-After)
+        than network.LONGEST_PAUSE.
         """
-        given_up = []
+        dropped = []
         with self.changed:
-            now, host = time.monotonic(), self.hosts[host_of(turn.row.url)]
+            now, host = time.monotonic(), self.hosts[host_of(task.row.url)]
             if error is not None and error.retry_after:
                 if error.reason in BUSY and error.retry_after > network.LONGEST_PAUSE:
-                    given_up, host.rows = [row for _, _, row, _ in host.rows], []
-                wish = min(error.retry_after, network.LONGEST_PAUSE)
-                host.quiet_until = max(host.quiet_until, now + wish)
+                    dropped, host.rows = [row for _, _, row, _ in host.rows], []
+                seconds = min(error.retry_after, network.LONGEST_PAUSE)
+                host.quiet_until = max(host.quiet_until, now + seconds)
             if again:
-                later = now + network.pause(error, turn.attempt)
-                heapq.heappush(host.rows, (later, turn.row.index, turn.row, turn.attempt + 1))
+                later = now + network.pause(error, task.attempt)
+                heapq.heappush(host.rows, (later, task.row.index, task.row, task.attempt + 1))
             if host.rows:
-                heapq.heappush(host.free, (now + self.pause, id(turn), turn.session))
+                heapq.heappush(host.free, (now + self.pause, id(task), task.session))
             else:
-                turn.session.close()
+                task.session.close()
             self.changed.notify_all()
-        if given_up:
+        if dropped:
             log.warning(
-                "%s wants to be left alone for %.0f s: %d more links of it are not asked; run"
-                " again later, with a larger countbench.request.pause_ms",
-                host_of(turn.row.url), error.retry_after, len(given_up),
+                "%s asks for a pause of %.0f s: %d more of its links are not requested; run again"
+                " later, with a larger countbench.request.pause_ms",
+                host_of(task.row.url), error.retry_after, len(dropped),
             )  # fmt: skip
-        return given_up
+        return dropped
 
     def close(self) -> None:
         with self.changed:
@@ -310,90 +317,100 @@ class _Turns:
 # ---- outages ----
 
 
-class _Line:
-    """Is the line up? As long as hosts are heard, others are silent for reasons of their own. After
-    a long silence hosts that were heard before are asked once more: the witnesses. A given one
-    stands first, so that it is asked only where few others are known."""
+class _OutageDetector:
+    """Tells a local outage from dead hosts.
+
+    After a long run of failures it requests links of hosts that responded before, the witnesses.
+    A witness of the config stands first, so it is used only while few others are known.
+    """
 
     def __init__(
         self,
         rows: list[Row],
-        found: dict[int, Answer],
+        answers: dict[int, Answer],
         new_session: Callable[[], requests.Session],
         request: dict[str, Any],
         witness: str,
     ) -> None:
         self.new_session, self.request = new_session, request
         self.hosts = min(HOSTS, len({host_of(row.url) for row in rows}))
-        heard = [row for row in rows if row.index in found and found[row.index].is_heard]
-        given = [Row(-1, witness, "", 0)] if witness else []
-        self.witnesses = {host_of(row.url): row for row in (*given, *heard)}
+        witnesses = [Row(-1, witness, "", 0)] if witness else []
+        witnesses += [
+            row for row in rows if row.index in answers and answers[row.index].is_from_host
+        ]
+        self.witnesses = {host_of(row.url): row for row in witnesses}
+        self.failures: dict[int, tuple[Row, Answer]] = {}
         self.since = time.monotonic()
-        self.silent: dict[int, tuple[Row, Answer]] = {}
-        self.pending: list[int] = []
+        self.unconfirmed: list[int] = []
 
-    def note(self, row: Row, answer: Answer, is_last: bool) -> list[int]:
-        """Take note of an answer; return which rows' last answers are worth keeping, now that
-        somebody has been heard after them. Silence itself is asked again after a kill."""
+    def record(self, row: Row, answer: Answer, is_last: bool) -> list[int]:
+        """Note an answer; return the rows whose last answers are now known to be valid.
+
+        An answer is valid once any host has responded after it, which shows that the machine is
+        online. Rows without any response are never returned: a later job requests them again.
+        """
         if is_last and answer.reason not in (*SILENT, *GATEWAY):
-            self.pending.append(row.index)
-        if not answer.is_heard:
-            if answer.reason != "bad_url":  # which nobody was asked for
-                self.silent[row.index] = row, answer
+            self.unconfirmed.append(row.index)
+        if not answer.is_from_host:
+            if answer.reason != "bad_url":  # no host was contacted for it
+                self.failures[row.index] = row, answer
             return []
         self.witnesses.pop(host_of(row.url), None)
-        self.witnesses[host_of(row.url)] = row  # the last one heard stands last
+        self.witnesses[host_of(row.url)] = row  # the latest one stands last
         self._reset()
-        known, self.pending = self.pending, []
-        return known
+        confirmed, self.unconfirmed = self.unconfirmed, []
+        return confirmed
 
     def _reset(self) -> None:
-        self.silent, self.since = {}, time.monotonic()
+        self.failures, self.since = {}, time.monotonic()
 
     def check(self, at_end: bool = False) -> None:
-        """OutageError if the line is down. at_end: after the last row, when less suffices."""
-        hosts = {host_of(row.url) for row, _ in self.silent.values()}
-        many = len(self.silent) >= PATIENCE and len(hosts) >= self.hosts
+        """Raise OutageError if the machine is offline.
+
+        at_end: all rows are done, so that fewer failures suffice to test it.
+        """
+        hosts = {host_of(row.url) for row, _ in self.failures.values()}
+        many = len(self.failures) >= PATIENCE and len(hosts) >= self.hosts
         long = time.monotonic() - self.since > SILENCE and self.hosts == HOSTS
-        if not (many or long or (at_end and self.silent)):
+        if not (many or long or (at_end and self.failures)):
             return
-        answers = [answer for _, answer in self.silent.values()]
+        answers = [answer for _, answer in self.failures.values()]
         if at_end and not self.witnesses:
-            # Nobody was ever heard: a line that is down, unless hosts differ in what they say.
+            # No host ever responded. That is an outage unless the hosts' answers differ.
             pages = {answer.body for answer in answers if not answer.reason}
             mute = all(answer.reason in (*SILENT, *GATEWAY) for answer in answers)
             if not mute and not (len(pages) == 1 and len(hosts) > 1):
                 return
         for witness in list(self.witnesses.values())[-3:]:
-            if _ask(witness, self.new_session(), self.request)[0].is_heard:
+            if _request_link(witness, self.new_session(), self.request)[0].is_from_host:
                 return self._reset()
-        reasons = Counter(answer.reason or "a page in the place of a picture" for answer in answers)
+        reasons = Counter(answer.reason or "a page instead of an image" for answer in answers)
         raise OutageError(
-            f"{len(answers)} links in a row without a word from their hosts"
-            f" ({', '.join(f'{n} {reason}' for reason, n in reasons.most_common())}), and nobody"
-            f" who was heard before answers: this machine seems to be offline, behind a proxy that"
-            f" it does not use, or before a page that asks it to log in. Nothing was published and"
-            f" no earlier audit touched. Restore the network and run again; answers from before"
-            f" are kept. If it is online and the links are dead indeed, let"
-            f" countbench.request.witness name a picture that is there."
+            f"{len(answers)} links in a row without a response of their hosts"
+            f" ({', '.join(f'{n} {reason}' for reason, n in reasons.most_common())}), and no host"
+            f" that responded before does so now: this machine seems to be offline, behind a proxy"
+            f" that it does not use, or behind a captive portal. Nothing was published, and earlier"
+            f" results are unchanged. Restore the network and run again; earlier responses are"
+            f" reused. If the machine is online and the links are dead, set"
+            f" countbench.request.witness to the address of an image that exists."
         )
 
 
-# ---- what a killed job had heard ----
+# ---- resumption after a kill ----
 
 
-def _keep(state: Path, index: int, answer: Answer) -> None:
+def _save_answer(state: Path, index: int, answer: Answer) -> None:
     state.mkdir(parents=True, exist_ok=True)
     head = {**answer._asdict(), "body": None}
     with publish(state / f"{index}.answer") as temporary:
         temporary.write_bytes(json.dumps(head).encode() + b"\n" + answer.body)
 
 
-def _kept(state: Path) -> dict[int, Answer]:
+def _load_answers(state: Path) -> dict[int, Answer]:
     found = {}
-    for path in state.glob("[0-9]*.answer"):  # not what a kill left half written
+    for path in state.glob("[0-9]*.answer"):  # not the partial files of a kill
         head, body = path.read_bytes().split(b"\n", 1)
         found[int(path.stem)] = Answer(**{**json.loads(head), "body": body})
     if found:
-        log.info("going on from %d answers in %s; delete it to ask anew", len(found), state)
+        log.info("resuming from %d answers in %s; delete it to start anew", len(found), state)
     return found

@@ -1,8 +1,8 @@
 """CountBench: its list, statuses and variants.
 
-check_links.py asks for its links, audit.py judges what came, repairs.py mends it and
-repair_suggestions.py suggests what to mend it with. No row is dropped silently: each keeps its
-place, with a status.
+check_links.py requests its links and audit.py judges the responses. repair_suggestions.py suggests
+replacements, and repairs.py applies those that a person accepts. No row is dropped: each has a
+status.
 """
 
 import json
@@ -14,36 +14,36 @@ import pandas as pd
 from countclip.data.number_words import NUMBERS, word_for
 
 STATUSES = {
-    "alive": "the link shows a picture",
-    "moved": "it shows one after a redirect",
-    "changed": "it shows another picture than the lock file recorded",
-    "placeholder": "it shows a stand-in for a picture that is gone, as it seems",
-    "too_small": "the picture is too small to count in",
-    "undecodable": "what came is a picture that cannot be read, or too large",
-    "not_an_image": "what came is no picture",
+    "alive": "the link shows an image",
+    "moved": "the link redirects to an image",
+    "changed": "the image differs from the one in the lock file",
+    "placeholder": "the image looks like a placeholder for a removed one",
+    "too_small": "the image is too small to count in",
+    "undecodable": "the image cannot be decoded, or is too large",
+    "not_an_image": "the response is not an image",
     "dead": "the host says that it is gone (404, 410)",
     "forbidden": "the host refuses it",
-    "not_allowed": "the host asks programs to leave it alone (X-Robots-Tag)",
-    "server_error": "the host fails, or is asked too often",
+    "not_allowed": "the host opts out of programs like this one (X-Robots-Tag)",
+    "server_error": "the host fails, or gets too many requests",
     "timeout": "the host does not answer in time",
     "dns": "the host's name is unknown",
     "tls": "the host's certificate is not valid",
     "unreachable": "no way to the host, or no address at all",
 }
-"""What an audit says of a link, the good ones first."""
+"""Statuses of a link in the audit, usable ones first."""
 DECISIONS = {
-    "accepted": "a person looked at what the link shows, and it counts",
-    "repaired": "a person put another picture in its place",
-    "excluded": "a person left it out",
+    "accepted": "a person looked at the image and accepted it",
+    "repaired": "a person replaced the image",
+    "excluded": "a person excluded the row",
 }
-"""What a line of repairs.csv makes of a row, whatever the audit said."""
+"""Statuses that a line of repairs.csv gives to a row, whatever the audit found."""
 USABLE = ("alive", "moved")
 VARIANTS = {
-    "original": "rows whose own link still shows their picture",
-    "repaired": "rows whose picture is there or was mended, without those that a person excluded",
-    "intersection": "rows of a given list, as far as there is a picture",
+    "original": "rows whose original link still shows their image",
+    "repaired": "rows with a usable or replaced image, without those that a person excluded",
+    "intersection": "rows of countbench.intersection that have an image",
 }
-"""Which rows of the benchmark a table or figure counts."""
+"""Variants of the benchmark: the rows that a table or figure counts."""
 
 
 class Row(NamedTuple):
@@ -56,7 +56,7 @@ class Row(NamedTuple):
 
 
 def load(path: str | Path) -> list[Row]:
-    """The benchmark's list, in the format of CountBench.json; ValueError names a wrong row."""
+    """Read the benchmark's list, in the format of CountBench.json; ValueError names a wrong row."""
     with open(path, encoding="utf-8") as file:
         entries = json.load(file)
     if not isinstance(entries, list) or not entries:
@@ -79,12 +79,13 @@ def load(path: str | Path) -> list[Row]:
 
 
 def rows_of(variant: str, benchmark: str, intersection: str | None = None) -> dict[int, int]:
-    """Index -> number of the rows that a variant of the benchmark counts, by index.
+    """Index -> number of the rows in a variant of the benchmark, by index.
 
     intersection: a text file of indices, one a line (# begins a comment), for the variant of that
-        name: for example the rows that were alive for every model that is compared.
+        name. It may list, for example, the rows that were alive for all models compared.
     """
-    table = pd.read_parquet(benchmark, columns=["index", "number", "included", *_OF_A_TABLE])
+    columns = ["index", "number", "included", "original", "repaired"]
+    table = pd.read_parquet(benchmark, columns=columns)
     if variant == "intersection":
         if intersection is None:
             raise ValueError(
@@ -99,9 +100,6 @@ def rows_of(variant: str, benchmark: str, intersection: str | None = None) -> di
         raise ValueError(f"{benchmark}: no row is left to count in the variant {variant!r}")
     rows = table[chosen].sort_values("index")
     return dict(zip(rows["index"].tolist(), rows["number"].tolist(), strict=True))
-
-
-_OF_A_TABLE = ("original", "repaired")
 
 
 def _indices(path: str, rows: int) -> set[int]:

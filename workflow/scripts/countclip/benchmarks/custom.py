@@ -1,6 +1,6 @@
-"""Further benchmarks: rows of any adapter, judged and stored as CountBench's are.
+"""Further benchmarks: rows of any adapter, checked and stored as CountBench's are.
 
-No row goes silently: it keeps its place, with the reason why it is left out.
+No row is dropped: each has a status, which is the reason if it is left out.
 """
 
 import logging
@@ -12,8 +12,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from countclip.benchmarks import countbench, image_checks
-from countclip.benchmarks.adapters import ADAPTERS, Entry, noun_of
+from countclip.benchmarks import countbench
+from countclip.benchmarks.adapters import ADAPTERS, Entry, counted_noun
+from countclip.benchmarks.image_checks import examine
 from countclip.data import number_words
 from countclip.data.captions import from_noun
 from countclip.data.images import Unusable
@@ -25,17 +26,17 @@ log = logging.getLogger(__name__)
 STATUSES = {
     "included": "is measured on",
     "complex": "its publisher calls the question complex",
-    "question": "its question is more than how many of something there are",
+    "question": "its question restricts what is counted",
     "number": "its number is not one of two to ten",
     "caption": "its caption does not name its number as a whole word",
-    "missing": "its picture is not there",
-    "too_large": "its picture's file has too many bytes",
+    "missing": "its image is not there",
+    "too_large": "its image file has too many bytes",
     "undecodable": countbench.STATUSES["undecodable"],
     "not_an_image": countbench.STATUSES["not_an_image"],
     "too_small": countbench.STATUSES["too_small"],
-    "placeholder": "its picture shows nothing to count: it is flat, or stands in for another",
+    "placeholder": "its image shows nothing to count: it is flat or a placeholder",
 }
-"""What becomes of a row, in the order in which it is asked."""
+"""Statuses of a row, in the order of the checks."""
 SCHEMA = pa.schema(
     {
         "index": pa.int32(),
@@ -51,61 +52,63 @@ SCHEMA = pa.schema(
         "included": pa.bool_(),
     }
 )
-"""Of benchmark.parquet, with one row for each of the publisher's."""
+"""Columns of benchmark.parquet, with one row for each of the publisher's."""
 IMAGES = pa.schema({"index": pa.int32(), "sha256": pa.string(), "image": pa.large_binary()})
-"""Of images.parquet, with one row for each that is measured on."""
-BATCH = 16  # pictures that are in memory at a time
+"""Columns of images.parquet, with one row for each that is measured on."""
+BATCH = 16  # images in memory at a time
 
 
 def read(
     path: str,
-    benchmark: str,
-    images: str,
-    summary: str,
     *,
+    benchmark_parquet: str,
+    images_parquet: str,
+    summary_json: str,
     source: str,
-    pictures: str,
+    image_source: str,
     template: str,
     expected: str | None,
     max_bytes: int,
-    picture: dict[str, int],
+    image_limits: dict[str, int],
 ) -> None:
-    """Publish a benchmark's rows (SCHEMA), its pictures (IMAGES) and the funnel between them.
+    """Publish a benchmark's rows (SCHEMA), its images (IMAGES) and the funnel between them.
 
-    path: the publisher's file. source: one of ADAPTERS. pictures: the folder that they are in; of
-        PixMo-Count, what its addresses answered, if not a folder.
+    path: the publisher's file. source: one of ADAPTERS.
+    image_source: the folder of images; for PixMo-Count also the Parquet file of check_links.py.
     template: see `captions.from_noun`, for rows without a caption. expected: sha256 of `path`.
-    max_bytes: of a picture's file. picture: max_pixels and min_side (`image_checks.examine`).
-    Raises ValueError for a file that is not what `source` says, and when no row is left.
+    max_bytes: of an image file. image_limits: max_pixels and min_side (`image_checks.examine`).
+    Raises ValueError if the file is not as `source` says, or no row is left.
     """
     if expected and sha256(path) != expected:
         raise ValueError(f"{path}: its sha256 is {sha256(path)}, not {expected}: get it anew")
-    if not Path(pictures).exists():
-        raise ValueError(f"{pictures}: no such folder; the benchmark's key `images` must name one")
-    entries = ADAPTERS[source].read(Path(path), Path(pictures))
-    _check(entries, path)
+    if not Path(image_source).exists():
+        raise ValueError(
+            f"{image_source}: no such folder; the benchmark's key `images` must name one"
+        )
+    entries = ADAPTERS[source].read(Path(path), Path(image_source))
+    _check_types(entries, path)
     rows: list[dict[str, Any]] = []
     pending = iter(progress(entries, unit="row", desc="rows"))
     with (
-        publish(images) as temporary,
+        publish(images_parquet) as temporary,
         pq.ParquetWriter(temporary, IMAGES, compression="zstd") as writer,
     ):
         while batch := list(islice(pending, BATCH)):
-            kept = []
+            included = []
             for entry in batch:
-                row, body = _judge(entry, len(rows), template, max_bytes, picture)
+                row, body = _checked_row(entry, len(rows), template, max_bytes, image_limits)
                 rows.append(row)
                 if row["included"]:
-                    kept.append({"index": row["index"], "sha256": row["sha256"], "image": body})
-            if kept:
-                writer.write_table(pa.Table.from_pylist(kept, schema=IMAGES))
+                    included.append({"index": row["index"], "sha256": row["sha256"], "image": body})
+            if included:
+                writer.write_table(pa.Table.from_pylist(included, schema=IMAGES))
         counts = _funnel(rows, source)
         if not counts["included"]:
             why = "; ".join(f"{n}: {STATUSES[status]}" for status, n in counts["left_out"].items())
             first = f"{rows[0]['place']}: {rows[0]['status']} {rows[0]['detail']}"
             raise ValueError(f"{path}: no row is left to measure on. {why}. {first}")
-    write_table(pa.Table.from_pylist(rows, schema=SCHEMA), benchmark)
-    write_json(counts, summary)
+    write_table(pa.Table.from_pylist(rows, schema=SCHEMA), benchmark_parquet)
+    write_json(counts, summary_json)
 
 
 def rows_of(benchmark: str) -> dict[int, int]:
@@ -114,25 +117,25 @@ def rows_of(benchmark: str) -> dict[int, int]:
     return {row["index"]: row["number"] for row in table.to_pylist() if row["included"]}
 
 
-def _judge(
-    entry: Entry, index: int, template: str, max_bytes: int, picture: dict[str, int]
+def _checked_row(
+    entry: Entry, index: int, template: str, max_bytes: int, image_limits: dict[str, int]
 ) -> tuple[dict[str, Any], bytes]:
-    """What becomes of a row, in the columns of SCHEMA, and the bytes of its picture."""
+    """A row in the columns of SCHEMA, with its status, and its image as bytes."""
     row = {"index": index, "place": entry.place, "number": entry.number, "included": False}
     try:
         row["caption"] = _caption(entry, template)
         body = _body(entry, max_bytes)
-        about, status, detail = image_checks.examine(body, **picture)
+        facts, status, detail = examine(body, **image_limits)
         if status != "alive":
             raise Unusable(status, detail)
     except Unusable as error:
         return {**row, "status": error.status, "detail": error.detail}, b""
     row |= {"status": "included", "detail": "", "included": True}
-    return {**row, **about._asdict()}, body
+    return {**row, **facts._asdict()}, body
 
 
-def _check(entries: list[Entry], path: str) -> None:
-    """ValueError for a row with values of another kind than such a file has."""
+def _check_types(entries: list[Entry], path: str) -> None:
+    """Raise ValueError for a row whose values have the wrong type."""
     if not entries:
         raise ValueError(f"{path}: has no row")
     for entry in entries:
@@ -141,14 +144,14 @@ def _check(entries: list[Entry], path: str) -> None:
         texts = (entry.caption, entry.noun, entry.question)
         if not all(isinstance(text, str) for text in texts):
             raise ValueError(f"{path}: {entry.place}: {texts} must be texts")
-        if not isinstance(entry.picture, Path | bytes | None):
-            raise ValueError(f"{path}: {entry.place}: its picture must be the bytes of a file")
+        if not isinstance(entry.image, Path | bytes | None):
+            raise ValueError(f"{path}: {entry.place}: its image must be the bytes of a file")
 
 
 def _caption(entry: Entry, template: str) -> str:
     if not entry.is_simple:
         raise Unusable("complex", entry.question[:200])
-    noun = entry.noun or noun_of(entry.question)
+    noun = entry.noun or counted_noun(entry.question)
     if not (entry.caption or noun):
         raise Unusable("question", entry.question[:200])
     if entry.number not in NUMBERS:
@@ -163,25 +166,25 @@ def _caption(entry: Entry, template: str) -> str:
 
 
 def _body(entry: Entry, max_bytes: int) -> bytes:
-    if entry.picture is None:
+    if entry.image is None:
         raise Unusable("missing", "")
-    if isinstance(entry.picture, Path):
-        if not entry.picture.is_file():
-            raise Unusable("missing", str(entry.picture))
-        with open(entry.picture, "rb") as file:
+    if isinstance(entry.image, Path):
+        if not entry.image.is_file():
+            raise Unusable("missing", str(entry.image))
+        with open(entry.image, "rb") as file:
             body = file.read(max_bytes + 1)
     else:
-        body = entry.picture
+        body = entry.image
     if len(body) > max_bytes:
         raise Unusable("too_large", f"more than {max_bytes} bytes")
     return body
 
 
 def _funnel(rows: list[dict[str, Any]], source: str) -> dict[str, Any]:
-    """How many rows there are, how many are measured on, and why the others are not."""
-    found = Counter(row["status"] for row in rows)
+    """Count the rows: all, those that are measured on, and the others by status."""
+    count = Counter(row["status"] for row in rows)
     numbers = [row["number"] for row in rows if row["included"]]
-    left_out = {status: found[status] for status in STATUSES if found[status]}
+    left_out = {status: count[status] for status in STATUSES if count[status]}
     left_out.pop("included", None)
     log.info("%d of %d rows are measured on", len(numbers), len(rows))
     for status, n in left_out.items():

@@ -8,15 +8,14 @@ import numpy as np
 from countclip.data.images import decode
 from countclip.runtime.files import sha256
 
-PICTURE = ("sha256", "phash", "width", "height", "bytes")
 FLAT = 2.0
-"""A picture whose grey values (0..255) deviate less than this shows nothing to count."""
+"""Standard deviation of grey values (0 to 255) below which an image shows nothing to count."""
 REMOVED_SIZES = {(161, 81)}
-"""In pixels, of pictures that well-known hosts send in the place of a removed one."""
+"""Sizes in pixels of the placeholders that well-known hosts send for a removed image."""
 
 
-class Picture(NamedTuple):
-    """What is known of a picture; `phash` in hex, 64 bits."""
+class ImageFacts(NamedTuple):
+    """Digests and size of an image; `phash` is 64 bits in hex."""
 
     sha256: str
     phash: str
@@ -25,19 +24,19 @@ class Picture(NamedTuple):
     bytes: int
 
 
-def examine(body: bytes, max_pixels: int, min_side: int) -> tuple[Picture, str, str]:
-    """What a picture is, and its status with evidence: `alive`, `too_small` or `placeholder`.
+def examine(body: bytes, max_pixels: int, min_side: int) -> tuple[ImageFacts, str, str]:
+    """Facts on an image, its status (`alive`, `too_small` or `placeholder`), and the evidence.
 
-    Unusable if it is none (images.decode).
+    Raises Unusable for anything else than an image (images.decode).
     """
     image = decode(body, max_pixels)
     grey = image.convert("L")
-    picture = Picture(sha256(body), str(imagehash.phash(grey)), *image.size, len(body))
+    facts = ImageFacts(sha256(body), str(imagehash.phash(grey)), *image.size, len(body))
     size = f"{image.width} x {image.height} pixels"
     if min(image.size) < min_side:
-        return picture, "too_small", size
+        return facts, "too_small", size
     if np.asarray(grey).std() < FLAT:
-        return picture, "placeholder", "a flat picture"
+        return facts, "placeholder", "a flat image"
     if image.size in REMOVED_SIZES:
-        return picture, "placeholder", f"{size}, as hosts send for a removed picture"
-    return picture, "alive", ""
+        return facts, "placeholder", f"{size}, as hosts send for a removed image"
+    return facts, "alive", ""

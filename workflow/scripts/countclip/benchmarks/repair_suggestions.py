@@ -1,8 +1,8 @@
-"""What could mend the rows that do not show their picture?
+"""Repair suggestions: lines for repairs.csv that replace unusable images.
 
-Lines for repairs.csv, for a person to look at and take over: a picture out of a copy of the
-benchmark that has the bytes with it, or else the Internet Archive's capture. Nobody is asked
-anything here; a line is verified when it is applied (repairs.py).
+An image comes from a copy of the benchmark that includes the files, or else from the Internet
+Archive. A person looks at the lines and takes them over. Nothing is requested here: repairs.py
+verifies a line when it is applied.
 """
 
 import io
@@ -19,85 +19,92 @@ from countclip.benchmarks import repairs_csv
 from countclip.benchmarks.countbench import USABLE, Row, load
 from countclip.benchmarks.image_checks import examine
 from countclip.data.images import FORMATS, Unusable
-from countclip.data.near_duplicates import apart
-from countclip.runtime.files import publish
+from countclip.data.near_duplicates import hamming_distance
+from countclip.runtime.files import publish, write_text
 
 log = logging.getLogger(__name__)
 
 ARCHIVE = "https://web.archive.org/web/2021id_/{url}"
-"""The capture nearest to 2021, when LAION-400M was made, as it came (id_) and not within a page."""
-COPY = ("image_url", "text", "number", "image")
+"""The capture nearest to 2021, when LAION-400M was made; id_ returns the file, not a page."""
+COPY_COLUMNS = ("image_url", "text", "number", "image")
 
 
-def offer(
-    list_path: str, audit_csv: str, lines: str, *, picture: dict[str, Any], copy: str | None = None
+def suggest(
+    *,
+    list_json: str,
+    audit_csv: str,
+    suggestions_csv: str,
+    image_limits: dict[str, Any],
+    copy_parquet: str | None = None,
 ) -> None:
-    """Publish `lines` in the format of repairs.csv, one for each row that is not usable, and beside
-    it images/, the files that they name.
+    """Publish a line of repairs.csv for each unusable row.
 
-    A host that wants to be left alone by programs (not_allowed) is left alone here too.
-    copy: Parquet with image_url, text, number and image (bytes, or a struct with them), as
-        `nielsr/countbench` has them; rows belong together by URL, or else by caption and number.
-    picture: max_pixels, min_side and placeholder_distance, as audit.audit has them.
+    The files that the lines name are in images/ beside them. A row whose host opts out
+    (not_allowed) gets no line.
+    copy_parquet: image_url, text, number and image (bytes, or a struct with them), as
+        `nielsr/countbench` has them; rows are matched by URL, or else by caption and number.
+    image_limits: max_pixels, min_side and placeholder_distance, as in audit.audit.
     """
-    rows = load(list_path)
+    rows = load(list_json)
     audited = pd.read_csv(audit_csv, keep_default_na=False, dtype=str).to_dict("records")
-    statuses = {int(seen["index"]): seen["status"] for seen in audited}
-    wanted = [row for row in rows if statuses[row.index] not in (*USABLE, "not_allowed")]
-    placeholders = [seen["phash"] for seen in audited if seen["status"] == "placeholder"]
-    offered = {
+    statuses = {int(record["index"]): record["status"] for record in audited}
+    unusable = [row for row in rows if statuses[row.index] not in (*USABLE, "not_allowed")]
+    placeholders = [record["phash"] for record in audited if record["status"] == "placeholder"]
+    sources = {
         row.index: {
             "url": ARCHIVE.format(url=row.url),
             "provenance": "Internet Archive, the capture nearest to 2021",
         }
-        for row in wanted
+        for row in unusable
     }
-    with publish(Path(lines).parent / "images") as folder:
+    with publish(Path(suggestions_csv).parent / "images") as folder:
         folder.mkdir()
-        for index, body in _pictures(copy, wanted) if copy else ():
+        for index, body in _images_of(copy_parquet, unusable) if copy_parquet else ():
             try:
-                about, status, _ = examine(body, picture["max_pixels"], picture["min_side"])
+                facts, status, _ = examine(
+                    body, image_limits["max_pixels"], image_limits["min_side"]
+                )
             except Unusable:
                 continue
-            near = (apart(about.phash, p) <= picture["placeholder_distance"] for p in placeholders)
-            if status != "alive" or any(near):
+            distances = (hamming_distance(facts.phash, phash) for phash in placeholders)
+            if status != "alive" or any(
+                distance <= image_limits["placeholder_distance"] for distance in distances
+            ):
                 continue
-            kind = Image.open(io.BytesIO(body), formats=FORMATS).format.lower()
-            (folder / f"{index:03}.{kind}").write_bytes(body)
-            offered[index] = {
-                "file": f"images/{index:03}.{kind}",
-                "sha256": about.sha256,
-                "provenance": f"{Path(copy).name}, a copy of the benchmark",
+            suffix = Image.open(io.BytesIO(body), formats=FORMATS).format.lower()
+            (folder / f"{index:03}.{suffix}").write_bytes(body)
+            sources[index] = {
+                "file": f"images/{index:03}.{suffix}",
+                "sha256": facts.sha256,
+                "provenance": f"{Path(copy_parquet).name}, a copy of the benchmark",
             }
     records = [
         {"index": index, "action": "replace", **source, "reason": statuses[index]}
-        for index, source in offered.items()
+        for index, source in sources.items()
     ]
-    with publish(lines) as temporary:
-        pd.DataFrame(records, columns=list(repairs_csv.COLUMNS)).to_csv(
-            temporary, index=False, lineterminator="\n"
-        )
+    table = pd.DataFrame(records, columns=list(repairs_csv.COLUMNS))
+    write_text(table.to_csv(index=False, lineterminator="\n"), suggestions_csv)
     files = sum("file" in record for record in records)
-    log.info(
-        "%d rows to mend: %d pictures, %d addresses", len(records), files, len(records) - files
-    )
+    log.info("%d unusable rows: %d images, %d addresses", len(records), files, len(records) - files)
 
 
-def _pictures(copy: str, wanted: list[Row]) -> Iterator[tuple[int, bytes]]:
-    """Index and bytes of the pictures that a copy has for the rows wanted; few in memory."""
-    table = pq.ParquetFile(copy)
-    if missing := sorted(set(COPY).difference(table.schema_arrow.names)):
-        raise ValueError(f"{copy}: has no column {', '.join(missing)}; needed: {', '.join(COPY)}")
+def _images_of(copy_parquet: str, rows: list[Row]) -> Iterator[tuple[int, bytes]]:
+    """Yield index and image of the rows that the copy has, a few at a time."""
+    table = pq.ParquetFile(copy_parquet)
+    if missing := sorted(set(COPY_COLUMNS).difference(table.schema_arrow.names)):
+        raise ValueError(
+            f"{copy_parquet}: has no column {', '.join(missing)}; needed: {', '.join(COPY_COLUMNS)}"
+        )
     by_url, by_caption = {}, {}
-    for row in wanted:  # CountBench has two addresses twice
+    for row in rows:  # CountBench has two addresses twice
         by_url.setdefault(row.url, []).append(row.index)
         by_caption.setdefault((row.caption, row.number), []).append(row.index)
-    for batch in table.iter_batches(batch_size=16, columns=list(COPY)):
+    for batch in table.iter_batches(batch_size=16, columns=list(COPY_COLUMNS)):
         for entry in batch.to_pylist():
             body = entry["image"]
             body = body.get("bytes") if isinstance(body, dict) else body
             indices = by_url.get(entry["image_url"])
-            if indices is None:  # a caption that several rows have says nothing
+            if indices is None:  # a caption that several rows share identifies none of them
                 indices = by_caption.get((entry["text"], entry["number"]), [])
                 indices = indices if len(indices) == 1 else []
             for index in indices if body else ():

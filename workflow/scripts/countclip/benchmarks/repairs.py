@@ -1,7 +1,7 @@
-"""How does a person mend the benchmark? With a line in repairs.csv, which is verified and applied.
+"""Repairs of the benchmark: the lines of repairs.csv, verified and applied to the audit.
 
-replace: another address or file in the place of a picture that is gone; exclude: the row is not to
-be counted; accept: the picture that the audit doubted is the right one.
+replace: another address or file for an image that is gone. exclude: leave the row out. accept: the
+image is right, although the audit doubted it.
 """
 
 import logging
@@ -17,13 +17,14 @@ import pyarrow.parquet as pq
 import requests
 
 from countclip.benchmarks.countbench import USABLE, load
-from countclip.benchmarks.image_checks import PICTURE, Picture, examine
+from countclip.benchmarks.image_checks import ImageFacts, examine
 from countclip.benchmarks.repairs_csv import read_repairs
 from countclip.benchmarks.store import write_images
 from countclip.data.images import Unusable
-from countclip.data.near_duplicates import apart
+from countclip.data.near_duplicates import hamming_distance
 from countclip.data.number_words import per_class
 from countclip.runtime import network
+from countclip.runtime.csv_files import raise_problems
 from countclip.runtime.files import progress, publish, sha256, write_json, write_table
 from countclip.runtime.network import DownloadError
 
@@ -43,51 +44,52 @@ SCHEMA = pa.schema(
         "height": pa.int32(),
         "original": pa.bool_(),  # see countbench.VARIANTS
         "repaired": pa.bool_(),
-        "included": pa.bool_(),  # there is a picture, for one variant or another
+        "included": pa.bool_(),  # in one of the variants, so there is an image
     }
 )
-"""Of the benchmark, with one row for each of its list."""
+"""Columns of the benchmark, with one row for each of its list."""
 
 
 def repair(
-    list_path: str,
+    *,
+    list_json: str,
     audit_csv: str,
     audited_images: str,
     repairs_csv: str,
-    benchmark: str,
-    images: str,
-    summary: str,
-    *,
+    benchmark_parquet: str,
+    images_parquet: str,
+    summary_json: str,
     state: str,
     environment: dict[str, str],
     request: dict[str, Any],
     pause: float,
-    picture: dict[str, Any],
+    image_limits: dict[str, Any],
 ) -> None:
-    """Apply repairs.csv to the audit and publish the benchmark, its pictures and their count.
+    """Apply repairs.csv to the audit; publish the benchmark, its images and a summary.
 
-    state: folder that keeps each picture that an address of repairs.csv showed: it is asked for
-        once, not again with the next line that somebody adds; delete it to ask anew.
-    pause: seconds before each request. Most replacements lie in one web archive.
-    Raises ValueError that lists every wrong line of repairs.csv, and what to do about it.
+    state: folder for the images of repairs.csv's addresses. Each is downloaded once, not again for
+        the next line that somebody adds; delete the folder to download them anew.
+    pause: seconds before each request, since most replacements lie in one web archive.
+    image_limits: max_pixels, min_side and placeholder_distance, as in audit.audit.
+    Raises ValueError that lists every wrong line of repairs.csv, and what to do.
     """
-    rows = load(list_path)
+    rows = load(list_json)
     audited = pd.read_csv(audit_csv, keep_default_na=False, dtype={"sha256": str, "phash": str})
     if audited["url"].tolist() != [row.url for row in rows]:
-        raise ValueError(f"{audit_csv} is not an audit of {list_path}: delete it and run again")
+        raise ValueError(f"{audit_csv} is not an audit of {list_json}: delete it and run again")
     table = pq.read_table(audited_images)
     bodies = dict(zip(table["index"].to_pylist(), table["image"].to_pylist(), strict=True))
     records = []
-    for row, seen in zip(rows, audited.to_dict("records"), strict=True):
-        about = {key: seen[key] for key in PICTURE} if row.index in bodies else {}
+    for row, audit in zip(rows, audited.to_dict("records"), strict=True):
+        facts = {key: audit[key] for key in ImageFacts._fields} if row.index in bodies else {}
         records.append(
             {
                 **row._asdict(),
-                "status": seen["status"],
+                "status": audit["status"],
                 "provenance": "original link",
                 "license": "",
-                "original": seen["status"] in USABLE,
-                **about,
+                "original": audit["status"] in USABLE,
+                **facts,
             }
         )
     placeholders = [r["phash"] for r in records if r["status"] == "placeholder"]
@@ -103,62 +105,67 @@ def repair(
                 _accept(entry, record)
             else:
                 if entry["file"]:
-                    body = _read(entry, Path(repairs_csv).parent, request["max_bytes"])
+                    body = _read_file(entry, Path(repairs_csv).parent, request["max_bytes"])
                 else:
-                    body = _ask(entry, Path(state), session, request, pause)
-                about = _verify(entry, body, picture, placeholders)
+                    body = _download(entry, Path(state), session, request, pause)
+                facts = _verify(entry, body, image_limits, placeholders)
                 if entry["url"]:
-                    with publish(_kept(entry, Path(state))) as temporary:
+                    with publish(_downloaded_file(entry, Path(state))) as temporary:
                         temporary.write_bytes(body)
                 bodies[record["index"]] = body
-                record.update(about._asdict(), status="repaired", original=False)
+                record.update(facts._asdict(), status="repaired", original=False)
                 record.update(provenance=entry["provenance"], license=entry["license"])
         except DownloadError as error:
             problems.append(
-                f"line {line} (index {entry['index']}): {error}; run again later (what the others"
-                " showed is kept), name another url or a file, or exclude the row"
+                f"line {line} (index {entry['index']}): {error}; run again later (the other"
+                " downloads are reused), name another url or a file, or exclude the row"
             )
         except (Unusable, ValueError, OSError) as error:
             problems.append(f"line {line} (index {entry['index']}): {error}")
-    if problems:
-        raise ValueError(f"{repairs_csv}: {len(problems)} wrong\n  " + "\n  ".join(problems))
-    _publish(records, bodies, benchmark, images, summary)
+    raise_problems(repairs_csv, problems)
+    _publish(
+        records,
+        bodies,
+        benchmark_parquet=benchmark_parquet,
+        images_parquet=images_parquet,
+        summary_json=summary_json,
+    )
 
 
 def _accept(entry: dict[str, Any], record: dict[str, Any]) -> None:
     if "sha256" not in record:
         raise ValueError(
-            f"the audit found no picture to accept ({record['status']}): replace or exclude it"
+            f"the audit found no image to accept ({record['status']}): replace or exclude it"
         )
     if entry["sha256"] and entry["sha256"] != record["sha256"]:
         raise ValueError(
-            f"the link now shows another picture (sha256 {record['sha256']}): look at it again,"
+            f"the link now shows another image (sha256 {record['sha256']}): look at it again,"
             " then correct sha256 or replace it"
         )
     record.update(status="accepted", provenance=entry["provenance"] or record["provenance"])
 
 
-def _kept(entry: dict[str, Any], state: Path) -> Path:
+def _downloaded_file(entry: dict[str, Any], state: Path) -> Path:
     return state / sha256(entry["url"].encode())
 
 
-def _ask(
+def _download(
     entry: dict[str, Any],
     state: Path,
     session: requests.Session,
     request: dict[str, Any],
     pause: float,
 ) -> bytes:
-    """What the address of a line shows, or showed when it was asked before."""
+    """The image at the address of a line, from an earlier download if possible."""
     with suppress(FileNotFoundError):
-        body = _kept(entry, state).read_bytes()
+        body = _downloaded_file(entry, state).read_bytes()
         if entry["sha256"] in ("", sha256(body)) and len(body) <= request["max_bytes"]:
             return body
     time.sleep(pause)
     return network.get(entry["url"], session=session, **request).body
 
 
-def _read(entry: dict[str, Any], folder: Path, max_bytes: int) -> bytes:
+def _read_file(entry: dict[str, Any], folder: Path, max_bytes: int) -> bytes:
     path = (folder / entry["file"]).resolve()
     if not path.is_relative_to(folder.resolve()):
         raise ValueError(f"file {entry['file']!r} lies outside {folder}: put it there")
@@ -170,45 +177,48 @@ def _read(entry: dict[str, Any], folder: Path, max_bytes: int) -> bytes:
 
 
 def _verify(
-    entry: dict[str, Any], body: bytes, picture: dict[str, Any], placeholders: list[str]
-) -> Picture:
-    """What the replacement is; an error unless it is the picture meant, and one to count in."""
-    about, status, detail = examine(body, picture["max_pixels"], picture["min_side"])
-    if entry["sha256"] and entry["sha256"] != about.sha256:
+    entry: dict[str, Any], body: bytes, image_limits: dict[str, Any], placeholders: list[str]
+) -> ImageFacts:
+    """Facts on a replacement; an error unless it is usable and has the expected sha256."""
+    facts, status, detail = examine(body, image_limits["max_pixels"], image_limits["min_side"])
+    if entry["sha256"] and entry["sha256"] != facts.sha256:
         raise ValueError(
-            f"sha256 is {about.sha256}: look at the picture, then correct the column sha256 or"
+            f"sha256 is {facts.sha256}: look at the image, then correct the column sha256 or"
             " the url or file"
         )
-    if any(apart(about.phash, p) <= picture["placeholder_distance"] for p in placeholders):
-        status, detail = "placeholder", "the same picture as a placeholder of the audit"
+    distance = image_limits["placeholder_distance"]
+    if any(hamming_distance(facts.phash, phash) <= distance for phash in placeholders):
+        status, detail = "placeholder", "the same image as a placeholder of the audit"
     if status != "alive":
-        raise Unusable(status, f"{detail}; give another picture, or exclude the row")
+        raise Unusable(status, f"{detail}; give another image, or exclude the row")
     if not entry["sha256"]:
         log.warning(
-            "index %d: sha256 is %s; write it into that column, so that another picture in the same"
+            "index %d: sha256 is %s; write it into that column, so that another image in the same"
             " place is noticed",
-            entry["index"], about.sha256,
+            entry["index"], facts.sha256,
         )  # fmt: skip
-    return about
+    return facts
 
 
 def _publish(
     records: list[dict[str, Any]],
     bodies: dict[int, bytes],
-    benchmark: str,
-    images: str,
-    summary: str,
+    *,
+    benchmark_parquet: str,
+    images_parquet: str,
+    summary_json: str,
 ) -> None:
     for record in records:
         record["repaired"] = record["status"] in (*USABLE, "repaired", "accepted")
         record["included"] = record["original"] or record["repaired"]
     included = [record for record in records if record["included"]]
     if not included:
-        raise ValueError("no picture of the benchmark is left to measure on: see audit.csv")
-    # The CSV between the two rules has no types of its own.
-    whole = [{**r, **{k: int(r[k]) for k in ("width", "height") if k in r}} for r in records]
-    write_table(pa.Table.from_pylist(whole, schema=SCHEMA), benchmark)
-    write_images([r["index"] for r in included], [bodies[r["index"]] for r in included], images)
+        raise ValueError("no image of the benchmark is left to measure on: see audit.csv")
+    # audit.csv has no types: a column with gaps is read as float.
+    typed = [{**r, **{k: int(r[k]) for k in ("width", "height") if k in r}} for r in records]
+    write_table(pa.Table.from_pylist(typed, schema=SCHEMA), benchmark_parquet)
+    indices = [record["index"] for record in included]
+    write_images(indices, [bodies[index] for index in indices], images_parquet)
     counts = {
         "rows": len(records),
         "by_status": dict(Counter(record["status"] for record in records)),
@@ -216,7 +226,10 @@ def _publish(
     for variant in ("original", "repaired"):
         numbers = [record["number"] for record in records if record[variant]]
         missing = [record["index"] for record in records if not record[variant]]
-        about = {"n": len(numbers), "n_per_class": per_class(numbers), "missing": missing}
-        counts[variant] = about
+        counts[variant] = {
+            "n": len(numbers),
+            "n_per_class": per_class(numbers),
+            "missing": missing,
+        }
         log.info("%s: n = %d of %d rows", variant, len(numbers), len(records))
-    write_json(counts, summary)
+    write_json(counts, summary_json)

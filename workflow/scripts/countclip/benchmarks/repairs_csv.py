@@ -1,45 +1,43 @@
 """The format of repairs.csv: columns, and a reader that names every wrong line."""
 
-import csv
-import io
 from pathlib import Path
 from typing import Any
 
+from countclip.runtime.csv_files import read_lines
+
 COLUMNS = ("index", "action", "url", "file", "sha256", "provenance", "license", "reason")
-"""Of repairs.csv."""
 
 
 def read_repairs(path: Path, rows: int, problems: list[str]) -> list[tuple[int, dict[str, Any]]]:
-    """The lines of repairs.csv that read well, with their numbers; the others' `problems`."""
-    try:
-        content = path.read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: is not UTF-8; save it as CSV UTF-8") from error
-    reader = csv.DictReader(io.StringIO(content, newline=""))
-    if sorted(reader.fieldnames or ()) != sorted(COLUMNS):
-        raise ValueError(f"{path}: the first line must name the columns {','.join(COLUMNS)}")
-    repairs, seen = [], {}
-    for entry in reader:
-        line = reader.line_num
+    """Line number and fields of each valid line; other lines add to `problems`.
+
+    rows: of the benchmark's list, the bound of `index`.
+    """
+    repairs, line_of = [], {}
+    lines = read_lines(
+        path,
+        columns=",".join(COLUMNS),
+        has_columns=lambda names: sorted(names) == sorted(COLUMNS),
+        problems=problems,
+    )
+    for line, fields in lines:
         try:
-            if None in entry or None in entry.values():
-                raise ValueError(f"must have {len(COLUMNS)} fields; quote a field with a comma")
-            entry = {key: value.strip() for key, value in entry.items()}
-            text, action = entry["index"], entry["action"]
+            fields = {key: value.strip() for key, value in fields.items()}
+            text, action = fields["index"], fields["action"]
             if not text.isdecimal() or int(text) >= rows:
                 raise ValueError(f"index {text!r} must be a row of the list, 0 to {rows - 1}")
             index = int(text)
-            if index in seen:
-                raise ValueError(f"index {index} was on line {seen[index]}: keep one of them")
-            seen[index] = line
+            if index in line_of:
+                raise ValueError(f"index {index} was on line {line_of[index]}: keep one of them")
+            line_of[index] = line
             if action not in ("replace", "exclude", "accept"):
                 raise ValueError(f"action {action!r} must be replace, exclude or accept")
             needed = "provenance" if action == "replace" else "reason"
-            if not entry[needed]:
+            if not fields[needed]:
                 raise ValueError(f"{action} needs a {needed}: fill in that column")
-            if (action == "replace") != (bool(entry["url"]) != bool(entry["file"])):
+            if (action == "replace") != (bool(fields["url"]) != bool(fields["file"])):
                 raise ValueError("replace needs a url or a file, and only one; others neither")
-            repairs.append((line, {**entry, "index": index}))
+            repairs.append((line, {**fields, "index": index}))
         except ValueError as error:
             problems.append(f"line {line}: {error}")
     return repairs

@@ -1,4 +1,4 @@
-"""Images of a benchmark as they are stored: one Parquet file beside its table."""
+"""Storage of a benchmark's images: one Parquet file beside its table."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,13 +12,13 @@ from countclip.runtime.files import sha256, write_table
 
 
 def read_benchmark(benchmark: str | Path, images: str | Path) -> Iterator[dict[str, Any]]:
-    """The rows to measure on, by index: index, caption, number, image (PIL, RGB)."""
+    """Yield the rows to measure on, by index: index, caption, number, image (PIL, RGB)."""
     rows = {row["index"]: row for row in pq.read_table(benchmark).to_pylist() if row["included"]}
     for batch in pq.ParquetFile(images).iter_batches(batch_size=16):
         for stored in batch.to_pylist():
             row = rows.pop(stored["index"])
             if row["sha256"] != stored["sha256"]:
-                raise ValueError(f"{images}: index {row['index']} is not the benchmark's picture")
+                raise ValueError(f"{images}: index {row['index']} is not the benchmark's image")
             yield {
                 "index": row["index"],
                 "caption": row["caption"],
@@ -27,11 +27,11 @@ def read_benchmark(benchmark: str | Path, images: str | Path) -> Iterator[dict[s
                 "image": decode(stored["image"], max_pixels=row["width"] * row["height"]),
             }
     if rows:
-        raise ValueError(f"{images}: pictures are missing for {sorted(rows)}; delete it, run again")
+        raise ValueError(f"{images}: images are missing for {sorted(rows)}; delete it, run again")
 
 
 def write_images(indices: list[int], bodies: list[bytes], path: str) -> None:
-    """Publish pictures as they came: index, sha256, image."""
+    """Publish image files unchanged: index, sha256, image."""
     columns = {
         "index": pa.array(indices, pa.int32()),
         "sha256": [sha256(body) for body in bodies],

@@ -1,4 +1,4 @@
-"""Captions with another number word, from a noun, or cut to a model's context."""
+"""Editing of captions: another number word, a template, truncation to a model's context."""
 
 import re
 from collections.abc import Callable
@@ -7,9 +7,9 @@ from countclip.data.number_words import NUMBERS, WORDS, NumberWord, find, word_f
 
 
 def replace(caption: str, word: NumberWord, number: int, everywhere: bool = False) -> str:
-    """The caption with `word` replaced by `number`, in the same case: two, Two, TWO.
+    """Replace `word` by `number` in a caption, in the same case: two, Two, TWO.
 
-    Exactly one word changes, unless `everywhere`: then all words that name the same number do.
+    Exactly one word changes, or all words of the same number with `everywhere`.
     """
     words = [w for w in find(caption) if w.number == word.number] if everywhere else [word]
     for start, end in sorted(((w.start, w.end) for w in words), reverse=True):
@@ -24,9 +24,9 @@ def _in_case_of(text: str, number: int) -> str:
 
 
 def from_noun(template: str, noun: str, number: int) -> str:
-    """A caption of `number` things, as the template `{number} {noun}` has it: "three dogs".
+    """Fill in a template such as `{number} {noun}`: "three dogs".
 
-    ValueError for a template that names a number before its own, which would be taken for it.
+    ValueError for a template with another number word before {number}, which would be found first.
     """
     if find(template.partition("{number}")[0]):
         raise ValueError(f"caption: {template!r} must name no other number before {{number}}")
@@ -34,18 +34,18 @@ def from_noun(template: str, noun: str, number: int) -> str:
 
 
 def fill(caption: str) -> tuple[str, int]:
-    """A caption of a person's own with a number word where `{}` stands, or as it is if it has one
-    number word and no `{}`; and that number, which the caption names nowhere else.
+    """A user's caption with one number word that counts, and its number.
 
-    ValueError where it is not clear which word counts.
+    `{}` is replaced by a number word that the caption does not have yet. Without `{}` the caption
+    is returned unchanged if it has exactly one number word. ValueError if the word is ambiguous.
     """
-    others = [word.number for word in find(caption)]
-    if caption.count("{}") == 1 and (free := [n for n in NUMBERS if n not in others]):
-        filled = caption.replace("{}", WORDS[free[0]])
-        word_for(filled, free[0])  # not "a{}b"
-        return filled, free[0]
-    if "{}" not in caption and len(others) == 1:
-        return caption, others[0]
+    numbers = [word.number for word in find(caption)]
+    if caption.count("{}") == 1 and (unused := [n for n in NUMBERS if n not in numbers]):
+        filled = caption.replace("{}", WORDS[unused[0]])
+        word_for(filled, unused[0])  # fails for "a{}b"
+        return filled, unused[0]
+    if "{}" not in caption and len(numbers) == 1:
+        return caption, numbers[0]
     raise ValueError(
         f"caption {caption[:200]!r}: write {{}} once, in place of the number, as in"
         ' "a photo of {} dogs"'
@@ -53,8 +53,11 @@ def fill(caption: str) -> tuple[str, int]:
 
 
 def with_each_number(caption: str, number: int, everywhere: bool = False) -> list[str]:
-    """Nine captions that differ in the first word equal to `number` alone, or `everywhere` in all
-    such words; index i names i + 2. Other number words stay: "two boxes of ten pens"."""
+    """Nine captions, one for each number: the one at index i names i + 2.
+
+    They differ only in the first word of `number`, or in all such words with `everywhere`. Other
+    number words stay: "two boxes of ten pens".
+    """
     word = word_for(caption, number)
     return [replace(caption, word, other, everywhere) for other in NUMBERS]
 
@@ -62,11 +65,11 @@ def with_each_number(caption: str, number: int, everywhere: bool = False) -> lis
 def truncate(
     caption: str, number: int | None, encode: Callable[[str], list[int]], limit: int
 ) -> str:
-    """The caption, shortened at its head if its number word would not survive truncation.
+    """Shorten a caption at its head if truncation would cut off its number word.
 
-    `encode` gives the tokens of a text without the special ones, of which a model reads the first
-    `limit`. Leading words go until the number word is among these, with up to a quarter of the
-    limit left for what follows it: what is counted mostly stands there ("two dogs").
+    encode: text -> tokens without the special ones, of which a model reads the first `limit`.
+    Leading words are dropped until the number word is among these, with up to a quarter of the
+    limit left for the text behind it, which mostly says what is counted ("two dogs").
     """
     if number is None:
         return caption

@@ -1,8 +1,8 @@
-"""Which pairs teach counting? Those whose picture shows as many objects as their caption says.
+"""Counting set: pairs whose image shows as many objects as the caption says.
 
-The objects counted are those of one class (in the paper, the most frequent one). Pairs of the
-benchmark and duplicates go, numbers with too many pairs are cut down, a part is held out, and a
-funnel says where every row went.
+The objects counted are those of one class (in the paper, the most frequent one). Duplicates and
+pairs of the benchmark are removed, numbers with too many pairs are capped, and a part is held out.
+A funnel accounts for every row.
 """
 
 import hashlib
@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 
 from countclip.data import number_words
 from countclip.data.images import Unusable, decode
-from countclip.data.near_duplicates import near
+from countclip.data.near_duplicates import is_near
 from countclip.data.nouns import Nouns
 from countclip.data.shards import read_images
 from countclip.runtime.files import progress, publish, write_json, write_table
@@ -52,45 +52,52 @@ NON_COUNTING = pa.schema(_PAIR | _IMAGE)
 
 
 class Funnel:
-    """Rows in, rows out, and why; RuntimeError when a step loses a row without a reason."""
+    """Rows before and after each step, and the reasons for those lost.
+
+    RuntimeError if a step loses a row without a reason.
+    """
 
     def __init__(self, rows: int) -> None:
         self.rows = rows
         self.steps: list[dict[str, Any]] = []
 
-    def step(self, name: str, kept: int, lost: dict[str, int]) -> None:
-        if kept + sum(lost.values()) != self.rows:
+    def step(self, name: str, left: int, lost: dict[str, int]) -> None:
+        """Record a step: the number of rows left, and of those lost by reason."""
+        if left + sum(lost.values()) != self.rows:
             raise RuntimeError(
-                f"the funnel leaks: {name} had {self.rows} rows, kept {kept}, and lost {lost}"
+                f"the funnel leaks: {name} had {self.rows} rows, kept {left}, and lost {lost}"
             )
-        self.steps.append({"step": name, "rows": self.rows, "kept": kept, "lost": lost})
-        self.rows = kept
+        self.steps.append({"step": name, "rows": self.rows, "kept": left, "lost": lost})
+        self.rows = left
 
 
 def match(
-    classes: list[int], number: int, rule: Rule = "most_frequent", named: set[int] | None = None
+    classes: list[int],
+    number: int,
+    rule: Rule = "most_frequent",
+    caption_classes: set[int] | None = None,
 ) -> int | None:
     """The class of which exactly `number` objects were detected, or None; of several, the lowest.
 
-    classes: one class id an object. `most_frequent`: it must be the class with most objects, or one
-    of those with as many. `caption_noun`: it must be among `named`, the classes that the caption
-    names. `any`: any class will do.
+    classes: the class id of each object. caption_classes: the classes that the caption names.
+    rule: `most_frequent`: the class must have the most objects, alone or with others.
+        `caption_noun`: it must be among `caption_classes`. `any`: it may be any class.
     """
     counts = Counter(classes)
     right = {cls for cls, count in counts.items() if count == number}
     if rule == "most_frequent":
         right = right if counts and max(counts.values()) == number else set()
     elif rule == "caption_noun":
-        right &= named or set()
+        right &= caption_classes or set()
     elif rule != "any":
         raise ValueError(f"class_rule: {rule!r} counts nothing")
     return min(right, default=None)
 
 
-def drawn(digests: list[str], seed: int) -> list[int]:
-    """All rows in a random order that follows from `seed` and each image's digest alone.
+def shuffled(digests: list[str], seed: int) -> list[int]:
+    """All rows in a random order that depends only on `seed` and the image digests.
 
-    So whether a row is among the first hardly depends on which other rows there are.
+    So other rows hardly influence whether a row is among the first.
     """
     ranks = [hashlib.sha256(f"{seed}:{digest}".encode()).digest() for digest in digests]
     return sorted(range(len(digests)), key=ranks.__getitem__)
@@ -99,97 +106,103 @@ def drawn(digests: list[str], seed: int) -> list[int]:
 def cap(
     numbers: list[int], digests: list[str], most: list[int] | None, seed: int
 ) -> list[str | None]:
-    """`above_cap` for the pairs of each number beyond the `most` allowed, from two to ten.
+    """`above_cap` for each pair beyond the cap of its number, else None.
 
-    Undersampling against the imbalance of the numbers, as Paiss et al. did (CountCLIP, section
-    2.3).
+    most: the caps of two to ten, or None. Paiss et al. undersample in this way against the
+        imbalance of the numbers (CountCLIP, section 2.3).
     """
-    fates: list[str | None] = [None] * len(numbers)
+    reasons: list[str | None] = [None] * len(numbers)
     if most is not None:
         room = dict(zip(number_words.NUMBERS, most, strict=True))
-        for row in drawn(digests, seed):
+        for row in shuffled(digests, seed):
             room[numbers[row]] -= 1
-            fates[row] = "above_cap" if room[numbers[row]] < 0 else None
-    return fates
+            reasons[row] = "above_cap" if room[numbers[row]] < 0 else None
+    return reasons
 
 
 def hold_out(numbers: list[int], digests: list[str], fraction: float, seed: int) -> list[str]:
-    """`train` or `heldout` for each pair, `fraction` of each number held out.
+    """`train` or `heldout` for each pair; `fraction` of each number is held out.
 
-    At least one of a number that has two or more, and never all. Which ones depends on `seed` and
-    the image's digest alone, so other pairs coming or going hardly move the rest.
+    A number with two or more pairs has at least one held out, and never all. The choice depends on
+    `seed` and the image digests (`shuffled`), so other pairs hardly influence it.
     """
     rows_of = defaultdict(list)
-    for row in drawn(digests, seed):
+    for row in shuffled(digests, seed):
         rows_of[numbers[row]].append(row)
     split = ["train"] * len(numbers)
     for rows in rows_of.values():
-        wanted = min(max(1, round(fraction * len(rows))), len(rows) - 1) if fraction > 0 else 0
-        for row in rows[:wanted]:
+        size = min(max(1, round(fraction * len(rows))), len(rows) - 1) if fraction > 0 else 0
+        for row in rows[:size]:
             split[row] = "heldout"
     return split
 
 
 def assemble(
+    *,
     parts: dict[str, dict[str, str]],
     benchmark: str | Path,
     output: dict[str, str],
-    nouns: str | Path | None = None,
+    nouns_csv: str | Path | None = None,
     **settings: Any,
 ) -> None:
-    """Make one counting set of all parts.
+    """Assemble one counting set from all parts.
 
     parts: name -> paths of its candidates, counts, images (manifest) and, unless `class_rule` is
         none, detections.
-    output: paths for counting, non_counting, class_frequency and summary.
-    nouns: the table of `nouns.Nouns`, for `class_rule` caption_noun.
+    benchmark: path of its benchmark.parquet. output: paths for counting, non_counting,
+        class_frequency and summary.
+    nouns_csv: the table of `nouns.Nouns`, for `class_rule` caption_noun.
     settings: the config's section `counting_set`:
-    class_rule: as in `match`, or none: every downloaded pair counts (Paiss et al.'s naive
-        filtering).
-    confidence: score from which a detection counts.
+    class_rule: as in `match`; or none: all downloaded pairs (the naive filtering of Paiss et al.).
+    confidence: lowest score of a detection that counts.
     max_per_number: as in `cap`.
-    decontaminate: how a pair is known to be of the benchmark: url, caption, phash (up to
-        `phash_distance` of 64 bits different, as between what is trained on and what is held out).
+    decontaminate: criteria of a benchmark duplicate: url, caption, phash. phash_distance: largest
+        Hamming distance (of 64 bits) of near duplicates, here and between training and held-out
+        pairs.
     heldout_fraction, seed: as in `hold_out`.
-    non_counting_per_counting: so many non-counting pairs at most for each counting pair, or None.
+    non_counting_per_counting: most non-counting pairs for each counting pair, or None for all.
     """
     if unknown := set(settings["decontaminate"]) - {"url", "caption", "phash"}:
         raise ValueError(f"counting_set.decontaminate: unknown {sorted(unknown)}")
     seed, distance = settings["seed"], settings["phash_distance"]
     rows = pl.concat([_read(name, paths) for name, paths in sorted(parts.items())])
-    theirs = pl.read_parquet(benchmark, columns=["url", "caption", "phash"])
+    benchmark_rows = pl.read_parquet(benchmark, columns=["url", "caption", "phash"])
 
-    funnel, candidates = _filtered(rows, parts, counting=True)
-    downloaded = _keep(funnel, "download", candidates, _failures(candidates))
-    matched = _matched(funnel, downloaded, parts, nouns, settings)
-    kept = _keep(funnel, "duplicates", matched, _duplicates(matched))
-    numbers, digests = kept["number"].to_list(), kept["sha256"].to_list()
-    kept = _keep(funnel, "cap", kept, cap(numbers, digests, settings["max_per_number"], seed))
-    kept = _hashed(funnel, kept, parts)
-    kept = _keep(funnel, "benchmark", kept, _benchmark_pairs(kept, theirs, settings))
-    numbers, digests = kept["number"].to_list(), kept["sha256"].to_list()
+    funnel, candidates = _candidates(rows, parts, counting=True)
+    downloaded = _drop(funnel, "download", candidates, _failures(candidates))
+    matched = _matched(funnel, downloaded, parts, nouns_csv, settings)
+    pairs = _drop(funnel, "duplicates", matched, _duplicates(matched))
+    numbers, digests = pairs["number"].to_list(), pairs["sha256"].to_list()
+    pairs = _drop(funnel, "cap", pairs, cap(numbers, digests, settings["max_per_number"], seed))
+    pairs = _hashed(funnel, pairs, parts)
+    pairs = _drop(funnel, "benchmark", pairs, _benchmark_pairs(pairs, benchmark_rows, settings))
+    numbers, digests = pairs["number"].to_list(), pairs["sha256"].to_list()
     split = hold_out(numbers, digests, settings["heldout_fraction"], seed)
-    kept = kept.with_columns(pl.Series("split", split, pl.String))
-    heldout = kept.filter(pl.col("split") == "heldout")["phash"].to_list()
-    close = near(kept["phash"].to_list(), heldout, distance) & (kept["split"] == "train").to_numpy()
-    kept = _keep(funnel, "split", kept, ["near_heldout" if c else None for c in close])
+    pairs = pairs.with_columns(pl.Series("split", split, pl.String))
+    heldout = pairs.filter(pl.col("split") == "heldout")["phash"].to_list()
+    near = is_near(pairs["phash"].to_list(), heldout, distance)
+    near &= (pairs["split"] == "train").to_numpy()
+    pairs = _drop(funnel, "split", pairs, ["near_heldout" if each else None for each in near])
 
-    other_funnel, others = _filtered(rows, parts, counting=False)
-    others = _keep(other_funnel, "download", others, _failures(others))
-    others = _keep(other_funnel, "duplicates", others, _duplicates(others, kept))
-    wanted = settings["non_counting_per_counting"]
-    order = drawn(others["sha256"].to_list(), seed)
-    extra = set() if wanted is None else set(order[round(wanted * len(kept)) :])
-    fates = ["not_sampled" if row in extra else None for row in range(len(others))]
-    others = _keep(other_funnel, "sample", others, fates)
+    other_funnel, others = _candidates(rows, parts, counting=False)
+    others = _drop(other_funnel, "download", others, _failures(others))
+    others = _drop(other_funnel, "duplicates", others, _duplicates(others, pairs))
+    ratio = settings["non_counting_per_counting"]
+    order = shuffled(others["sha256"].to_list(), seed)
+    excess = set() if ratio is None else set(order[round(ratio * len(pairs)) :])
+    reasons = ["not_sampled" if row in excess else None for row in range(len(others))]
+    others = _drop(other_funnel, "sample", others, reasons)
     others = _hashed(other_funnel, others, parts)
-    others = _keep(other_funnel, "benchmark", others, _benchmark_pairs(others, theirs, settings))
-    close = near(others["phash"].to_list(), heldout, distance)
-    others = _keep(other_funnel, "split", others, ["near_heldout" if c else None for c in close])
+    duplicates = _benchmark_pairs(others, benchmark_rows, settings)
+    others = _drop(other_funnel, "benchmark", others, duplicates)
+    near = is_near(others["phash"].to_list(), heldout, distance)
+    others = _drop(
+        other_funnel, "split", others, ["near_heldout" if each else None for each in near]
+    )
 
-    write_table(_typed(kept, COUNTING), output["counting"])
+    write_table(_typed(pairs, COUNTING), output["counting"])
     write_table(_typed(others, NON_COUNTING), output["non_counting"])
-    frequency = _frequency(candidates, downloaded, matched, kept)
+    frequency = _frequency(candidates, downloaded, matched, pairs)
     with publish(output["class_frequency"]) as temporary:
         frequency.write_csv(temporary)
     summary = {
@@ -197,26 +210,26 @@ def assemble(
         "rows": funnel.steps[0]["rows"],
         "counting": funnel.steps,
         "non_counting": other_funnel.steps,
-        "train": len(kept) - len(heldout),
+        "train": len(pairs) - len(heldout),
         "heldout": len(heldout),
         "non_counting_pairs": len(others),
         "numbers": frequency.to_dicts(),
-        "counted_classes": dict(sorted(Counter(kept["class_name"].drop_nulls()).items())),
+        "counted_classes": dict(sorted(Counter(pairs["class_name"].drop_nulls()).items())),
     }
     write_json(summary, output["summary"])
     for step in funnel.steps:
         log.info("%(step)s: %(rows)d rows, %(kept)d kept, lost %(lost)s", step)
-    if len(kept) == len(heldout):
-        kept_by = ", ".join(f"{step['step']} {step['kept']}" for step in funnel.steps)
+    if len(pairs) == len(heldout):
+        left = ", ".join(f"{step['step']} {step['kept']}" for step in funnel.steps)
         raise RuntimeError(
-            f"no pair is left to teach counting. Of {funnel.steps[0]['rows']} rows there were left "
-            f"after each step: {kept_by}. Use more parts (laion.parts) or lower "
+            f"no pair is left to teach counting. Of {funnel.steps[0]['rows']} rows these were left "
+            f"after each step: {left}. Use more parts (laion.parts) or lower "
             "counting_set.confidence"
         )
 
 
 def _read(part: str, paths: dict[str, str]) -> pl.DataFrame:
-    """Candidates with what became of their download."""
+    """The candidates of a part with the status of their download."""
     rows = pl.read_parquet(paths["candidates"])
     images = pl.read_parquet(paths["images"])
     if not rows["url"].equals(images["url"]):
@@ -224,10 +237,10 @@ def _read(part: str, paths: dict[str, str]) -> pl.DataFrame:
     return rows.with_columns(images.select("key", "status", "sha256"), part=pl.lit(part))
 
 
-def _filtered(
+def _candidates(
     rows: pl.DataFrame, parts: dict[str, dict[str, str]], counting: bool
 ) -> tuple[Funnel, pl.DataFrame]:
-    """The candidates of one kind, and their funnel, which begins with all rows of LAION."""
+    """The counting or non-counting candidates, and their funnel, from all rows of LAION."""
     lost: Counter[str] = Counter()
     for paths in parts.values():
         lost.update(json.loads(Path(paths["counts"]).read_text())["reasons"])
@@ -250,31 +263,34 @@ def _matched(
     funnel: Funnel,
     rows: pl.DataFrame,
     parts: dict[str, dict[str, str]],
-    nouns: str | Path | None,
+    nouns_csv: str | Path | None,
     settings: dict[str, Any],
 ) -> pl.DataFrame:
-    """The rows whose picture shows what the caption counts, with the name of its class."""
+    """The rows whose image shows as many objects as the caption says, with their class_name."""
     rule = settings["class_rule"]
     if rule == "none":
         rows = rows.with_columns(class_name=pl.lit(None, pl.String))
-        return _keep(funnel, "detect", rows, [None] * len(rows))
+        return _drop(funnel, "detect", rows, [None] * len(rows))
     names = _class_names(parts)
-    named = Nouns(nouns, names) if rule == "caption_noun" else lambda _: None
-    classes = _confident(rows, parts, settings["confidence"])
-    found, fates = [], []
-    for shown, number, caption in zip(classes, rows["number"], rows["caption"], strict=True):
-        found.append(None if shown is None else match(shown, number, rule, named(caption)))
-        fates.append(_mismatch(shown, number, rule) if found[-1] is None else None)
+    caption_classes = Nouns(nouns_csv, names) if rule == "caption_noun" else lambda _: None
+    detected = _confident(rows, parts, settings["confidence"])
+    found, reasons = [], []
+    for classes, number, caption in zip(detected, rows["number"], rows["caption"], strict=True):
+        matched = None
+        if classes is not None:
+            matched = match(classes, number, rule, caption_classes(caption))
+        found.append(matched)
+        reasons.append(_mismatch(classes, number, rule) if matched is None else None)
     class_names = pl.Series("class_name", [names.get(cls) for cls in found], pl.String)
-    return _keep(funnel, "detect", rows.with_columns(class_names), fates)
+    return _drop(funnel, "detect", rows.with_columns(class_names), reasons)
 
 
-def _mismatch(shown: list[int] | None, number: int, rule: Rule) -> str:
-    if shown is None:
+def _mismatch(classes: list[int] | None, number: int, rule: Rule) -> str:
+    if classes is None:
         return "unreadable"
-    if not shown:
+    if not classes:
         return "no_object"
-    if rule == "caption_noun" and number in Counter(shown).values():
+    if rule == "caption_noun" and number in Counter(classes).values():
         return "not_named"
     return "another_number"
 
@@ -282,7 +298,7 @@ def _mismatch(shown: list[int] | None, number: int, rule: Rule) -> str:
 def _confident(
     rows: pl.DataFrame, parts: dict[str, dict[str, str]], confidence: float
 ) -> list[list[int] | None]:
-    """The classes of each row's objects; None where its image could not be read."""
+    """The classes of each row's confident detections; None if its image could not be read."""
     detections = pl.concat(
         pl.read_parquet(paths["detections"], columns=["key", "class_id", "score"]).with_columns(
             part=pl.lit(part)
@@ -307,57 +323,61 @@ def _class_names(parts: dict[str, dict[str, str]]) -> dict[int, str]:
     return {int(number): name for number, name in json.loads(found.pop()).items()}
 
 
-def _keep(funnel: Funnel, step: str, rows: pl.DataFrame, fates: list[str | None]) -> pl.DataFrame:
-    """The rows without a fate; the others are counted by it."""
-    lost = Counter(fate for fate in fates if fate is not None)
-    kept = rows.filter(pl.Series([fate is None for fate in fates], dtype=pl.Boolean))
-    funnel.step(step, len(kept), dict(sorted(lost.items())))
-    return kept
+def _drop(funnel: Funnel, step: str, rows: pl.DataFrame, reasons: list[str | None]) -> pl.DataFrame:
+    """Drop the rows that have a reason; record the reasons in the funnel."""
+    lost = Counter(reason for reason in reasons if reason is not None)
+    left = rows.filter(pl.Series([reason is None for reason in reasons], dtype=pl.Boolean))
+    funnel.step(step, len(left), dict(sorted(lost.items())))
+    return left
 
 
 def _failures(rows: pl.DataFrame) -> list[str | None]:
     return [None if status == "ok" else status for status in rows["status"]]
 
 
-def _duplicates(rows: pl.DataFrame, taken: pl.DataFrame | None = None) -> list[str | None]:
-    """Pairs and images that came before, or that are among `taken`."""
-    images = set() if taken is None else set(taken["sha256"])
-    used, pairs, fates = frozenset(images), set(), []
+def _duplicates(rows: pl.DataFrame, counting: pl.DataFrame | None = None) -> list[str | None]:
+    """Reason why each row duplicates an earlier one or one of `counting`, or None."""
+    images = set() if counting is None else set(counting["sha256"])
+    counting_images, pairs, reasons = frozenset(images), set(), []
     for url, caption, image in rows.select("url", "caption", "sha256").iter_rows():
         pair = (_address(url), _words(caption))
-        if image in used:
-            fates.append("image_of_counting_set")
+        if image in counting_images:
+            reasons.append("image_of_counting_set")
         elif pair in pairs:
-            fates.append("same_pair")
+            reasons.append("same_pair")
         elif image in images:
-            fates.append("same_image")
+            reasons.append("same_image")
         else:
-            fates.append(None)
+            reasons.append(None)
         pairs.add(pair)
         images.add(image)
-    return fates
+    return reasons
 
 
 def _benchmark_pairs(
-    rows: pl.DataFrame, theirs: pl.DataFrame, settings: dict[str, Any]
+    rows: pl.DataFrame, benchmark_rows: pl.DataFrame, settings: dict[str, Any]
 ) -> list[str | None]:
-    """By what each row is known to be of the benchmark, if it is."""
-    by = settings["decontaminate"]
-    urls = {_address(url) for url in theirs["url"]} if "url" in by else set()
-    texts = {_words(text) for text in theirs["caption"]} if "caption" in by else set()
-    hashes = theirs["phash"].drop_nulls().to_list() if "phash" in by else []
-    close = near(rows["phash"].to_list(), hashes, settings["phash_distance"])
+    """Reason why each row is a benchmark duplicate (url, caption or phash), or None."""
+    criteria = settings["decontaminate"]
+    urls = {_address(url) for url in benchmark_rows["url"]} if "url" in criteria else set()
+    texts = benchmark_rows["caption"] if "caption" in criteria else ()
+    captions = {_words(text) for text in texts}
+    hashes = benchmark_rows["phash"].drop_nulls().to_list() if "phash" in criteria else []
+    near = is_near(rows["phash"].to_list(), hashes, settings["phash_distance"])
     return [
         "url" if _address(url) in urls
-        else "caption" if _words(caption) in texts
-        else "phash" if alike else None
-        for url, caption, alike in zip(rows["url"], rows["caption"], close, strict=True)
+        else "caption" if _words(caption) in captions
+        else "phash" if has_near_image else None
+        for url, caption, has_near_image in zip(rows["url"], rows["caption"], near, strict=True)
     ]  # fmt: skip
 
 
 def _address(url: str) -> str:
-    """An address without what mostly leads to the same picture: scheme, case of the host, its
-    usual port, escapes, fragment, a slash at the end."""
+    """An address without the parts that rarely change the image behind it.
+
+    These are the scheme, the case of the host, its default port, escapes, the fragment and a final
+    slash.
+    """
     rest = re.sub(r"^(?:[a-z][a-z0-9+.-]*:)?//", "", url.strip(), flags=re.IGNORECASE)
     host, _, path = rest.partition("#")[0].partition("/")
     host = re.sub(r":(?:80|443)?$", "", host.casefold())
@@ -369,7 +389,7 @@ def _words(caption: str) -> str:
 
 
 def _hashed(funnel: Funnel, rows: pl.DataFrame, parts: dict[str, dict[str, str]]) -> pl.DataFrame:
-    """The rows whose image can be read, with its perceptual hash (16 hex digits)."""
+    """The rows whose image can be decoded, with its perceptual hash (16 hex digits)."""
     hashes: dict[tuple[str, str], str] = {}
     with progress(total=len(rows), unit="image", desc="perceptual hashes") as bar:
         for (part,), group in rows.group_by(["part"], maintain_order=True):
@@ -381,8 +401,8 @@ def _hashed(funnel: Funnel, rows: pl.DataFrame, parts: dict[str, dict[str, str]]
                     log.warning("%s, %s: unreadable: %s", part, key, error)
     column = [hashes.get(pair) for pair in rows.select("part", "key").iter_rows()]
     rows = rows.with_columns(phash=pl.Series(column, dtype=pl.String))
-    fates = [None if phash else "unreadable" for phash in column]
-    return _keep(funnel, "read", rows, fates)
+    reasons = [None if phash else "unreadable" for phash in column]
+    return _drop(funnel, "read", rows, reasons)
 
 
 def _typed(rows: pl.DataFrame, schema: pa.Schema) -> pa.Table:
@@ -390,14 +410,15 @@ def _typed(rows: pl.DataFrame, schema: pa.Schema) -> pa.Table:
 
 
 def _frequency(
-    candidates: pl.DataFrame, downloaded: pl.DataFrame, matched: pl.DataFrame, kept: pl.DataFrame
+    candidates: pl.DataFrame, downloaded: pl.DataFrame, matched: pl.DataFrame, pairs: pl.DataFrame
 ) -> pl.DataFrame:
+    """Pairs after the main steps, a line for each number of two to ten."""
     columns = {
         "candidates": candidates,
         "downloaded": downloaded,
         "matched": matched,
-        "train": kept.filter(pl.col("split") == "train"),
-        "heldout": kept.filter(pl.col("split") == "heldout"),
+        "train": pairs.filter(pl.col("split") == "train"),
+        "heldout": pairs.filter(pl.col("split") == "heldout"),
     }
     counts = {name: Counter(frame["number"].to_list()) for name, frame in columns.items()}
     numbers = number_words.NUMBERS

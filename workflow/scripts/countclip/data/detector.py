@@ -1,7 +1,7 @@
-"""Which objects does an image show? YOLOv8 says so, behind one small class.
+"""Detection of objects in images, with YOLOv8.
 
-Detections are kept down to a low score, so that the score and the rule by which objects are counted
-can change without the detector running again.
+Detections are stored down to a low score. So the threshold and the rule that count objects can
+change without running the detector again.
 """
 
 import json
@@ -19,12 +19,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from countclip.data.detector_backends import Network, checked, load
+from countclip.data.detector_backends import Network, load, verified_digest
 from countclip.data.images import Unusable, decode
 from countclip.data.shards import read_images
 from countclip.runtime.files import progress, write_table
 from countclip.runtime.files import sha256 as digest_of
-from countclip.runtime.gpus import claimed
+from countclip.runtime.gpus import claim_gpu
 
 log = logging.getLogger(__name__)
 
@@ -36,12 +36,12 @@ DETECTIONS = pa.schema(
         "box": pa.list_(pa.list_(pa.float32(), 4)),  # x1, y1, x2, y2 in pixels of the image
     }
 )
-BLOCK = 2048  # images between two moments from which a killed job goes on
-MARGIN = 0.04  # of a score; bf16 moves those of YOLOv8n by 0.006 on average, a few by much more
+BLOCK = 2048  # images between two checkpoints of a job
+MARGIN = 0.04  # of a score; bf16 changes those of YOLOv8n by 0.006 on average, a few by much more
 
 
 class Detection(NamedTuple):
-    """The objects of one image, by falling score; boxes are x1, y1, x2, y2 in pixels."""
+    """Objects of one image by descending score; boxes are x1, y1, x2, y2 in pixels."""
 
     class_id: list[int]
     score: list[float]
@@ -49,19 +49,19 @@ class Detection(NamedTuple):
 
 
 class Prepared(NamedTuple):
-    """An image as a detector takes it, and the height and width that it had."""
+    """An image prepared for a detector, and its original height and width."""
 
     pixels: np.ndarray  # uint8 (height, width, 3), RGB, resized and padded
     size: tuple[int, int]
 
 
 class Detector:
-    """A YOLO detector: images in, detections out, whatever runs its weights (detector_backends.py).
+    """A YOLO detector: images in, detections out, with any backend (detector_backends.py).
 
-    sha256: the digest that the weights must have; without it no .pt file is read.
+    sha256: the required digest of the weights; a .pt file is not read without it.
     device: `cpu`, or a GPU as torch names it. precision, threads: see `detector_backends.load`.
-    exact_near: a score. Images whose count could change when scores near it move a little are
-        looked at again in f32, so that a coarser `precision` miscounts few of them; None: never.
+    exact_near: a score, or None. Images whose count depends on scores close to it are detected
+        again in f32, so that a coarser `precision` miscounts few of them.
     """
 
     def __init__(
@@ -78,40 +78,40 @@ class Detector:
         device: str = "cpu",
         threads: int = 1,
     ) -> None:
-        self.digest = checked(weights, sha256)
+        self.digest = verified_digest(weights, sha256)
         self._network = load(weights, device=device, precision=precision, threads=threads)
         self._near, self._exact = exact_near, None
         if exact_near is not None and precision != "f32":
             self._exact = load(weights, device=device, precision="f32", threads=threads)
         if self._network.square not in (None, image_size):
             raise ValueError(
-                f"detector.image_size is {image_size}, but {weights} takes {self._network.square} "
-                "alone; set it so, or export the weights with dynamic=True"
+                f"detector.image_size is {image_size}, but {weights} only takes "
+                f"{self._network.square}; set it so, or export the weights with dynamic=True"
             )
         from ultralytics.data.augment import LetterBox
 
-        # As narrow as the picture allows where the weights do: a quarter less to compute.
+        # Without padding to a square, if the weights allow it: a quarter less to compute.
         self._fit = LetterBox(image_size, auto=self._network.square is None, stride=32)
         self._floor, self._iou, self._most = confidence_floor, iou, max_detections
         self.names = self._network.names
 
     def prepare(self, image: Image.Image) -> Prepared:
-        """An image (RGB) as the network takes it. Threads may do this ahead of the detector."""
+        """Prepare an image (RGB) for the network; threads may call this ahead of the detector."""
         return Prepared(self._fit(image=np.asarray(image)), (image.height, image.width))
 
     def __call__(self, images: list[Prepared]) -> list[Detection]:
         """The detections of each image."""
         found = self._run(self._network, images)
         if self._exact:
-            unsure = [i for i, one in enumerate(found) if is_unsure(one, self._near)]
+            unsure = [i for i, each in enumerate(found) if is_unsure(each, self._near)]
             again = self._run(self._exact, [images[i] for i in unsure])
-            for i, one in zip(unsure, again, strict=True):
-                found[i] = one
+            for i, each in zip(unsure, again, strict=True):
+                found[i] = each
         return found
 
     def _run(self, network: Network, images: list[Prepared]) -> list[Detection]:
         raw = network([image.pixels for image in images])
-        return [self._detection(one, image) for one, image in zip(raw, images, strict=True)]
+        return [self._detection(each, image) for each, image in zip(raw, images, strict=True)]
 
     def _detection(self, raw: Any, image: Prepared) -> Detection:
         from ultralytics.utils import nms, ops
@@ -122,21 +122,20 @@ class Detector:
 
 
 def is_unsure(found: Detection, score: float) -> bool:
-    """Whether the objects of the most frequent class that reach `score` would be more or fewer if
-    scores moved by MARGIN."""
+    """Whether a shift of the threshold `score` by MARGIN changes the highest count of a class."""
 
-    def most(least: float) -> int:
-        reached = (c for c, s in zip(found.class_id, found.score, strict=True) if s >= least)
-        return max(Counter(reached).values(), default=0)
+    def count(threshold: float) -> int:
+        classes = (c for c, s in zip(found.class_id, found.score, strict=True) if s >= threshold)
+        return max(Counter(classes).values(), default=0)
 
-    return most(score - MARGIN) != most(score + MARGIN)
+    return count(score - MARGIN) != count(score + MARGIN)
 
 
 def detect_objects(
+    *,
     candidates: str | Path,
     manifest: str | Path,
     detections: str | Path,
-    *,
     weights: str | Path,
     sha256: str | None = None,
     image_size: int,
@@ -152,9 +151,9 @@ def detect_objects(
 ) -> None:
     """Detect objects in every image of a manifest whose candidate names a number.
 
-    batch: images that a GPU works on together. device: `cpu`, a GPU as torch names it, or `auto`
-        (gpus.py). threads: on a CPU; also those that decode images ahead. They change no result.
-    state: folder for finished blocks of images; a killed job goes on after the last of them.
+    batch: images in a batch of a GPU. device: `cpu`, a GPU as torch names it, or `auto` (gpus.py).
+    threads: for detection on a CPU, and for decoding; they do not change the result.
+    state: folder for finished blocks of images; a killed job continues after the last one.
     """
     settings = {
         "image_size": image_size,
@@ -171,9 +170,11 @@ def detect_objects(
         for row, number in zip(statuses, numbers, strict=True)
         if row["status"] == "ok" and number is not None
     ]
-    with claimed(device) as place:
-        detector = Detector(weights, sha256=sha256, device=place, threads=threads, **settings)
-        kind = place.partition(":")[0]  # which of several GPUs does not matter
+    with claim_gpu(device) as claimed_device:
+        detector = Detector(
+            weights, sha256=sha256, device=claimed_device, threads=threads, **settings
+        )
+        kind = claimed_device.partition(":")[0]  # any of several GPUs gives the same result
         inputs = [digest_of(manifest), digest_of(candidates), detector.digest]
         recipe = json.dumps([*inputs, settings, kind, batch, BLOCK], sort_keys=True)
         folder = Path(state) / digest_of(recipe.encode())[:16]
@@ -185,13 +186,13 @@ def detect_objects(
                     write_table(pa.Table.from_pylist(rows, schema=DETECTIONS), path)
                 bar.update(start + len(block) - bar.n)
     names = {str(number): name for number, name in sorted(detector.names.items())}
-    about = {
+    metadata = {
         "weights_sha256": detector.digest,
         "class_names": json.dumps(names),
         "settings": json.dumps(settings, sort_keys=True),
     }
     blocks = [pq.read_table(path, schema=DETECTIONS) for path in sorted(folder.glob("*.parquet"))]
-    write_table(pa.concat_tables([DETECTIONS.empty_table(), *blocks]), detections, about)
+    write_table(pa.concat_tables([DETECTIONS.empty_table(), *blocks]), detections, metadata)
     shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -203,7 +204,7 @@ def detect_block(
     threads: int,
     bar: Any,
 ) -> list[dict]:
-    """A row of DETECTIONS for each key; images are decoded while the network works on others."""
+    """A row of DETECTIONS for each key; threads decode images ahead of the network."""
 
     def prepared(image: tuple[str, bytes]) -> tuple[str, Prepared | None]:
         key, data = image
@@ -224,7 +225,7 @@ def detect_block(
 
 
 def _ahead(work: Callable, items: Iterable, threads: int, most: int) -> Iterator:
-    """`work` of each item, in order; threads are up to `most` items ahead of who asks."""
+    """Yield `work` of each item, in order; threads work up to `most` items ahead."""
     waiting: deque[Future] = deque()
     with ThreadPoolExecutor(threads) as pool:
         for item in items:

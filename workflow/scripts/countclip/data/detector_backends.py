@@ -1,8 +1,8 @@
 """Detector backends: OpenVINO on a CPU, torch or TensorRT on a GPU; and their weights.
 
-A network takes prepared images, each an array of uint8 (height, width, 3), RGB, and gives for each,
-in their order, the raw predictions of YOLO, float32 (1, 4 + classes, anchors). Weights are read
-only if their digest is known.
+A network takes prepared images, each uint8 (height, width, 3), RGB. For each it returns, in the
+same order, the raw predictions of YOLO, float32 (1, 4 + classes, anchors). Weights are read only
+after their digest is verified.
 """
 
 import ast
@@ -28,17 +28,17 @@ log = logging.getLogger(__name__)
 
 
 class Network(Protocol):
-    """Weights that are loaded."""
+    """Loaded weights of a detector."""
 
     names: dict[int, str]
     square: int | None
-    """The only side in pixels that the weights take; None if they take any multiple of 32."""
+    """The only side in pixels that the weights take; None for any multiple of 32."""
 
-    def __call__(self, pictures: list[np.ndarray]) -> Iterator[Any]: ...
+    def __call__(self, images: list[np.ndarray]) -> Iterator[Any]: ...
 
 
 def load(weights: str | Path, *, device: str, precision: str, threads: int) -> Network:
-    """The network for a .pt, .onnx or .engine file or an OpenVINO folder.
+    """Load a .pt, .onnx or .engine file or an OpenVINO folder.
 
     device: `cpu`, or a GPU as torch names it. precision: `f32`, or `bf16` with OpenVINO.
     ValueError if these do not go together.
@@ -66,8 +66,8 @@ def load(weights: str | Path, *, device: str, precision: str, threads: int) -> N
 class OnOpenVINO:
     """An .onnx file or an OpenVINO folder on a CPU.
 
-    Each picture goes alone through one thread, and `threads` of them do so at a time. That is as
-    fast as batches are there, and no result depends on its neighbours or the number of threads.
+    Each image is a batch of its own in one of `threads` threads. On a CPU that is as fast as larger
+    batches, and no result depends on other images or the number of threads.
     """
 
     def __init__(self, weights: Path, precision: str, threads: int) -> None:
@@ -91,29 +91,29 @@ class OnOpenVINO:
         settings = {
             "NUM_STREAMS": threads,
             "INFERENCE_NUM_THREADS": threads,
-            "INFERENCE_PRECISION_HINT": precision,  # else what is fastest on this machine
+            "INFERENCE_PRECISION_HINT": precision,  # the default depends on the machine
         }
         self._model = _openvino().compile_model(steps.build(), "CPU", settings)
-        torch.set_num_threads(1)  # its small work on predictions would only get in OpenVINO's way
+        torch.set_num_threads(1)  # torch only filters predictions; more would slow OpenVINO down
         self._pool = ThreadPoolExecutor(threads)
-        self._own = threading.local()
+        self._thread = threading.local()
 
-    def __call__(self, pictures: list[np.ndarray]) -> Iterator[Any]:
-        return self._pool.map(self._predict, pictures)
+    def __call__(self, images: list[np.ndarray]) -> Iterator[Any]:
+        return self._pool.map(self._predict, images)
 
-    def _predict(self, picture: np.ndarray) -> Any:
+    def _predict(self, image: np.ndarray) -> Any:
         import torch
 
-        if not hasattr(self._own, "request"):
-            self._own.request = self._model.create_infer_request()
-        result = self._own.request.infer({0: picture[None]}, share_inputs=True)
+        if not hasattr(self._thread, "request"):
+            self._thread.request = self._model.create_infer_request()
+        result = self._thread.request.infer({0: image[None]}, share_inputs=True)
         return torch.from_numpy(result[0].copy())
 
 
 class OnTorch:
-    """A .pt file, or any file on a GPU, as ultralytics' own backends run it, in float32.
+    """A .pt file, or any file on a GPU, run by ultralytics in float32.
 
-    Pictures of one shape go through together. On a CPU each goes alone, through one thread.
+    Images of one shape form a batch. On a CPU each image is a batch of its own, in one thread.
     """
 
     def __init__(self, weights: Path, device: str) -> None:
@@ -128,18 +128,18 @@ class OnTorch:
         self._device = torch.device(device)
         self._model = AutoBackend(str(weights), device=self._device, verbose=False).eval()
         self.names = dict(self._model.names)
-        free = weights.suffix == ".pt" or self._model.dynamic
-        self.square = None if free else self._model.imgsz[0]
+        any_size = weights.suffix == ".pt" or self._model.dynamic
+        self.square = None if any_size else self._model.imgsz[0]
 
-    def __call__(self, pictures: list[np.ndarray]) -> Iterator[Any]:
+    def __call__(self, images: list[np.ndarray]) -> Iterator[Any]:
         import torch
 
-        found = [None] * len(pictures)
+        found = [None] * len(images)
         groups: dict[Any, list[int]] = {}
-        for i, picture in enumerate(pictures):
-            groups.setdefault(i if self._device.type == "cpu" else picture.shape, []).append(i)
+        for i, image in enumerate(images):
+            groups.setdefault(i if self._device.type == "cpu" else image.shape, []).append(i)
         for group in groups.values():
-            batch = torch.from_numpy(np.stack([pictures[i] for i in group])).to(self._device)
+            batch = torch.from_numpy(np.stack([images[i] for i in group])).to(self._device)
             with torch.inference_mode():
                 raw = self._model(batch.permute(0, 3, 1, 2).contiguous().float().div_(255))
             raw = raw[0] if isinstance(raw, (list, tuple)) else raw
@@ -156,16 +156,18 @@ def _onnxruntime_sees_gpus() -> bool:
 
 @functools.cache
 def _openvino() -> Any:
-    """OpenVINO's core, one for the whole process. Its CPU plugin gives signal handlers a stack of
-    its own and unmaps it when the core goes, while the process may still point to it: the next
-    signal, a Ctrl-C say, would then be a segmentation fault without a word."""
+    """OpenVINO's core, one for the whole process.
+
+    Its CPU plugin sets an alternate signal stack and unmaps it when the core is deleted. The next
+    signal, such as Ctrl-C, would then be a segmentation fault.
+    """
     import openvino
 
     return openvino.Core()
 
 
 def _names(weights: Path) -> dict[int, str]:
-    """The classes' names, as ultralytics wrote them into an export."""
+    """The names of the classes, from the metadata that ultralytics writes into an export."""
     ultralytics()
     from ultralytics.nn.backends.base import BaseBackend
 
@@ -177,21 +179,21 @@ def _names(weights: Path) -> dict[int, str]:
 
 @functools.cache
 def ultralytics() -> ModuleType:
-    """The library, kept from installing, reporting, and reading or writing a user's settings."""
+    """Import ultralytics; stop it from installing, reporting and using a user's settings."""
     folder = tempfile.mkdtemp(prefix="countclip-yolo-")
     os.environ.update(YOLO_CONFIG_DIR=folder, YOLO_AUTOINSTALL="false", YOLO_OFFLINE="true")
-    import torchvision  # noqa: F401 ultralytics takes another NMS when it is not there yet
+    import torchvision  # noqa: F401 without it, ultralytics uses another NMS
     import ultralytics
 
     ultralytics.settings.update({"sync": False})
-    shutil.rmtree(folder, ignore_errors=True)  # now, should this process be killed
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)  # exports write into it again
+    shutil.rmtree(folder, ignore_errors=True)  # now, since this process may be killed
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)  # exports create it again
     logging.getLogger("ultralytics").addFilter(_no_time_limit)
     return ultralytics
 
 
 def _no_time_limit(record: logging.LogRecord) -> bool:
-    """On a busy machine ultralytics drops detections and only warns."""
+    """Raise an error where ultralytics only warns: on a busy machine it drops detections."""
     if "NMS time limit" in record.getMessage():
         raise RuntimeError(
             f"{record.getMessage()}: detections would be lost. Run again with less load or a "
@@ -210,16 +212,16 @@ def digest(weights: str | Path) -> str:
     return sha256(json.dumps(listing).encode())
 
 
-def checked(weights: str | Path, expected: str | None) -> str:
-    """The digest of weights that may be read: they exist and are those that the config names.
+def verified_digest(weights: str | Path, expected: str | None) -> str:
+    """The digest of weights, after verifying that they may be read.
 
-    A .pt file is a pickle, and reading one runs whatever it holds. So it is read only if the
-    config names its sha256, which says that a person trusts this very file.
+    They must exist and have the digest `expected`, if it is set. A .pt file is a pickle, which can
+    run any code when it is read. So it needs a digest, by which a person states trust in this file.
     """
     if not Path(weights).exists():
         raise FileNotFoundError(
-            f"detector.weights: {weights} does not exist, and weights are never downloaded "
-            "in passing. Name a file or an OpenVINO folder, or set detector.download"
+            f"detector.weights: {weights} does not exist, and is never downloaded unless "
+            "detector.download is set. Name a file or an OpenVINO folder, or set that key"
         )
     found = digest(weights)
     if expected is None and Path(weights).suffix == ".pt":
@@ -235,12 +237,12 @@ def checked(weights: str | Path, expected: str | None) -> str:
 def export_weights(
     weights: str | Path, path: str | Path, *, sha256: str | None, image_size: int, batch: int
 ) -> None:
-    """Export a .pt file to `path`, whose suffix says to what: .onnx, or .engine (TensorRT).
+    """Export a .pt file to `path`, by its suffix as .onnx or .engine (TensorRT).
 
-    Both take pictures of any shape up to `image_size`. An engine is made on the GPU that it will
-    run on, for up to `batch` pictures at a time.
+    Both take images of any shape up to `image_size`. An engine is built on the GPU that it will run
+    on, for up to `batch` images at a time.
     """
-    checked(weights, sha256)
+    verified_digest(weights, sha256)
     form = Path(path).suffix.removeprefix(".")
     with tempfile.TemporaryDirectory(prefix="countclip-export-") as folder:
         source = Path(folder) / "weights.pt"  # ultralytics writes beside its source
@@ -256,14 +258,16 @@ def export_weights(
 
 
 def publish_onnx(exported: str | Path, path: str | Path) -> None:
-    """Without the date and folder of its making, and the shapes in between, which are listed in
-    any order: so equal weights are equal files."""
+    """Publish an ONNX file in a canonical form: equal weights give equal files.
+
+    Its date, its folder and the shapes between layers, whose order varies, are removed.
+    """
     import onnx
 
     model = onnx.load(exported)
-    kept = [entry for entry in model.metadata_props if entry.key not in ("date", "description")]
+    stable = [entry for entry in model.metadata_props if entry.key not in ("date", "description")]
     del model.metadata_props[:]
-    model.metadata_props.extend(kept)
+    model.metadata_props.extend(stable)
     del model.graph.value_info[:]
     with publish(path) as temporary:
         onnx.save(model, temporary)

@@ -1,8 +1,8 @@
-"""Images of the candidates, fetched by img2dataset under supervision.
+"""Download of the candidates' images, with img2dataset under supervision.
 
-img2dataset reports success when shards failed, may hang, and never retries later. So it runs as a
-subprocess with a watchdog (fetch_worker.py), its shards are verified before they count, and
-failures that may be temporary get a second pass. The manifest has a row for every candidate.
+img2dataset reports success when shards failed, may hang, and never retries. So it runs as a
+subprocess with a watchdog (fetch_worker.py), its shards are verified, and temporary failures get a
+second pass. The manifest has a row for every candidate.
 """
 
 import ipaddress
@@ -41,12 +41,12 @@ MANIFEST = pa.schema(
         "sample_id": pa.string(),
         "url": pa.string(),
         "status": pa.string(),
-        "sha256": pa.string(),  # of the bytes that were downloaded
+        "sha256": pa.string(),  # of the downloaded bytes
         "width": pa.int32(),  # of the stored image
         "height": pa.int32(),
     }
 )
-# The manifest must not depend on when an image came; its place in the shards does.
+# The place of an image depends on when it arrived. The manifest must not, so this is a file apart.
 INDEX = pa.schema(
     {
         "key": pa.string(),
@@ -55,15 +55,15 @@ INDEX = pa.schema(
     }
 )
 TEMPORARY = re.compile(r"timeout|truncated|unreachable|lost|http_429|http_5\d\d")
-GRACE = 60.0  # seconds for img2dataset to end by itself once all its shards are there
-PATIENCE = 120.0  # seconds at most that the second pass waits for hosts (Retry-After)
+GRACE = 60.0  # seconds for img2dataset to end by itself after its last shard
+PATIENCE = 120.0  # longest delay of the second pass, in seconds, if hosts send Retry-After
 
 
 def fetch_images(
+    *,
     candidates: str | Path,
     manifest: str | Path,
     counts: str | Path,
-    *,
     images: dict[str, Any],
     state: str | Path,
     environment: dict[str, str],
@@ -74,19 +74,19 @@ def fetch_images(
     stall_minutes: float = 10,
     attempts: int = 3,
 ) -> None:
-    """Fetch the images of `candidates`; write the manifest, and the shards in a folder beside it.
+    """Fetch the images of `candidates`; write the manifest and, beside it, the shards.
 
-    counts: JSON: rows by status, what the second pass brought, the hosts that failed most.
-    images: what decides which images there are: image_size, resize_mode, encode_format,
+    counts: JSON with the rows by status, the gain of the second pass, and the worst hosts.
+    images: settings that decide which images are stored: image_size, resize_mode, encode_format,
         encode_quality, timeout, deadline, max_bytes, max_pixels, private_networks
-        (config.schema.yaml says what each is).
-    state: folder for what has arrived; a killed job continues from there, by whole shards.
+        (documented in config.schema.yaml).
+    state: folder for finished shards; a killed job continues from there.
     environment: as `connection` yields it (connection.py).
-    shard_rows: candidates of a shard. connections: at once, per process.
-    stall_minutes: without a byte written, until img2dataset is ended and started again, `attempts`
+    shard_rows: candidates of a shard. connections: at a time, per process.
+    stall_minutes: without a byte written, until img2dataset is killed and started again, `attempts`
         times in all.
-    RuntimeError if less than success_percent_min of the requested URLs yield an image; ValueError
-    for a malformed private network.
+    Raises RuntimeError if less than success_percent_min of the requested URLs yield an image;
+    ValueError for an invalid private network.
     """
     for entry in images["private_networks"]:
         try:
@@ -96,23 +96,23 @@ def fetch_images(
                 f"fetch.images.private_networks: {error}; write it as 10.1.0.0/16 or fd12::/16"
             ) from error
     rows = pq.read_table(candidates, columns=["sample_id", "url"])
-    urls = [askable(url, images["private_networks"]) for url in rows["url"].to_pylist()]
+    urls = [sendable(url, images["private_networks"]) for url in rows["url"].to_pylist()]
     answers = {i: {"status": reason} for i, (_, reason) in enumerate(urls) if reason}
-    kind = json.dumps([images, shard_rows], sort_keys=True)
-    folder = Path(state).resolve() / digest(sha256(candidates), kind)
+    settings = json.dumps([images, shard_rows], sort_keys=True)
+    folder = Path(state).resolve() / digest(sha256(candidates), settings)
 
-    def fetch_pass(name: str, indices: list[int]) -> _Run:
+    def run_pass(name: str, indices: list[int]) -> _Pass:
         sent = {i: urls[i][0] for i in indices}
-        run = _Run(folder / name, sent, images, environment, shard_rows, connections, processes)
+        run = _Pass(folder / name, sent, images, environment, shard_rows, connections, processes)
         run.supervise(stall_minutes * 60, attempts)
         answers.update(run.answers())
         return run
 
-    run = fetch_pass("first", [i for i in range(len(urls)) if i not in answers])
-    _gate(answers, success_percent_min, run)
+    first = run_pass("first", [i for i in range(len(urls)) if i not in answers])
+    _require_success(answers, success_percent_min, first)
     again = [i for i in sorted(answers) if TEMPORARY.fullmatch(answers[i]["status"])]
-    _be_patient(answers[i] for i in again)
-    fetch_pass("again", again)
+    _wait_for_hosts(answers[i] for i in again)
+    run_pass("again", again)
     _publish(rows, answers, folder, Path(manifest))
     recovered = sum(answers[i]["status"] == "ok" for i in again)
     second = {"asked_again": len(again), "recovered": recovered}
@@ -120,8 +120,8 @@ def fetch_images(
     shutil.rmtree(folder)
 
 
-def askable(url: str, private_networks: Sequence[str] = ()) -> tuple[str, str | None]:
-    """The URL as it can be sent (quoted, punycode) and None; or why it is not requested."""
+def sendable(url: str, private_networks: Sequence[str] = ()) -> tuple[str, str | None]:
+    """The URL quoted for sending, and None or the reason why it is not sent."""
     try:
         prepared = requests.Request("GET", url.strip()).prepare().url
         parts = urlsplit(prepared)
@@ -137,10 +137,10 @@ def askable(url: str, private_networks: Sequence[str] = ()) -> tuple[str, str | 
 
 
 def classify(status: str, message: str | None) -> str:
-    """Status of a candidate by img2dataset's status and the worker's error message.
+    """The status of a candidate, from img2dataset's status and the worker's error message.
 
-    It is ok; a reason of `network.DownloadError`, dns and tls as unreachable or bad_certificate; a
-    status of `images.Unusable`, or too_many_pixels; or other.
+    It is `ok`; a reason of `network.DownloadError`, but `unreachable` or `bad_certificate` for dns
+    and tls; a status of `images.Unusable`, or `too_many_pixels`; or `other`.
     """
     if status == "success":
         return "ok"
@@ -153,15 +153,15 @@ def classify(status: str, message: str | None) -> str:
     return reason if re.fullmatch(r"[a-z_]+|http_\d{3}", reason) else "other"
 
 
-def _be_patient(answers: Iterable[dict[str, Any]]) -> None:
-    """Put off the second pass as long as hosts ask (Retry-After), up to PATIENCE."""
+def _wait_for_hosts(answers: Iterable[dict[str, Any]]) -> None:
+    """Wait as long as hosts demanded (Retry-After), but at most PATIENCE."""
     wait = min(PATIENCE, max((a.get("retry_after", 0) for a in answers), default=0))
     if wait:
-        log.info("the second pass begins in %.0f s, as hosts ask (Retry-After)", wait)
+        log.info("hosts sent Retry-After: the second pass begins in %.0f s", wait)
         time.sleep(wait)
 
 
-class _Run:
+class _Pass:
     """One pass of img2dataset over some URLs (candidate's row -> URL), in one folder."""
 
     def __init__(
@@ -175,11 +175,11 @@ class _Run:
         processes: int,
     ) -> None:
         self.folder, self.urls, self.images = folder, urls, images
-        order = list(urls)
-        self.rows = [order[i : i + shard_rows] for i in range(0, len(order), shard_rows)]
-        """Of each shard, as img2dataset cuts them."""
+        rows = list(urls)
+        self.rows = [rows[i : i + shard_rows] for i in range(0, len(rows), shard_rows)]
+        """The candidates' rows of each shard, as img2dataset divides them."""
         self.ok: dict[int, int] = {}
-        """Shard that is done -> how many images it has."""
+        """Finished shard -> number of its images."""
         self.arguments = {
             "urls": str(folder / "urls.parquet"),
             "output": str(folder / "shards"),
@@ -194,7 +194,7 @@ class _Run:
         self.environment = os.environ | both | {"PYTHONPATH": str(Path(__file__).parents[2])}
 
     def supervise(self, stall: float, attempts: int) -> None:
-        """Run img2dataset until every shard is there; RuntimeError after `attempts` failures."""
+        """Run img2dataset until every shard is finished; RuntimeError after `attempts` runs."""
         (self.folder / "shards").mkdir(parents=True, exist_ok=True)
         table = pa.table({"row": list(self.urls), "url": list(self.urls.values())})
         write_table(table, self.folder / "urls.parquet")
@@ -202,7 +202,7 @@ class _Run:
         with progress(total=len(self.urls), unit="URL", desc=title) as bar:
             for attempt in range(attempts):
                 self._drop_broken()
-                if not self._look(bar)[0]:
+                if not self._progress(bar)[0]:
                     return
                 if attempt:
                     log.warning(
@@ -210,11 +210,11 @@ class _Run:
                     )
                 self._run_once(stall, bar)
             self._drop_broken()
-            if missing := self._look(bar)[0]:
+            if missing := self._progress(bar)[0]:
                 raise RuntimeError(
                     f"img2dataset left {len(missing)} of {len(self.rows)} shards undone after "
-                    f"{attempts} attempts; see {self.folder / 'img2dataset.log'}. The others "
-                    "stay: run again to continue with these"
+                    f"{attempts} attempts; see {self.folder / 'img2dataset.log'}. Run again: only "
+                    "the missing shards are fetched"
                 )
 
     def _run_once(self, stall: float, bar: Any) -> None:
@@ -228,15 +228,15 @@ class _Run:
                 stderr=output,
                 start_new_session=True,
             )
-            last, seen = time.monotonic(), None
+            since, before = time.monotonic(), None
             try:
                 while process.poll() is None:
                     time.sleep(0.2)
-                    missing, written = self._look(bar)
-                    if (len(missing), written) != seen:
-                        last, seen = time.monotonic(), (len(missing), written)
-                    if time.monotonic() - last > (stall if missing else GRACE):
-                        log.warning("img2dataset hangs (%d shards missing); ended", len(missing))
+                    missing, written = self._progress(bar)
+                    if (len(missing), written) != before:
+                        since, before = time.monotonic(), (len(missing), written)
+                    if time.monotonic() - since > (stall if missing else GRACE):
+                        log.warning("img2dataset hangs (%d shards missing); killed", len(missing))
                         return
             finally:
                 with suppress(ProcessLookupError):
@@ -249,12 +249,11 @@ class _Run:
     def _stats(self, shard: int) -> Path:
         return self.folder / "shards" / f"{shard:05d}_stats.json"
 
-    def _look(self, bar: Any) -> tuple[list[int], int]:
-        """The shards that are missing, and the bytes of them that are there: what a slow network
-        adds to, and one that hangs does not."""
-        there = {file.name: file for file in os.scandir(self.folder / "shards")}
+    def _progress(self, bar: Any) -> tuple[list[int], int]:
+        """The unfinished shards, and their bytes so far, which grow unless img2dataset hangs."""
+        files = {file.name: file for file in os.scandir(self.folder / "shards")}
         for i in range(len(self.rows)):
-            if i not in self.ok and self._stats(i).name in there:
+            if i not in self.ok and self._stats(i).name in files:
                 with suppress(ValueError):  # it is being written
                     self.ok[i] = json.loads(self._stats(i).read_text())["successes"]
         done = sum(len(self.rows[i]) for i in self.ok)
@@ -263,28 +262,28 @@ class _Run:
         bar.update(done - bar.n)
         missing = [i for i in range(len(self.rows)) if i not in self.ok]
         parts = [f"{i:05d}.{kind}" for i in missing for kind in ("tar", "parquet")]
-        return missing, sum(there[name].stat().st_size for name in parts if name in there)
+        return missing, sum(files[name].stat().st_size for name in parts if name in files)
 
     def _drop_broken(self) -> None:
-        """Forget shards that a kill left half written, so that img2dataset does them again."""
+        """Delete the stats of incomplete shards, so that img2dataset fetches these again."""
         self.ok.clear()
         for i, rows in enumerate(self.rows):
             stats = self._stats(i)
             if not stats.exists():
                 continue
             try:
-                found = json.loads(stats.read_text())
+                counts = json.loads(stats.read_text())
                 table = self.read(i)
                 ok = {r["key"] for r in table if r["status"] == "success"}
-                ours = {r["row"] for r in table} <= set(rows)
+                is_subset = {r["row"] for r in table} <= set(rows)
                 with tarfile.open(stats.with_name(f"{i:05d}.tar")) as tar:
                     members = {Path(name).stem for name in tar.getnames()}
-                whole = found["count"] == len(rows) and ours and ok <= members
+                whole = counts["count"] == len(rows) and is_subset and ok <= members
             except (ValueError, KeyError, OSError, tarfile.TarError, pa.ArrowException) as error:
                 log.warning("%s: %s", stats, error)
                 whole = False
             if not whole:
-                log.warning("shard %s is not whole and is done again", stats)
+                log.warning("shard %s is incomplete and is fetched again", stats)
                 stats.unlink()
 
     def read(self, shard: int) -> list[dict[str, Any]]:
@@ -294,7 +293,7 @@ class _Run:
         ).to_pylist()
 
     def answers(self) -> dict[int, dict[str, Any]]:
-        """Row -> what became of it; rows that img2dataset dropped are `lost`."""
+        """Row -> its status and image; rows that img2dataset dropped are `lost`."""
         answers: dict[int, dict[str, Any]] = {row: {"status": "lost"} for row in self.urls}
         for shard in range(len(self.rows)):
             for row in self.read(shard):
@@ -315,18 +314,19 @@ class _Run:
                     }
         return answers
 
-    def forget_failures(self, percent: int) -> None:
-        """Do the shards again in which less than `percent` of the URLs gave an image."""
+    def drop_failures(self, percent: int) -> None:
+        """Delete the stats of shards in which less than `percent` of URLs succeeded."""
         for i in range(len(self.rows)):
             if 100 * self.ok[i] < percent * len(self.rows[i]):
                 self._stats(i).unlink()
 
 
-def _gate(answers: dict[int, dict[str, Any]], percent: int, run: _Run) -> None:
+def _require_success(answers: dict[int, dict[str, Any]], percent: int, run: _Pass) -> None:
+    """Raise RuntimeError if less than `percent` of the requested URLs yielded an image."""
     statuses = Counter(a["status"] for a in answers.values())
     requested = sum(statuses.values()) - statuses["bad_url"] - statuses["private_address"]
     if 100 * statuses["ok"] < percent * requested:
-        run.forget_failures(percent)
+        run.drop_failures(percent)
         raise RuntimeError(
             f"only {statuses['ok']} of {requested} URLs answered with an image, and "
             f"fetch.success_percent_min is {percent}: {dict(statuses.most_common(6))}. Check the "
@@ -338,7 +338,7 @@ def _gate(answers: dict[int, dict[str, Any]], percent: int, run: _Run) -> None:
 def _publish(
     rows: pa.Table, answers: dict[int, dict[str, Any]], folder: Path, manifest: Path
 ) -> None:
-    """The shards first, then the manifest: whoever sees the manifest has the shards."""
+    """Publish the shards, then the manifest, so that the shards of a manifest always exist."""
     table = [{"key": f"{i:09d}", **row, **answers[i]} for i, row in enumerate(rows.to_pylist())]
     with publish(shards_of(manifest)) as temporary:
         for name in ("first", "again"):
@@ -346,17 +346,17 @@ def _publish(
             for tar in sorted((folder / name / "shards").glob("*.tar")):
                 try:
                     os.link(tar, temporary / name / tar.name)
-                except OSError:  # the state lies on another file system, or this one has no links
+                except OSError:  # another file system, or one without links
                     shutil.copyfile(tar, temporary / name / tar.name)
-        images = [row for row in table if row["status"] == "ok"]
-        write_table(pa.Table.from_pylist(images, schema=INDEX), temporary / "index.parquet")
+        stored = [row for row in table if row["status"] == "ok"]
+        write_table(pa.Table.from_pylist(stored, schema=INDEX), temporary / "index.parquet")
     write_table(pa.Table.from_pylist(table, schema=MANIFEST), manifest)
 
 
 def _counted(
     answers: dict[int, dict[str, Any]], urls: list[tuple[str, str | None]]
 ) -> dict[str, Any]:
-    """Rows by status, also into the log, and the hosts whose images fail most often."""
+    """Count and log the rows by status; find the hosts that fail most often."""
     statuses = Counter(answer["status"] for answer in answers.values())
     for status, rows in statuses.most_common():
         log.info("%-20s %9d %6.1f %%", status, rows, 100 * rows / len(urls))
@@ -364,7 +364,7 @@ def _counted(
     for i, (url, reason) in enumerate(urls):
         if not reason:
             hosts.setdefault(urlsplit(url).netloc, Counter())[answers[i]["status"]] += 1
-    failed = {host: found.total() - found["ok"] for host, found in hosts.items()}
+    failed = {host: count.total() - count["ok"] for host, count in hosts.items()}
     worst = sorted(filter(failed.get, hosts), key=lambda host: (-failed[host], host))[:10]
     return {
         "statuses": dict(statuses),

@@ -1,7 +1,7 @@
 """img2dataset in a subprocess, with the requests, the resizer and the processes of this package.
 
 By itself img2dataset opens any kind of URL on any host, reads without bound, decodes before it
-looks at the size, and hangs when a process of its pool dies. fetch.py runs this module as a command
+checks the size, and hangs when a process of its pool dies. fetch.py runs this module as a command
 (`python -m`). Error messages here begin with a reason that `fetch.classify` reads.
 """
 
@@ -28,11 +28,11 @@ from countclip.runtime import network
 _PR_SET_PDEATHSIG = 1
 
 
-def image_download(images: dict[str, Any], agent: str) -> Callable[..., tuple]:
-    """A function to stand in for img2dataset's `download_image`, with one session a thread.
+def image_downloader(images: dict[str, Any], agent: str) -> Callable[..., tuple]:
+    """A replacement for img2dataset's `download_image`, with one session a thread.
 
-    Its result is (key, file, None), or (key, None, why there is none). A host that asks for
-    patience rests for all threads, as far as the deadlines of its images allow.
+    It returns (key, file, None), or (key, None, error message). All threads observe the Retry-After
+    of a host, as far as the deadlines of its images allow.
     """
     thread = threading.local()
     new_session = partial(network.session, {}, allowed=images["private_networks"], resting={})
@@ -48,7 +48,7 @@ def image_download(images: dict[str, Any], agent: str) -> Callable[..., tuple]:
             answer = network.get(url, session=thread.session, decode=False, **limits)
         except network.DownloadError as error:
             wait = f", retry after {error.retry_after:.0f} s" if error.retry_after else ""
-            return key, None, f"{error.reason} ({error.detail or 'no body'}{wait})"
+            return key, None, f"{error.reason} ({error.detail}{wait})"
         except Exception as error:  # one image must not end a shard
             return key, None, f"other ({error!r:.300})"
         return key, io.BytesIO(answer.body), None
@@ -60,14 +60,14 @@ USER_AGENT = (
     "Mozilla/5.0 (X11; Ubuntu; Linux x86_64; rv:72.0) Gecko/20100101 Firefox/72.0"
     " (compatible; {}; +https://github.com/rom1504/img2dataset)"
 )
-"""As img2dataset introduces itself: many hosts answer nothing that looks less like a browser."""
+"""img2dataset's user agent: many hosts refuse clients that look less like a browser."""
 
 
 class Resizer:
-    """A stand-in for img2dataset's resizer, with the same modes, whose files `decode` can read.
+    """A replacement for img2dataset's resizer, with the same modes, whose files `decode` can read.
 
-    It looks at the size before it decodes, turns images as their EXIF says, and refuses broken
-    files. An image that needs neither another size nor another format keeps its bytes.
+    It checks the size before it decodes, rotates images as their EXIF says, and refuses broken
+    files. An image of the right size and format is stored unchanged.
     """
 
     SIGNATURES = {"jpg": b"\xff\xd8\xff", "png": b"\x89PNG", "webp": b"RIFF"}
@@ -81,12 +81,12 @@ class Resizer:
         max_pixels: int,
         seconds: float,
     ) -> None:
-        """seconds: for decoding one image; a small file can be made to take hours."""
+        """Set the mode. seconds: limit for one image, since a small file can take hours."""
         self.side, self.mode, self.max_pixels = image_size, resize_mode, max_pixels
         self.format, self.quality, self.seconds = encode_format, encode_quality, seconds
 
     def __call__(self, stream: io.BytesIO, _blurred: Any = None) -> tuple:
-        """(file, width, height, original width, original height, None), or why there is none."""
+        """(file, width, height, original width, original height, None), or Nones and an error."""
         body = stream.getvalue()
         signal.signal(signal.SIGALRM, _out_of_time)
         signal.setitimer(signal.ITIMER_REAL, self.seconds)
@@ -97,8 +97,8 @@ class Resizer:
                 body = self._encoded(resized)
             return body, *resized.size, *image.size, None
         except Exception as error:  # Pillow raises nearly anything on hostile images
-            known = isinstance(error, Unusable)
-            return None, None, None, None, None, str(error) if known else f"undecodable ({error})"
+            message = str(error) if isinstance(error, Unusable) else f"undecodable ({error})"
+            return None, None, None, None, None, message
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
 
@@ -127,14 +127,14 @@ def _out_of_time(*_) -> None:
 
 
 def _end_with_parent(parent: int) -> None:
-    """End at once when the job is killed.
+    """End this process as soon as the job is killed.
 
-    Without it (and its connection) every URL would seem dead, and be recorded so; and a second job
-    would meet the first one's remains.
+    Without the job's network every URL would be recorded as dead. Also, a second job must not share
+    the folder with what is left of the first.
     """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it was killed before prctl
+    if os.getppid() != parent:  # it was killed before the call
         os._exit(1)
 
 
@@ -156,18 +156,18 @@ def run(
 ) -> None:
     """Fetch the shards that have no `_stats.json` yet, one process a shard.
 
-    If one runs out of memory or crashes on an image, the others continue; none lives long enough
-    to grow. images: as `fetch.fetch_images` has it.
+    If one runs out of memory or crashes on an image, the others continue. images: see
+    `fetch.fetch_images`.
     """
     _end_with_parent(parent)
-    for name in ("wandb", "albumentations"):  # slow to import, and of no use here
+    for name in ("wandb", "albumentations"):  # slow to import, and not used here
         sys.modules[name] = ModuleType(name)
-    sys.modules["torch"] = None  # webdataset does without
+    sys.modules["torch"] = None  # webdataset works without it
     from img2dataset import downloader
     from img2dataset.reader import Reader
     from img2dataset.writer import WebDatasetSampleWriter
 
-    downloader.download_image = image_download(images, agent)
+    downloader.download_image = image_downloader(images, agent)
     done = {int(path.name.split("_")[0]) for path in Path(output).glob("*_stats.json")}
     temporary = Path(output, "_tmp")
     temporary.mkdir(exist_ok=True)
@@ -196,7 +196,7 @@ def run(
         user_agent_token=None,
         disallowed_header_directives=None,
     )  # fmt: skip
-    fork = multiprocessing.get_context("fork")  # nothing is imported again
+    fork = multiprocessing.get_context("fork")  # saves the imports
     running = {}
     for shard in list(reader):
         while len(running) == processes:

@@ -1,8 +1,8 @@
-"""Candidates of a LAION part: rows that name a number, and a sample of the rest.
+"""Candidates of a LAION part: rows that name a number, and a sample of others.
 
-A part has some 13 million rows. Its row groups stream through in parallel, in batches of bounded
-memory, and only the needed columns are read. Results are stored by row group, so that a killed job
-continues with the next one.
+A part has some 13 million rows. Its row groups are read in parallel, in batches of bounded memory,
+and only in the columns that are needed. The result of each row group is stored until all are done,
+so that a killed job continues with the next one.
 """
 
 import json
@@ -25,7 +25,7 @@ from countclip.runtime.files import digest, progress, publish, write_json
 
 log = logging.getLogger(__name__)
 
-# Copies of LAION and DataComp name their columns differently. Compared in lower case.
+# Copies of LAION and DataComp name their columns differently. Names are compared in lower case.
 ALIASES = {
     "url": ("url", "image_url"),
     "caption": ("text", "caption", "alt_text"),
@@ -45,26 +45,26 @@ CANDIDATES = pa.schema(
         "number": pa.int8(),  # null: a non-counting row
         "number_start": pa.int32(),  # span of the number word in characters
         "number_end": pa.int32(),
-        "words": pa.list_(WORD),  # every number word of the caption, that one too
+        "words": pa.list_(WORD),  # all number words of the caption
     }
 )
-BATCH = 65_536  # fixed, since the sample of non-counting rows is drawn batch by batch
-BUFFER = 1 << 20  # bytes of a column that are read at once; a row group can be of any size
+BATCH = 65_536  # rows; fixed, since non-counting rows are sampled batch by batch
+BUFFER = 1 << 20  # bytes of a column read at a time; a row group can have any size
 
 
 class Settings(NamedTuple):
-    """Which rows to take (config/README.md, `captions`)."""
+    """Settings of the filter (config/README.md, `captions`)."""
 
     several: Literal["largest", "only_one"]
     non_counting_ratio: float
     seed: int
-    nsfw_drop: list[str]  # verdicts, in any case; a row without one stays
+    nsfw_drop: list[str]  # verdicts, in any case; a row without verdict passes
     similarity_min: float | None
     min_side: int | None  # pixels of the shorter side
 
 
-def columns(names: list[str], path: str | Path, roles: list[str]) -> dict[str, str]:
-    """Role -> its column among `names`. Only those in OPTIONAL may be missing."""
+def find_columns(names: list[str], path: str | Path, roles: list[str]) -> dict[str, str]:
+    """Role -> its column among `names`; ValueError if a required one is missing."""
     found = {}
     for role in roles:
         matches = [name for name in names if name.lower() in ALIASES[role]]
@@ -88,20 +88,20 @@ def columns(names: list[str], path: str | Path, roles: list[str]) -> dict[str, s
 
 
 def filter_part(
+    *,
     part: str | Path,
     candidates: str | Path,
     counts: str | Path,
-    *,
     state: str | Path,
     threads: int = 1,
     **settings,
 ) -> None:
-    """Write the candidates of a part, and how many rows went where (JSON).
+    """Write the candidates of a part, and a JSON that counts its rows by reason.
 
-    Non-counting rows have no number word at all. As many as `non_counting_ratio` times the
-    counting rows of a batch are drawn at random, seeded by `seed`, the part's name and the batch.
+    Non-counting rows have no number word at all. `non_counting_ratio` of them per counting row of
+    a batch are drawn at random, seeded by `seed`, the part's name and the batch.
 
-    state: folder for the row groups that are done; a killed job continues from there.
+    state: folder for finished row groups; a killed job continues from there.
     threads: row groups at a time; they do not change the result.
     settings: the fields of `Settings`.
     """
@@ -111,9 +111,9 @@ def filter_part(
     roles += [] if chosen.similarity_min is None else ["similarity"]
     roles += [] if chosen.min_side is None else ["width", "height"]
     metadata = pq.read_metadata(part)
-    names = columns(metadata.schema.to_arrow_schema().names, part, roles)
+    names = find_columns(metadata.schema.to_arrow_schema().names, part, roles)
     for role in sorted(set(roles) - set(names)):
-        log.info("%s has no column for %s: no row is filtered by it", part, role)
+        log.info("%s has no column for %s: it is not filtered by it", part, role)
     sizes = [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
     file = part.stat()
     folder = Path(state) / digest(json.dumps(chosen), str(file.st_size), str(file.st_mtime_ns))
@@ -165,9 +165,9 @@ def _filter_group(
     file: Path,
     advance: Callable[[int], None],
 ) -> None:
-    """Write the candidates of one row group, whose rows begin at `first`, and then its counts.
+    """Write the candidates of one row group, and then its counts.
 
-    ValueError if a column holds something else than what it is read for.
+    first: the part's row at which the group begins. ValueError for a column of the wrong type.
     """
     reasons: Counter[str] = Counter()
     numbers: Counter[str] = Counter()
@@ -194,8 +194,8 @@ def _filter_group(
                     "name says: rename it, or leave it unread (captions.nsfw_drop: [], "
                     "similarity_min and min_side: null)"
                 ) from error
-            counts = table["number"].value_counts().to_pylist()
-            numbers.update({str(n["values"]): n["counts"] for n in counts if n["values"]})
+            found = table["number"].value_counts().to_pylist()
+            numbers.update({str(n["values"]): n["counts"] for n in found if n["values"]})
             writer.write_table(table)
             first += batch.num_rows
             advance(batch.num_rows)
@@ -209,37 +209,37 @@ def _select(
     generator: np.random.Generator,
     reasons: Counter[str],
 ) -> pa.Table:
-    """The candidates of one batch in the order of its rows; `reasons` counts every row once."""
+    """The candidates of one batch, in order; each row is counted in `reasons`."""
     columns |= {role: _unchecked(columns[role]) for role in ("url", "caption")}
-    left = np.ones(len(columns["url"]), bool)
+    usable = np.ones(len(columns["url"]), bool)
     for reason, unusable in _unusable(columns, settings).items():
-        reasons[reason] += int((left & unusable).sum())
-        left &= ~unusable
+        reasons[reason] += int((usable & unusable).sum())
+        usable &= ~unusable
     maybe = number_words.may_name(columns["caption"])
-    maybe = maybe[left[maybe]]
+    maybe = maybe[usable[maybe]]
     words = number_words.find_all(_text(columns["caption"].take(pa.array(maybe))).to_pylist())
     words = words._replace(row=maybe[words.row])
     chosen = number_words.label_all(words, settings.several)
     counting = words.row[chosen]
-    has_word = np.zeros(len(left), bool)
+    has_word = np.zeros(len(usable), bool)
     has_word[words.row] = True
-    rest = np.flatnonzero(left & ~has_word)
-    wanted = min(round(settings.non_counting_ratio * len(counting)), len(rest))
-    sampled = generator.choice(rest, wanted, replace=False)
+    rest = np.flatnonzero(usable & ~has_word)
+    size = min(round(settings.non_counting_ratio * len(counting)), len(rest))
+    sampled = generator.choice(rest, size, replace=False)
     reasons.update(
         counting=len(counting),
         non_counting=len(sampled),
-        several_numbers=int((left & has_word).sum()) - len(counting),
+        several_numbers=int((usable & has_word).sum()) - len(counting),
         non_counting_not_sampled=len(rest) - len(sampled),
     )
     rows = np.sort(np.concatenate([counting, sampled]))
-    taken = {role: column.take(pa.array(rows)) for role, column in columns.items()}
+    selected = {role: column.take(pa.array(rows)) for role, column in columns.items()}
     place = np.searchsorted(rows, counting)
     return pa.table(
         {
-            "sample_id": _identifiers(taken.get("sample_id", pa.array(first + rows))),
-            "url": _text(taken["url"]),
-            "caption": _text(taken["caption"]),
+            "sample_id": _identifiers(selected.get("sample_id", pa.array(first + rows))),
+            "url": _text(selected["url"]),
+            "caption": _text(selected["caption"]),
             "number": _at(place, words.number[chosen], len(rows)),
             "number_start": _at(place, words.start[chosen], len(rows)),
             "number_end": _at(place, words.end[chosen], len(rows)),
@@ -250,7 +250,7 @@ def _select(
 
 
 def _unusable(columns: dict[str, pa.Array], settings: Settings) -> dict[str, np.ndarray]:
-    """Why a row cannot be used -> which rows, `(rows,)`; the first reason counts."""
+    """Reason -> unusable rows, bool `(rows,)`; the first reason of a row counts."""
     found = {"no_url": _blank(columns["url"]), "no_caption": _blank(columns["caption"])}
     if "nsfw" in columns:
         verdicts = columns["nsfw"].cast(pa.dictionary(pa.int32(), pa.binary()))
@@ -270,12 +270,12 @@ def _unusable(columns: dict[str, pa.Array], settings: Settings) -> dict[str, np.
 
 
 def _mask(column: pa.Array) -> np.ndarray:
-    """A boolean column without nulls as `(rows,)`; by way of bytes, which is five times faster."""
+    """A boolean column without nulls as `(rows,)`; five times faster by way of bytes."""
     return column.cast(pa.uint8()).to_numpy().view(bool)
 
 
 def _blank(column: pa.Array) -> np.ndarray:
-    """Which rows are null or nothing but white space; of nearly all, the first byte says not."""
+    """Null or blank rows, bool `(rows,)`; the first byte rules out most."""
     _, offsets, data = column.buffers()
     offsets = np.frombuffer(offsets, np.int32)[column.offset :][: len(column) + 1]
     begin, end = offsets[:-1], offsets[1:]
@@ -293,14 +293,14 @@ def _blank(column: pa.Array) -> np.ndarray:
 
 
 def _unchecked(column: pa.Array) -> pa.Array:
-    """Any column of text or bytes as strings. Parquet does not check that they are UTF-8."""
+    """A column of text or bytes as strings, not checked to be UTF-8."""
     if pa.types.is_string(column.type):
         return column
     return column.cast(pa.binary()).view(pa.string())
 
 
 def _text(column: pa.Array) -> pa.Array:
-    """A string column with what is no UTF-8 in it replaced."""
+    """A string column in which invalid UTF-8 is replaced."""
     try:
         column.validate(full=True)
     except pa.ArrowInvalid:
@@ -310,10 +310,10 @@ def _text(column: pa.Array) -> pa.Array:
 
 
 def _identifiers(column: pa.Array) -> pa.Array:
-    """As text. LAION keeps its integer ids in a float column in some copies."""
+    """Identifiers as text. Some copies of LAION store their integer ids in a float column."""
     text = column.cast(pa.string())
     if pa.types.is_floating(column.type):
-        whole = column.cast(pa.int64(), safe=False)  # what is none does not come back the same
+        whole = column.cast(pa.int64(), safe=False)  # differs from `column` for other values
         same = pc.equal(whole.cast(column.type, safe=False), column)
         text = pc.if_else(same, whole.cast(pa.string()), text)
     return _text(_unchecked(text))
@@ -326,12 +326,12 @@ def _at(place: np.ndarray, values: np.ndarray, length: int) -> pa.Array:
     return pa.array(full, mask=null)
 
 
-def _lists(words: number_words.Found, rows: np.ndarray, counting: np.ndarray) -> pa.Array:
-    """The number words of each row in `rows`; none for those that are not in `counting`."""
-    chosen = np.isin(words.row, counting)
-    lengths = np.bincount(np.searchsorted(rows, words.row[chosen]), minlength=len(rows))
+def _lists(words: number_words.NumberWords, rows: np.ndarray, counting: np.ndarray) -> pa.Array:
+    """The number words of each of `rows`; empty for rows that are not in `counting`."""
+    selected = np.isin(words.row, counting)
+    lengths = np.bincount(np.searchsorted(rows, words.row[selected]), minlength=len(rows))
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
-    spans = (words.number[chosen], words.start[chosen], words.end[chosen])
+    spans = (words.number[selected], words.start[selected], words.end[selected])
     fields = [pa.array(values, field.type) for values, field in zip(spans, WORD, strict=True)]
     return pa.ListArray.from_arrays(
         pa.array(offsets), pa.StructArray.from_arrays(fields, fields=list(WORD))

@@ -1,4 +1,4 @@
-"""Decoding of stored and downloaded images, the same everywhere."""
+"""Decoding of image files from any source, with bounds on the cost."""
 
 import io
 from contextlib import suppress
@@ -8,13 +8,13 @@ from PIL import Image, ImageOps
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"RIFF", b"BM", b"II*\0", b"MM\0*")
 MAX_PIXELS = 100_000_000
-"""Of a stored image; the config bounds downloads well below this."""
+"""Bound for a stored image. Downloads have a lower one, from the config."""
 MAX_SCANS = 500
-"""Of a JPEG: each walks the whole image, and a small file can hold enough of them for a day."""
+"""Scans of a JPEG. Each decodes the whole image, and a small file can hold enough for a day."""
 
 
 class Unusable(ValueError):
-    """A file without a usable image; `status` as in audit.csv."""
+    """A file that is no image to count in; `status` is one of audit.csv."""
 
     def __init__(self, status: str, detail: str) -> None:
         super().__init__(f"{status} ({detail})")
@@ -22,9 +22,10 @@ class Unusable(ValueError):
 
 
 def decode(body: bytes, max_pixels: int = MAX_PIXELS) -> Image.Image:
-    """The image as a person sees it: RGB, upright as its EXIF says, transparency on white.
+    """Decode an image as a person sees it: RGB, upright (EXIF), transparency on white.
 
-    Unusable if it is none, is broken or has too many pixels (counted before it is decoded).
+    Raises Unusable for a file that is no image, is broken, or has too many pixels (which are
+    counted before decoding).
     """
     try:
         image = Image.open(io.BytesIO(body), formats=FORMATS)
@@ -38,10 +39,10 @@ def decode(body: bytes, max_pixels: int = MAX_PIXELS) -> Image.Image:
         raise Unusable("undecodable", f"{image.width} x {image.height} pixels are too many")
     if image.format in ("JPEG", "MPO") and body.count(b"\xff\xda") > MAX_SCANS:
         raise Unusable("undecodable", f"a JPEG of more than {MAX_SCANS} scans")
-    image.decodermaxblock = 1 << 13  # a small file can be slow: let a caller's alarm come through
+    image.decodermaxblock = 1 << 13  # small steps, between which a caller's alarm is handled
     try:
         image.load()
-        with suppress(Exception):  # broken EXIF says nothing of the image
+        with suppress(Exception):  # the image may be sound although its EXIF is broken
             image = ImageOps.exif_transpose(image)
         if image.mode.startswith("I;16"):  # convert() would make nearly all of it white
             image = image.convert("I").point(lambda value: value / 256).convert("L")

@@ -1,7 +1,7 @@
-"""LAION parts, downloaded and verified by the manifest of a pinned revision.
+"""Metadata of LAION: a manifest of its parts at a pinned revision, and verified downloads.
 
-The manifest is a small table, made from the hub's listing, by hashing local files, or by a person.
-Every part must have the bytes and the sha256 that it states.
+The manifest is a small table. It comes from the hub, from hashing local files, or from a person.
+Every part must have the size and sha256 that the manifest states.
 """
 
 import csv
@@ -31,12 +31,12 @@ REPOSITORIES = {
     "datacomp_small": "mlfoundations/datacomp_small",
     "laion400m": None,
 }
-# What Spark appends to the name of every file that it writes: a job's UUID and a counter.
+# Spark appends a job's UUID and a counter to the name of every file.
 _SPARK = re.compile(r"-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}(-c\d+)?$")
 
 
 class Part(NamedTuple):
-    """One file of the metadata, as the manifest promises it."""
+    """One file of the metadata, as the manifest describes it."""
 
     url: str
     bytes: int
@@ -44,7 +44,7 @@ class Part(NamedTuple):
 
 
 def read_manifest(path: str | Path) -> dict[str, Part]:
-    """Name of a part -> Part, from a tab-separated table: part, url, bytes, sha256."""
+    """Read a manifest, name of a part -> Part: tab-separated part, url, bytes, sha256."""
     with open(path, encoding="utf-8", newline="") as file:
         rows = csv.DictReader(file, delimiter="\t")
         if rows.fieldnames != COLUMNS:
@@ -53,15 +53,15 @@ def read_manifest(path: str | Path) -> dict[str, Part]:
             )
         parts: dict[str, Part] = {}
         for row in rows:
-            where = f"{path}, line {rows.line_num}"
+            place = f"{path}, line {rows.line_num}"
             if not re.fullmatch(r"[\w.-]+", row["part"] or ""):
-                raise ValueError(f"{where}: {row['part']!r} is no name for a part")
+                raise ValueError(f"{place}: {row['part']!r} is no name for a part")
             if row["part"] in parts:
-                raise ValueError(f"{where}: {row['part']} is listed twice")
+                raise ValueError(f"{place}: {row['part']} is listed twice")
             if not re.fullmatch(r"[1-9]\d*", row["bytes"] or ""):
-                raise ValueError(f"{where}: bytes is {row['bytes']!r}, not a positive number")
+                raise ValueError(f"{place}: bytes is {row['bytes']!r}, not a positive number")
             if not re.fullmatch(r"[0-9a-f]{64}", row["sha256"] or ""):
-                raise ValueError(f"{where}: sha256 is not 64 hex digits in lower case")
+                raise ValueError(f"{place}: sha256 is not 64 hex digits in lower case")
             parts[row["part"]] = Part(row["url"], int(row["bytes"]), row["sha256"])
     return parts
 
@@ -79,12 +79,12 @@ def make_manifest(
 ) -> None:
     """Write the manifest of all parts of a data set.
 
-    source: relaion400m, laion400m or datacomp_small, on the hub at `endpoint`; or local, which is
-        `files`, of `folder`.
-    repository: on the hub, instead of the source's. revision: a branch, tag or commit; the
-        commit that it is now goes into the addresses.
+    source: relaion400m, laion400m or datacomp_small, on the hub at `endpoint`; or local: `files`
+        of `folder`.
+    repository: on the hub, instead of the source's default. revision: a branch, tag or commit; its
+        present commit goes into the addresses.
     environment: as `connection` yields it (connection.py).
-    PermissionError if the hub wants a token or accepted terms, saying how to get them;
+    Raises PermissionError, with instructions, if the hub demands a token or accepted terms;
     ConnectionError if it cannot be reached.
     """
     if source == "local":
@@ -107,10 +107,10 @@ def make_manifest(
 
 
 def part_names(paths: list[str]) -> list[str]:
-    """Short names for files: the file's name without ending and Spark's additions.
+    """Short names for files, without suffixes and Spark's additions.
 
-    `part-00000-5b54c5d5-(...)-c000.snappy.parquet` is `part-00000`. Files whose names would be the
-    same have their folders in it: `train.part-00000`.
+    `part-00000-5b54c5d5-(...)-c000.snappy.parquet` becomes `part-00000`. Names that would be equal
+    are preceded by their folders: `train.part-00000`.
     """
     short = []
     for path in paths:
@@ -144,9 +144,7 @@ def _hub_parts(
     hub = huggingface_hub.HfApi(endpoint=endpoint, token=_token() or False)
     try:
         with _proxies(environment):
-            listing = hub.dataset_info(
-                repository, revision=revision, files_metadata=True, timeout=60
-            )
+            info = hub.dataset_info(repository, revision=revision, files_metadata=True, timeout=60)
     except HfHubHTTPError as error:
         status = error.response.status_code
         if status in (401, 403):
@@ -157,16 +155,16 @@ def _hub_parts(
             f"{endpoint} cannot be reached ({error}): restore the network and run again, or name "
             "the manifest of an earlier run as laion.manifest"
         ) from error
-    if listing.gated and not _token():
-        log.warning("its files need an account with access. %s", _advice(401, page))
-    files = [file for file in listing.siblings if file.rfilename.endswith(".parquet")]
+    if info.gated and not _token():
+        log.warning("the files of this data set need permission. %s", _advice(401, page))
+    files = [file for file in info.siblings if file.rfilename.endswith(".parquet")]
     if not files:
-        raise ValueError(f"{page} has no .parquet file at {listing.sha}")
+        raise ValueError(f"{page} has no .parquet file at {info.sha}")
     if plain := [file.rfilename for file in files if file.lfs is None]:
         raise ValueError(f"{page}: the hub states no sha256 for {_list(plain)}")
     return {
         name: Part(
-            f"{page}/resolve/{listing.sha}/{quote(file.rfilename)}", file.lfs.size, file.lfs.sha256
+            f"{page}/resolve/{info.sha}/{quote(file.rfilename)}", file.lfs.size, file.lfs.sha256
         )
         for name, file in zip(part_names([f.rfilename for f in files]), files, strict=True)
     }
@@ -174,7 +172,7 @@ def _hub_parts(
 
 @contextmanager
 def _proxies(environment: dict[str, str]) -> Iterator[None]:
-    """huggingface_hub finds its proxies in the environment of the process, and nowhere else."""
+    """Set the proxies of huggingface_hub, which reads them only from the process's environment."""
     before = {name: os.environ.get(name) for name in environment}
     huggingface_hub.close_session()
     os.environ.update(environment)
@@ -199,12 +197,12 @@ def download_part(
     state: str | Path,
     environment: dict[str, str],
 ) -> None:
-    """Put one part to `path`, exactly the file that the manifest describes.
+    """Publish one part at `path`, exactly the file that the manifest describes.
 
-    A local file (source local) is verified and linked to. Others are downloaded once:
-    state: folder for downloads, under their sha256. A killed download continues from there, and a
-        complete one is only verified.
-    endpoint: the hub that gets the token in HF_TOKEN, if one is set; no other host does.
+    A local file is verified, and `path` links to it. Other files are downloaded once.
+    state: folder for downloads, by sha256. A killed download continues there, and a complete file
+        is verified and not downloaded again.
+    endpoint: the hub; only it gets the token in HF_TOKEN, if one is set.
     environment: as `connection` yields it (connection.py).
     """
     parts = read_manifest(manifest)
@@ -214,25 +212,25 @@ def download_part(
         )
     entry = parts[part]
     if source == "local" and urlsplit(entry.url).scheme == "file":
-        stored = Path(unquote(urlsplit(entry.url).path))
-        if not _verifies(stored, entry):
+        local_file = Path(unquote(urlsplit(entry.url).path))
+        if not _is_verified(local_file, entry):
             raise ValueError(
-                f"{stored} is not (or no longer) the file that {manifest} describes: "
+                f"{local_file} is not (or no longer) the file that {manifest} describes: "
                 f"delete {manifest} to describe it anew, if that is right"
             )
         with publish(path) as temporary:
-            temporary.symlink_to(stored)
+            temporary.symlink_to(local_file)
         return
-    stored = Path(state) / f"{entry.sha256}.parquet"
-    if _verifies(stored, entry):
-        log.info("%s: has been downloaded already, to %s", part, stored)
+    download = Path(state) / f"{entry.sha256}.parquet"
+    if _is_verified(download, entry):
+        log.info("%s: has been downloaded already, to %s", part, download)
     else:
-        _download(entry, stored, manifest, endpoint, environment)
+        _download(entry, download, manifest, endpoint, environment)
     with publish(path) as temporary:
         try:
-            os.link(stored, temporary)
+            os.link(download, temporary)
         except OSError:  # a file system without hard links
-            shutil.copyfile(stored, temporary)
+            shutil.copyfile(download, temporary)
     os.utime(path)  # of both names: an output must not be older than the manifest
 
 
@@ -262,12 +260,12 @@ def _download(
         raise
 
 
-def _verifies(path: Path, entry: Part) -> bool:
+def _is_verified(path: Path, entry: Part) -> bool:
     return path.is_file() and path.stat().st_size == entry.bytes and sha256(path) == entry.sha256
 
 
 def _token() -> str | None:
-    """The hub's token, from the environment alone: it must stand in no file of a run."""
+    """The hub's token, from the environment, so that no file of a run holds it."""
     return os.environ.get("HF_TOKEN", "").strip() or None
 
 
@@ -277,7 +275,7 @@ def _origin(url: str) -> tuple[str, str | None, int | None]:
 
 
 def _advice(status: int, page: str) -> str:
-    """What to do when the hub says 401 or 403."""
+    """Instructions for a user after status 401 or 403 of the hub."""
     settings = f"{urlsplit(page).scheme}://{urlsplit(page).netloc}/settings/tokens"
     if status == 403:
         return (
@@ -288,13 +286,13 @@ def _advice(status: int, page: str) -> str:
     if _token():
         return f"{page} says 401: your HF_TOKEN is not valid (any more). Make one at {settings}"
     return (
-        f"{page} wants to know who you are: sign in, accept the terms on that page, make a token "
+        f"{page} demands a login: sign in, accept the terms on that page, make a token "
         f"that may read at {settings}, and `export HF_TOKEN=...` before you start Snakemake"
     )
 
 
 def _list(names) -> str:
-    """Names for a message, the first few of many."""
+    """Names for a message, at most the first 40."""
     names = list(names)
     more = f" and {len(names) - 40} more" if len(names) > 40 else ""
     return ", ".join(names[:40]) + more

@@ -1,7 +1,7 @@
-"""Which classes of a detector does a caption name? A table of nouns says so, a line for each class.
+"""Nouns in captions, and the detector's classes that they name, from a table of nouns.
 
-It is written by hand rather than taken from WordNet: captions use few words for few classes, and
-WordNet's many senses ("a bat", "an orange bus", "Mouse Trap") would let in more than they add.
+The table is written by hand. WordNet's many senses ("a bat", "an orange bus", "Mouse Trap") would
+add more errors than nouns, since captions use few words for the detector's few classes.
 """
 
 import csv
@@ -11,23 +11,26 @@ from pathlib import Path
 
 
 class Nouns:
-    """The classes that a caption names, from the nouns of each class.
+    """Finds the classes that a caption names, by the nouns of each class.
 
-    A noun counts as a whole word in any case; its parts may stand apart or be hyphenated ("dining
-    table", "Teddy-Bears"). The longest noun wins, so a "hot dog" names no dog. What describes
-    something else counts nothing: "dog-sized", "five-person tent", "men's shoes".
+    A noun is found as a whole word in any case; its parts are separated by spaces or hyphens
+    ("dining table", "Teddy-Bears"). The longest noun wins, so a "hot dog" names no dog. Nouns that
+    describe something else are not found: "dog-sized", "five-person tent", "men's shoes".
     """
 
-    def __init__(self, table: str | Path, classes: dict[int, str]) -> None:
-        """table: CSV with the columns class and nouns (separated by semicolons: the plural first,
-        then synonyms; the class's own name need not be repeated). classes: id -> name, the
-        detector's; ValueError for one that the table lacks."""
-        with open(table, encoding="utf-8", newline="") as file:
+    def __init__(self, nouns_csv: str | Path, classes: dict[int, str]) -> None:
+        """Read the table for the detector's classes, id -> name.
+
+        nouns_csv: the columns class and nouns. Nouns are separated by semicolons, the plural first,
+            then synonyms; the name of the class need not be repeated.
+        ValueError for a class that the table lacks.
+        """
+        with open(nouns_csv, encoding="utf-8", newline="") as file:
             nouns = {row["class"]: row["nouns"] or "" for row in csv.DictReader(file)}
         if missing := sorted(set(classes.values()) - nouns.keys()):
             raise ValueError(
-                f"{table}: no line for {', '.join(missing)}, which the detector knows. Add one for "
-                "each class, with the nouns that captions use for it"
+                f"{nouns_csv}: no line for {', '.join(missing)}, which the detector knows. Add "
+                "one for each class, with the nouns that captions use for it"
             )
         self._classes: dict[str, set[int]] = defaultdict(set)
         for number, name in classes.items():
@@ -47,15 +50,17 @@ class Nouns:
         }
 
     def first(self, caption: str, start: int) -> set[int]:
-        """The ids of the class that a caption names first from its character `start` on: behind a
-        number word, what that counts ("three women with two dogs", from the end of "three")."""
+        """The ids of the class that a caption names first from its character `start` on.
+
+        From the end of a number word this is what that counts: "three women with two dogs".
+        """
         found = self._find.search(caption.casefold(), len(caption[:start].casefold()))
         return self._classes[_key(found[0])] if found else set()
 
 
-def plurals(table: str | Path) -> dict[str, str]:
-    """Class -> its plural, as in "five dogs": its first noun, or its name if it has none."""
-    with open(table, encoding="utf-8", newline="") as file:
+def plurals(nouns_csv: str | Path) -> dict[str, str]:
+    """Class -> its plural, as in "five dogs": its first noun, or its name."""
+    with open(nouns_csv, encoding="utf-8", newline="") as file:
         return {
             row["class"]: (row["nouns"] or "").split(";")[0].strip() or row["class"]
             for row in csv.DictReader(file)

@@ -1,4 +1,4 @@
-"""Number words "two" to "ten" in captions, the one place that knows them.
+"""Number words "two" to "ten" in captions: finding and choosing them.
 
 A number word is a whole word (Python's Unicode `\\b`), in any case: not "often", "Seventy" or
 "Bachblüten", but the "three" of "three-pack".
@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-if TYPE_CHECKING:  # the rules parse without them
+if TYPE_CHECKING:  # rules are parsed without them
     import numpy as np
     import pyarrow as pa
 
@@ -30,16 +30,16 @@ NUMBERS = tuple(WORDS)
 _NUMBER_OF = {word: number for number, word in WORDS.items()}
 
 
-# Spelled-out letter classes instead of a flag for case: engines disagree on what "any case" is
-# outside ASCII (Python takes the long s of "ſix" for an s, and the dotted I of "fİve" for an i).
+# Letter classes instead of a flag for case, on which engines disagree outside ASCII: Python takes
+# the long s of "ſix" for an s, and the dotted I of "fİve" for an i.
 def _any_case(words: Iterable[str]) -> str:
     return "|".join("".join(f"[{c}{c.upper()}]" for c in word) for word in words)
 
 
 PATTERN = rf"\b(?:{_any_case(WORDS.values())})\b"
-# The same for Python's re, which goes quickly from one of a set of letters to the next, and slowly
-# from one word boundary to the next: a first letter with no word before it, and the rest of any of
-# the words. `_NUMBER_OF` leaves out what this makes up ("fen").
+# The same for Python's re, which finds a letter of a set quickly and a word boundary slowly: the
+# first letter of any word, not inside a word, and the rest of any word. `_NUMBER_OF` then drops
+# false combinations ("fen").
 _FIRST = "".join(sorted({word[0] for word in WORDS.values()}))
 _REST = _any_case(word[1:] for word in WORDS.values())
 _FIND = re.compile(rf"[{_FIRST}{_FIRST.upper()}](?<!\w\w)(?:{_REST})\b")
@@ -67,8 +67,8 @@ def _find(text: str) -> list[tuple[int, int, int]]:
     ]
 
 
-class Found(NamedTuple):
-    """The number words of many captions, `(n,)` each: one entry a word, in the captions' order."""
+class NumberWords(NamedTuple):
+    """The number words of many captions: arrays `(n,)`, an entry a word, in order."""
 
     row: np.ndarray  # which caption
     number: np.ndarray
@@ -77,10 +77,10 @@ class Found(NamedTuple):
 
 
 def may_name(captions: pa.Array) -> np.ndarray:
-    """Which rows of a string column may have a number word, `(n,)`, in order, at RE2's speed.
+    """Indices `(n,)`, ascending, of the captions that may have a number word, by RE2.
 
-    RE2's `\\b` knows only ASCII, so it finds every row wanted and a few more ("Bachblüten"), which
-    `find_all` then drops. Bytes that are no UTF-8 do no harm.
+    RE2's `\\b` knows only ASCII, so it finds all such rows and a few others ("Bachblüten"), which
+    `find_all` then drops. The column may hold bytes that are not UTF-8.
     """
     import numpy as np
     import pyarrow.compute as pc
@@ -89,19 +89,21 @@ def may_name(captions: pa.Array) -> np.ndarray:
     return rows.to_numpy().astype(np.int64)
 
 
-def find_all(captions: list[str]) -> Found:
-    """All number words of all captions: what `find` finds in each."""
+def find_all(captions: list[str]) -> NumberWords:
+    """All number words of all captions, as `find` gives them for one."""
     import numpy as np
 
     lengths = np.array([len(caption) + 1 for caption in captions], np.int64)
     begins = np.cumsum(lengths) - lengths
-    # One pass over the joined text; the line break between two captions is a word's boundary too.
+    # One pass over the joined text; the line break between two captions is a word boundary too.
     number, start, end = np.array(_find("\n".join(captions)), np.int64).reshape(-1, 3).T
     row = np.searchsorted(begins, start, side="right") - 1
-    return Found(row, number, start - begins[row], end - begins[row])
+    return NumberWords(row, number, start - begins[row], end - begins[row])
 
 
-def label_all(words: Found, several: Literal["largest", "only_one"] = "largest") -> np.ndarray:
+def label_all(
+    words: NumberWords, several: Literal["largest", "only_one"] = "largest"
+) -> np.ndarray:
     """Which number words say how many their caption counts: indices into `words`, one a caption.
 
     Of several number words in a caption `largest` takes the largest, as the paper's authors did,
@@ -117,7 +119,7 @@ def label_all(words: Found, several: Literal["largest", "only_one"] = "largest")
 
 
 def label(caption: str, several: Literal["largest", "only_one"] = "largest") -> NumberWord | None:
-    """The number word that says how many a caption counts, if any (`label_all` for one)."""
+    """The number word that labels a caption, or None (`label_all` for one caption)."""
     words = find(caption)
     chosen = label_all(find_all([caption]), several)
     return words[chosen[0]] if len(chosen) else None

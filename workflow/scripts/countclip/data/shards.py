@@ -10,20 +10,20 @@ import pyarrow.parquet as pq
 
 
 def shards_of(manifest: str | Path) -> Path:
-    """The folder of the shards that a manifest names: results/images/{part}/."""
+    """The folder of a manifest's shards: results/images/{part}/."""
     return Path(manifest).with_suffix("")
 
 
 def read_images(
     manifest: str | Path, keys: Iterable[str] | None = None
 ) -> Iterator[tuple[str, bytes]]:
-    """The images of a manifest (or those of `keys`) as (key, bytes of the file), sorted by key.
+    """Yield the images of a manifest (or of `keys`) as (key, file), sorted by key.
 
     KeyError for a key without an image; FileNotFoundError if the shards are gone.
     """
     folder = shards_of(manifest)
-    # One open tar for each pass of the fetch, whose shards are in order: a tar that was read holds
-    # a list of all its members.
+    # One open tar for each pass of the fetch, whose shards are in order. It is closed as soon as
+    # it has been read, since it holds the list of its members.
     tars: dict[str, tuple[str, tarfile.TarFile]] = {}
     try:
         index = pq.read_table(folder / "index.parquet").to_pylist()
@@ -38,8 +38,8 @@ def read_images(
             yield key, tars[name][1].extractfile(member).read()
     except FileNotFoundError as error:
         raise FileNotFoundError(
-            f"{error.filename} is gone, but {manifest} stands for it. Delete {manifest} and "
-            "run again: its images are then fetched anew"
+            f"{error.filename or folder} is gone, although {manifest} lists its images. Delete "
+            f"{manifest} and run again: its images are then fetched anew"
         ) from error
     finally:
         for _, tar in tars.values():
@@ -47,9 +47,9 @@ def read_images(
 
 
 def read_pairs(manifests: Iterable[str | Path], *tables: str | Path) -> Iterator[bytes]:
-    """The image of each row of some tables of pairs (columns part and key), in the rows' order.
+    """Yield the image of each row of some tables of pairs, in their order.
 
-    manifests: those of all parts that the tables name. The rows must be sorted by part and key.
+    manifests: of all parts in the tables. tables: columns part and key; rows sorted by these.
     """
     by_part = {Path(manifest).stem: manifest for manifest in manifests}
     for table in tables:

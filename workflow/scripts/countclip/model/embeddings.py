@@ -10,7 +10,7 @@ from torch import Tensor
 from countclip.model.clip import Clip, cut_padding, encode_image, encode_text
 from countclip.model.libraries import Fabric
 from countclip.runtime.files import progress
-from countclip.runtime.gpus import one_of
+from countclip.runtime.gpus import least_busy_gpu
 
 Key = TypeVar("Key")
 
@@ -84,7 +84,9 @@ def fabric_of(accelerator: str, precision: str, threads: int) -> Fabric:
     """The device and precision of an evaluation; sets torch for them in the whole process."""
     torch.set_num_threads(threads)
     torch.backends.cudnn.allow_tf32 = False  # or a GPU rounds images as no CPU does
-    return Fabric(accelerator=accelerator, devices=one_of(accelerator, 1), precision=precision)
+    return Fabric(
+        accelerator=accelerator, devices=least_busy_gpu(accelerator, 1), precision=precision
+    )
 
 
 def each_checkpoint(

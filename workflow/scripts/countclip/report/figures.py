@@ -82,7 +82,7 @@ def lambdas(class_frequency_csv: str, *, svg: str, png: str, name: str, scale: s
     with drawing(svg, png, scale, 6.5, 4.4, title) as figure:
         axes = figure.subplots()
         for index, scheme in enumerate(lambda_schemes.SCHEMES):
-            values = lambda_schemes.weights(counts, scheme)
+            values = lambda_schemes.lambdas(counts, scheme)
             name = "constant (λ = 1)" if scheme == "constant" else f"λ {scheme}"
             axes.plot(
                 list(values),

@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 from PIL import Image, ImageOps
 
-from countclip.benchmarks.retrieval_queries import ALL, NAMED, QUERY, RUN
+from countclip.benchmarks.retrieval_queries import ALL, OF_NOUN, QUERY, RUN
 from countclip.report import pages, sheets, statistics
 from countclip.report.plotting import INK, drawing
 from countclip.report.scores import BASELINE, with_seeds
@@ -39,7 +39,7 @@ ACROSS, SIDE = 8, 80
 FAINT = {"edgecolor": INK[2], "linewidth": 1, "linestyle": (0, (2, 2))}
 CANDIDATES = {
     ALL: "every image of the benchmark.",
-    NAMED: "the images whose caption counts the query's noun, the first noun after the number.",
+    OF_NOUN: "the images whose caption counts the query's noun, the first noun after the number.",
 }
 
 

@@ -80,7 +80,7 @@ def make_benchmark_table(
 
     It has no values of the paper.
     rows: index -> number of those that are measured on (custom.rows_of).
-    seen, distance: of `overlap.seen`.
+    seen, distance: of `overlap.count_overlaps`.
     """
     no_paper = pd.DataFrame(columns=["variant", "end", "best"])
     loaded = load_predictions(predictions, rows)

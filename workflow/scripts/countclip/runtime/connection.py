@@ -1,6 +1,6 @@
-"""The network of a job: the machine's, or the miniature's on the loopback interface.
+"""The network of a job: the internet, or the miniature's server on the loopback interface.
 
-Only the scripts of jobs that download know which; they pass the environment on.
+The script of a job that downloads opens the connection and passes its environment on.
 """
 
 import logging
@@ -17,18 +17,18 @@ log = logging.getLogger(__name__)
 
 SCRIPTS = Path(__file__).resolve().parents[2]
 SERVER = "miniature.server"
-"""Started and not imported: a change of the miniature reruns no job on the internet."""
-LONGEST = 2000  # characters of an error of the server
+"""Started and not imported, so that a change of the miniature reruns no job on the internet."""
+LONGEST = 2000  # characters of the server's error output in a message
 
 
 @contextmanager
 def connection(kind: str, world: str | Path | None = None) -> Iterator[dict[str, str]]:
-    """Yield the environment variables that lead a session or a subprocess to the network.
+    """Yield the environment variables that connect a session or a subprocess to the network.
 
-    kind: `internet` (as the machine is), or `miniature`: a process serves the table `world` on the
-        loopback interface while the block runs, on a port of its own, so that jobs may run side by
-        side. It ends with this process, whatever ends that.
-    RuntimeError if it does not start.
+    kind: `internet` (as configured on the machine), or `miniature`: a process serves the table
+        `world` on the loopback interface while the block runs. Each has a port for itself, so that
+        jobs may run in parallel, and ends with this process, even if that is killed.
+    RuntimeError if the server does not start.
     """
     if kind == "internet":
         yield {}
@@ -44,7 +44,7 @@ def connection(kind: str, world: str | Path | None = None) -> Iterator[dict[str,
 
 @contextmanager
 def _server(world: str | Path) -> Iterator[int]:
-    """Yield the port of a server process. It ends when its stdin does: with this process."""
+    """Yield the port of a server process, which ends with its stdin: with this process."""
     path = os.pathsep.join(filter(None, (str(SCRIPTS), os.environ.get("PYTHONPATH"))))
     with (
         tempfile.TemporaryFile("w+", errors="replace") as errors,
@@ -63,19 +63,18 @@ def _server(world: str | Path) -> Iterator[int]:
             if not port:
                 raise RuntimeError(
                     f"{world}: the miniature's server did not start; if the file is broken,"
-                    f" delete it and run again\n{_ended(process, errors)}"
+                    f" delete it and run again\n{_exit_report(process, errors)}"
                 )
             yield int(port)
         finally:
             if port and process.poll() is not None:
-                log.error(
-                    "%s: the miniature's server went away\n%s", world, _ended(process, errors)
-                )
+                report = _exit_report(process, errors)
+                log.error("%s: the miniature's server ended early\n%s", world, report)
             process.kill()
 
 
-def _ended(process: subprocess.Popen, errors: IO[str]) -> str:
-    """Exit code of a process that has ended, and the end of what it wrote to `errors`."""
+def _exit_report(process: subprocess.Popen, errors: IO[str]) -> str:
+    """The exit code of a process and the end of its error output."""
     code = process.wait()
     errors.seek(0)
     return f"exit code {code}: {errors.read()[-LONGEST:]}"

@@ -16,8 +16,8 @@ from tqdm import tqdm
 def publish(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; rename it onto `path` if the block succeeds.
 
-    Works for a file and for a folder; the suffix is kept, since some libraries look at it. What a
-    killed job left half written is removed, so a path has one writer at a time.
+    The path may become a file or a folder. The temporary path has the same suffix, since some
+    libraries depend on it. Remains of a killed job are removed, so a path has one writer at a time.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -40,7 +40,7 @@ def _remove(path: Path) -> None:
 
 
 def inside(folder: Path, name: str) -> Path:
-    """A file of a folder; ValueError for a name that leads out of it, be it by a link."""
+    """The path of a file in a folder; ValueError for one outside, also by links."""
     path = (folder / name).resolve()
     if not name or not path.is_relative_to(folder.resolve()):
         raise ValueError(f"image {name!r} must be a file inside {folder}")
@@ -49,7 +49,7 @@ def inside(folder: Path, name: str) -> Path:
 
 def write_table(table: Any, path: str | Path, metadata: dict[str, str] | None = None) -> None:
     """Write a pyarrow, pandas or polars table as Parquet; `metadata` goes into the schema."""
-    import pyarrow as pa  # not by everyone who publishes a file, nor while rules are parsed
+    import pyarrow as pa  # here, since most users of this module need no pyarrow
     import pyarrow.parquet as pq
 
     if hasattr(table, "to_arrow"):  # polars
@@ -87,7 +87,7 @@ def progress(
     desc: str = "",
     initial: int = 0,
 ) -> tqdm:
-    """A tqdm bar with rate and ETA that stays readable in a log file: a line every few seconds."""
+    """A tqdm bar with rate and ETA that writes a log line every few seconds."""
     return tqdm(
         iterable,
         total=total,
@@ -102,10 +102,10 @@ def progress(
 
 
 def with_digest(recipe: dict[str, Any]) -> dict[str, Any]:
-    """A recipe and, under `digest`, the sha256 of its canonical JSON."""
+    """A recipe with the sha256 of its canonical JSON under `digest`."""
     return {**recipe, "digest": sha256(json.dumps(recipe, sort_keys=True).encode())}
 
 
 def digest(*parts: str) -> str:
-    """A short name for a run's settings, for the folder of its resumable state."""
+    """A short digest of settings, as the name of a folder for resumable state."""
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""Which GPU does a job work on? One that no other job of this machine has, where there is one."""
+"""Assignment of this machine's GPUs to jobs, so that jobs do not share one unnecessarily."""
 
 import functools
 import itertools
@@ -15,17 +15,17 @@ from filelock import FileLock, Timeout
 log = logging.getLogger(__name__)
 
 LOCKS = Path(tempfile.gettempdir()) / f"countclip-devices-{os.getuid()}"
-"""Of this machine, whatever file system the results lie on. A killed job's lock is free at once."""
-PAUSE = 5.0  # seconds between two looks for a free one
+"""Lock files on this machine, not beside the results. A killed job releases its lock at once."""
+PAUSE = 5.0  # seconds between two attempts to find a free GPU
 
 
 @contextmanager
-def claimed(device: str, gpus: dict[str, str] | None = None) -> Iterator[str]:
-    """The device to work on, this job's alone while the block runs.
+def claim_gpu(device: str, gpus: dict[str, str] | None = None) -> Iterator[str]:
+    """Wait for a device and yield it, assigned to this job while the block runs.
 
-    device: `cpu` (never waited for), a GPU as torch names it, or `auto`: the first free one, and
-        the CPU where there is none.
-    gpus: name -> an id that no two cards share; those that torch sees, unless given.
+    device: `cpu`, which is shared; a GPU as torch names it; or `auto`: the first free GPU, or the
+        CPU on a machine without GPUs.
+    gpus: name -> unique id of the card; by default the GPUs that torch sees.
     """
     if device == "cpu":
         yield device
@@ -36,8 +36,8 @@ def claimed(device: str, gpus: dict[str, str] | None = None) -> Iterator[str]:
         yield "cpu"
         return
     if device != "auto" and device not in gpus:
-        there = ", ".join(gpus) or "none"
-        raise ValueError(f"detector.device: there is no {device} here; there are: {there}")
+        present = ", ".join(gpus) or "none"
+        raise ValueError(f"detector.device: there is no {device} here; there are: {present}")
     choice = list(gpus) if device == "auto" else [device]
     LOCKS.mkdir(mode=0o700, exist_ok=True)
     while True:
@@ -50,13 +50,12 @@ def claimed(device: str, gpus: dict[str, str] | None = None) -> Iterator[str]:
 
 
 @functools.cache
-def one_of(accelerator: str, devices: int) -> int | list[int]:
-    """What lightning-fabric is to work on, as its `devices`: of several GPUs of this machine the
-    one on which fewest jobs of ours work. Fabric by itself would give the first one to them all.
+def least_busy_gpu(accelerator: str, devices: int) -> int | list[int]:
+    """The `devices` for lightning-fabric: the GPU on which the fewest of our jobs work.
 
-    It stays this process's until that ends. Nobody is waited for: how many jobs run at a time is
-    up to Snakemake's resource `gpu`. Where a job wants several, or there is one alone or none,
-    Fabric takes what there is.
+    By itself Fabric would give the first GPU to all jobs. The GPU is assigned until this process
+    ends. There is no waiting: Snakemake's resource `gpu` limits the number of jobs. If a job needs
+    several devices, or the machine has at most one GPU, Fabric chooses.
     """
     gpus = _seen() if accelerator in ("cuda", "auto") and devices == 1 else {}
     if len(gpus) < 2:
@@ -67,12 +66,12 @@ def one_of(accelerator: str, devices: int) -> int | list[int]:
             lock = FileLock(LOCKS / (f"{card}.{others}.lock" if others else f"{card}.lock"))
             with suppress(Timeout):
                 lock.acquire(blocking=False)
-                _held.append(lock)
+                _locks.append(lock)
                 log.info("working on %s, with %d other jobs", name, others)
                 return [int(name.partition(":")[2])]
 
 
-_held: list[FileLock] = []  # until the process ends
+_locks: list[FileLock] = []  # held until the process ends
 
 
 def _seen() -> dict[str, str]:

@@ -1,22 +1,22 @@
-"""What a host's address and headers allow: public addresses, opt-outs, Retry-After."""
+"""Rules for contacting a host: public addresses, opt-outs, Retry-After."""
 
 import ipaddress
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
-_UNICAST = ipaddress.ip_network("2000::/3")  # all of IPv6 that is assigned to the internet
+_UNICAST = ipaddress.ip_network("2000::/3")  # all of IPv6 that is assigned for the internet
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")  # RFC 6052: the last 32 bits are an IPv4 address
 
 
 def is_public(address: str, allowed: Iterable[str] = ()) -> bool:
-    """Whether `address` (an IP address, perhaps with a zone) may be connected to.
+    """Whether connections to `address` (an IP address, perhaps with a zone) are permitted.
 
-    An IPv6 notation of an IPv4 address (mapped, 6to4, NAT64) is judged by that address:
-    `ipaddress` calls ::ffff:10.0.0.1 private, but 2002:a00:1:: and 64:ff9b::a00:1 global, and
-    also site-local, multicast and translated addresses.
+    An IPv6 address that contains an IPv4 address (mapped, 6to4, NAT64) is judged by the latter:
+    `ipaddress` calls ::ffff:10.0.0.1 private, but 2002:a00:1:: and 64:ff9b::a00:1 global. It also
+    calls site-local, multicast and translated addresses global.
 
-    allowed: networks such as 10.1.0.0/16 that may be reached although they are private.
+    allowed: private networks that may be reached, such as 10.1.0.0/16.
     ValueError if `address` is a name.
     """
     ip = ipaddress.ip_address(address.split("%")[0])
@@ -29,12 +29,12 @@ def is_public(address: str, allowed: Iterable[str] = ()) -> bool:
 
 
 OPT_OUTS = ("noai", "noimageai", "noindex", "noimageindex")
-"""Directives of X-Robots-Tag that forbid a program like this one; img2dataset's defaults:
+"""Directives of X-Robots-Tag that forbid such downloads; the defaults of img2dataset:
 https://github.com/rom1504/img2dataset#opt-out-directives"""
 
 
 def retry_after(value: str) -> float:
-    """Seconds that a Retry-After header asks for (a number or a date); 0 if it makes no sense."""
+    """Seconds that a Retry-After header demands (number or date); 0 if it is invalid."""
     try:
         return max(0.0, float(int(value)))
     except (ValueError, OverflowError):

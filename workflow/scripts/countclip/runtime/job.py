@@ -1,4 +1,4 @@
-"""What does every job do first? Log to its file and the console."""
+"""Start of every job: logging to its file and the console, and its spec."""
 
 import json
 import logging
@@ -8,7 +8,7 @@ from typing import Any
 
 
 class _Tee:
-    """Progress bars and warnings that libraries print go where the log goes."""
+    """A stream that copies to several: libraries print progress and warnings to the log too."""
 
     def __init__(self, *streams: Any) -> None:
         self.streams = streams
@@ -28,7 +28,7 @@ class _Tee:
 
 def start(snakemake: Any) -> dict[str, Any]:
     """Set up logging for one job; return its spec (workflow/rules/common.smk)."""
-    # Of a training on several devices only the first process writes the log.
+    # In training on several devices, only the first process writes the log.
     if snakemake.log and os.environ.get("LOCAL_RANK", "0") == "0":
         file = open(snakemake.log[0], "w", encoding="utf-8", buffering=1)  # noqa: SIM115 lives as long as the job
         sys.stderr = _Tee(sys.stderr, file)

@@ -1,8 +1,8 @@
 """HTTP(S) requests bounded in bytes and time, and kept out of private networks.
 
-Everything that downloads does so by a `session`, img2dataset's worker included. One deadline covers
-the whole exchange: connecting, redirects, heads and body. Only public addresses are connected to.
-A host that asks for patience (Retry-After, RFC 9110) is left alone for as long.
+Every download uses a `session`, including img2dataset's worker. One deadline covers the whole
+exchange: connecting, redirects, heads and body. Connections go only to public addresses. The pause
+that a host demands (Retry-After, RFC 9110) is observed.
 """
 
 import http.client
@@ -41,19 +41,20 @@ log = logging.getLogger(__name__)
 CHUNK = 1 << 16
 AGENT = "countclip-workflow"
 LONGEST_PAUSE = 60.0
-"""Seconds. A host that asks for a longer pause (Retry-After) is not tried again."""
+"""Seconds. There is no retry if a host demands a longer pause (Retry-After)."""
 CA_BUNDLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
 PROXIED = {"http", "https", "all"}
 WITH_VALUE = {"max-snippet", "max-image-preview", "max-video-preview", "unavailable_after"}
-"""Directives that look like the name of a robot, since a colon follows."""
+"""Directives of X-Robots-Tag with a colon, which could be mistaken for names of robots."""
 
 
 class DownloadError(Exception):
-    """A download that failed. `reason` is one of: bad_url, http_<status>, timeout, dns, tls,
-    unreachable, private_address, too_many_redirects, not_allowed (X-Robots-Tag), bad_answer (no
-    valid HTTP), too_large, truncated, wrong_size, wrong_sha256.
+    """A failed download and its reason.
 
-    final_url, content_type: of the response, if one came. retry_after: seconds the host asks for.
+    reason: one of bad_url, http_<status>, timeout, dns, tls, unreachable, private_address,
+        too_many_redirects, not_allowed (X-Robots-Tag), bad_answer (no valid HTTP), too_large,
+        truncated, wrong_size, wrong_sha256.
+    final_url, content_type: of the response, or ''. retry_after: seconds that the host demands.
     """
 
     def __init__(
@@ -68,7 +69,7 @@ class DownloadError(Exception):
 
     @property
     def temporary(self) -> bool:
-        """Whether another attempt may help, and soon enough."""
+        """Whether another attempt may succeed within LONGEST_PAUSE."""
         transient = ("timeout", "dns", "unreachable", "truncated", "http_429")
         return self.retry_after <= LONGEST_PAUSE and (
             self.reason in transient or self.reason.startswith("http_5")
@@ -76,8 +77,7 @@ class DownloadError(Exception):
 
 
 class Answer(NamedTuple):
-    """A complete response: the body, the URL after redirects, the content type as claimed, and the
-    HTTP status, which is one of success."""
+    """A complete, successful response. url: after redirects. content_type: as the host claims."""
 
     body: bytes
     url: str
@@ -86,21 +86,20 @@ class Answer(NamedTuple):
 
 
 class _Session(requests.Session):
-    """A session that keeps the limits of the exchange that it is in.
+    """A session that enforces the limits of its present exchange.
 
-    No host is told a password of ~/.netrc: whoever writes a link or a redirect would choose the
-    host.
+    It sends no password of ~/.netrc, since the author of a link or redirect would choose the host.
     """
 
     allowed: Sequence[str]
     resting: dict[str, float]
     timeout = math.inf
-    limit = math.inf, ""  # a time (monotonic), and what is missing if that comes first
+    limit = math.inf, ""  # a time (monotonic), and the detail of the error after it
     max_bytes: int | None = None
 
     @contextmanager
     def within(self, seconds: float, detail: str) -> Iterator[None]:
-        """Bound the time that the block may take."""
+        """Limit the time of the block; `detail` is of the error after it."""
         before = self.limit
         self.limit = min(before, (time.monotonic() + seconds, detail))
         try:
@@ -109,7 +108,7 @@ class _Session(requests.Session):
             self.limit = before
 
     def patience(self) -> float:
-        """Seconds that a socket may be silent now; _LateError after the limit."""
+        """Seconds that a socket may be silent from now on; _LateError after the limit."""
         end, detail = self.limit
         left = end - time.monotonic()
         if left <= 0:
@@ -117,7 +116,7 @@ class _Session(requests.Session):
         return min(self.timeout, left)
 
     def request(self, method: str, url: str, *, headers=None, **_) -> requests.Response:
-        """Send a request of a URL and headers. Merging more settings, as requests does, is slow."""
+        """Send a request, in half the time of requests, which merges many settings each time."""
         prepared = requests.PreparedRequest()
         headers = {**self.headers, **(headers or {})}
         prepared.prepare(method, url, headers, cookies={}, auth=lambda request: request)
@@ -125,11 +124,11 @@ class _Session(requests.Session):
         return self.send(prepared, stream=True, proxies=proxies)
 
     def send(self, request: requests.PreparedRequest, **kwargs) -> requests.Response:
-        """Send one request of an exchange, after the pause that its host asked for."""
+        """Send one request of an exchange, after the pause that its host demanded."""
         host = urlsplit(request.url).netloc
         rest = self.resting.get(host, 0) - time.monotonic()
         if rest > self.limit[0] - time.monotonic():
-            error = DownloadError(request.url, "http_429", "not asked")
+            error = DownloadError(request.url, "http_429", "not requested")
             error.retry_after = rest
             raise error
         if rest > 0:
@@ -141,10 +140,7 @@ class _Session(requests.Session):
         return response
 
     def get_redirect_target(self, resp: requests.Response) -> str | None:
-        """Leave the body of a redirect unread; if nothing states its length, it must end.
-
-        A stream without end is too_large, as any other. One that falls silent is a redirect.
-        """
+        """Discard the body of a redirect; DownloadError if it is large and unframed."""
         target = super().get_redirect_target(resp)
         if target and not resp.raw.closed:
             unframed = resp.raw.length_remaining is None and not resp.raw.chunked
@@ -153,7 +149,7 @@ class _Session(requests.Session):
                     if len(resp.raw.read(self.max_bytes + 1)) > self.max_bytes:
                         detail = f"a redirect over {self.max_bytes} bytes"
                         raise DownloadError(resp.url, "too_large", detail, resp)
-            resp.close()  # or requests reads it, however much comes
+            resp.close()  # or requests would read it without bound
         return target
 
     def rebuild_auth(self, prepared_request, response: requests.Response) -> None:
@@ -168,14 +164,13 @@ def session(
     allowed: Sequence[str] = (),
     resting: dict[str, float] | None = None,
 ) -> requests.Session:
-    """A session through `environment` (connection.py); one thread's at a time.
+    """Open a session on the network of `environment` (connection.py), for one thread at a time.
 
-    environment: http_proxy and https_proxy, if any; no_proxy: hosts that are reached without;
-        those of CA_BUNDLES: files whose certificates are trusted. Empty: as the environment of the
-        process has it.
+    environment: http_proxy and https_proxy, if any; no_proxy, hosts without proxy; CA_BUNDLES,
+        files of trusted certificates. If empty, the environment of the process is used.
     contact: a page or address in the user agent, so that hosts can complain.
     allowed: private networks that may be reached, such as 10.1.0.0/16.
-    resting: host -> end of the pause that it asked for (monotonic); sessions may share it.
+    resting: host -> end of its pause (monotonic); sessions may share it.
     """
     new = _Session()
     new.allowed, new.resting = allowed, {} if resting is None else resting
@@ -186,7 +181,7 @@ def session(
     adapter = _Adapter(new, tuple(filter(os.path.exists, bundles)) or (DEFAULT_CA_BUNDLE_PATH,))
     new.mount("http://", adapter)
     new.mount("https://", adapter)
-    # Whether to look for a proxy at each request, which is slow.
+    # Looking for a proxy at each request is slow, so only where there is one.
     new.trust_env = not environment and not PROXIED.isdisjoint(getproxies())
     if environment:
         for scheme in ("http", "https"):
@@ -206,13 +201,13 @@ def get(
     retries: int = 0,
     decode: bool = True,
 ) -> Answer:
-    """The body of `url`, at most `max_bytes`; DownloadError says why not.
+    """Get the body of `url`, at most `max_bytes`; DownloadError has the reason of a failure.
 
     timeout: seconds to connect, for the head of a response, and between two bytes of its body.
-    deadline: seconds for the whole exchange, all but the look-up of a name, which is libc's.
+    deadline: seconds for the whole exchange, except the look-up of a name, which is libc's.
     retries: further attempts after a temporary failure, see `pause`.
-    decode: undo a Content-Encoding, which no request asks for.
-    A body whose host opts out (X-Robots-Tag) is not read.
+    decode: undo a Content-Encoding, although no request accepts one.
+    The body is not read if the host opts out (X-Robots-Tag).
     """
 
     def attempt() -> Answer:
@@ -230,7 +225,7 @@ def get(
             content_type = response.headers.get("Content-Type", "")
             return Answer(bytes(body), response.url, content_type, response.status_code)
 
-    return _retrying(retries)(attempt) if retries else attempt()
+    return _retrying(retries)(attempt)
 
 
 def download(
@@ -245,10 +240,10 @@ def download(
     retries: int = 5,
     headers: dict[str, str] | None = None,
 ) -> None:
-    """Download `url` to `path`, which appears only once its size and sha256 are right.
+    """Download `url` to `path`, which appears only after its size and sha256 are verified.
 
-    partial: a file for what has arrived. A killed job continues from there (HTTP Range), also when
-        the server ignores ranges and the whole must come again.
+    partial: a file for the unfinished download. A killed job continues from there (HTTP Range), or
+        starts anew if the server ignores ranges.
     """
     path, partial = Path(path), Path(partial)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -262,9 +257,9 @@ def download(
         done = partial.stat().st_size
         if done == size:
             return
-        ask = {**(headers or {}), **({"Range": f"bytes={done}-"} if done else {})}
+        sent = {**(headers or {}), **({"Range": f"bytes={done}-"} if done else {})}
         with (
-            _stream(url, session, timeout, headers=ask) as (response, chunks),
+            _stream(url, session, timeout, headers=sent) as (response, chunks),
             open(partial, "r+b") as file,
         ):
             start = response.headers.get("Content-Range", "").removeprefix("bytes ")
@@ -287,7 +282,7 @@ def download(
             raise DownloadError(url, "wrong_sha256", f"is {actual}, the manifest says {sha256}")
     except DownloadError as error:
         if error.reason in ("wrong_sha256", "wrong_size"):
-            partial.unlink()  # another file arrived: the next attempt must start anew
+            partial.unlink()  # it is another file: the next attempt must start anew
         raise
     os.replace(partial, path)
 
@@ -305,15 +300,15 @@ def _retrying(retries: int) -> tenacity.Retrying:
 def pause(error: DownloadError, attempt: int) -> float:
     """Seconds until the next attempt, after failure number `attempt` (from 1).
 
-    They grow, and are never less than the host asks for. A jitter seeded by the URL keeps attempts
-    at different hosts apart, and is the same in every run.
+    They grow with each failure and are at least what the host demands. A jitter, seeded by the URL
+    and so the same in every run, spreads the attempts at different hosts.
     """
     jitter = Random(f"{attempt} {error.url}").uniform(0.75, 1.25)
     return max(min(0.2 * 2**attempt, 30) * jitter, error.retry_after)
 
 
 def _opt_out(fields: Iterable[str]) -> str:
-    """The first directive of X-Robots-Tag that forbids this program too, or ''.
+    """The first directive of X-Robots-Tag that applies to this program and forbids it, or ''.
 
     A field may begin with the name of the robot that it is for: `otherbot: noindex, noarchive`.
     """
@@ -343,36 +338,36 @@ def _stream(
     """Yield a successful response and its body in chunks."""
 
     def chunks() -> Iterator[bytes]:
-        with _failures(url, response):
-            # What is there, unlike iter_content, which waits for a whole chunk of single bytes.
+        with _download_errors(url, response):
+            # Unlike iter_content, read1 does not wait for a full chunk.
             while chunk := response.raw.read1(CHUNK, decode_content=decode):
                 yield chunk
 
     session.timeout, session.max_bytes = timeout, max_bytes
-    session.cookies.clear()  # no link depends on those before it
+    session.cookies.clear()  # no link depends on earlier ones
     with session.within(deadline, f"not complete after {deadline} s"):
-        with _failures(url):
+        with _download_errors(url):
             response = session.get(url, headers=headers)
         with response:
             if not response.ok:
-                raise DownloadError(url, f"http_{response.status_code}", answer=response)
+                raise DownloadError(url, f"http_{response.status_code}", response.reason, response)
             yield response, chunks()
 
 
 @contextmanager
-def _failures(url: str, answer: requests.Response | None = None) -> Iterator[None]:
-    """Turn what requests and urllib3 raise into a DownloadError."""
+def _download_errors(url: str, answer: requests.Response | None = None) -> Iterator[None]:
+    """Turn the errors of requests and urllib3 into a DownloadError."""
     try:
         yield
     except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
         cause = _cause(error)
         raise DownloadError(url, _reason(error, cause), str(cause), answer) from error
-    except ValueError as error:  # requests lets a few of these through for hopeless URLs
+    except ValueError as error:  # requests raises a few of these for invalid URLs
         raise DownloadError(url, "bad_url", str(error)) from error
 
 
 def _cause(error: Exception) -> Exception:
-    """The error of urllib3 or http.client that requests wraps, if it does."""
+    """The error of urllib3 or http.client within an error of requests, or the error itself."""
     wrapped = error.args[0] if isinstance(error, requests.RequestException) and error.args else None
     if isinstance(wrapped, urllib3.exceptions.ProtocolError):
         wrapped = wrapped.args[-1]
@@ -381,18 +376,18 @@ def _cause(error: Exception) -> Exception:
 
 
 def _reason(error: Exception, cause: Exception) -> str:
-    known, inner = requests.exceptions, urllib3.exceptions
+    outer, inner = requests.exceptions, urllib3.exceptions
     for kinds, reason in (
         (_PrivateAddressError, "private_address"),
-        ((_LateError, known.Timeout), "timeout"),
-        ((known.InvalidURL, known.MissingSchema, known.InvalidSchema), "bad_url"),
+        ((_LateError, outer.Timeout), "timeout"),
+        ((outer.InvalidURL, outer.MissingSchema, outer.InvalidSchema), "bad_url"),
         ((inner.LocationValueError, http.client.InvalidURL), "bad_url"),
-        (known.TooManyRedirects, "too_many_redirects"),
+        (outer.TooManyRedirects, "too_many_redirects"),
         (inner.NameResolutionError, "dns"),
-        ((known.SSLError, inner.SSLError), "tls"),
+        ((outer.SSLError, inner.SSLError), "tls"),
         (inner.ProtocolError, "truncated"),
-        (http.client.RemoteDisconnected, "unreachable"),  # which is an HTTPException too
-        ((http.client.HTTPException, known.InvalidHeader, inner.DecodeError), "bad_answer"),
+        (http.client.RemoteDisconnected, "unreachable"),
+        ((http.client.HTTPException, outer.InvalidHeader, inner.DecodeError), "bad_answer"),
     ):
         if isinstance(error, kinds) or isinstance(cause, kinds):
             return reason
@@ -408,8 +403,10 @@ class _LateError(urllib3.exceptions.HTTPError):
 
 
 class _Timed(io.RawIOBase):
-    """What a socket (plain or TLS) receives within its session's time, however slowly it drips: a
-    socket's timeout begins anew with every byte."""
+    """The stream of a socket (plain or TLS) within the time limit of its session.
+
+    The timeout of a socket alone would start anew with every byte.
+    """
 
     def __init__(self, sock: socket.socket, session: _Session) -> None:
         self.sock, self.session = sock, session
@@ -423,7 +420,7 @@ class _Timed(io.RawIOBase):
         try:
             return self.raw.readinto(buffer)
         except TimeoutError:
-            self.session.patience()  # says so if it was the limit
+            self.session.patience()  # raises _LateError if it was the limit
             raise
 
     def close(self) -> None:
@@ -432,11 +429,10 @@ class _Timed(io.RawIOBase):
 
 
 class _Connection:
-    """A connection in its session's time, to public or allowed addresses alone.
+    """A connection within the time limit of its session, only to public or allowed addresses.
 
-    The address that is checked is the one that is connected to: no redirect, and no name that
-    resolves differently the next time, gets around it. The addresses behind a proxy are the
-    proxy's business.
+    It connects to the very address that it has checked. So neither a redirect nor a name that
+    resolves differently the next time evades the check. A proxy checks addresses itself.
     """
 
     def __init__(self, *args, session: _Session, **kwargs) -> None:
@@ -460,14 +456,14 @@ class _Connection:
                         self.session.patience(),
                         socket_options=self.socket_options,
                     )
-                    sock.settimeout(self.session.patience())  # what remains, for TLS
+                    sock.settimeout(self.session.patience())  # the rest is for TLS
                     return sock
                 except OSError as error:
                     failure = urllib3.exceptions.NewConnectionError(self, str(error))
         raise failure
 
     def getresponse(self) -> urllib3.HTTPResponse:
-        """The head of a response, which must come in time as a whole."""
+        """Read the head of a response, which must be complete within the timeout."""
         with self.session.within(self.timeout, "no whole head of a response"):
             return super().getresponse()
 
@@ -487,8 +483,11 @@ class _HTTPS(_Connection, HTTPSConnection):
 
 
 class _Adapter(HTTPAdapter):
-    """Connects as `_Connection` does, and keeps few connections open: a session's links lie at one
-    host, or at a different one each."""
+    """An adapter with the limits of `_Connection`.
+
+    It keeps few connections open, since the links of a session are all at one host or each at
+    another one.
+    """
 
     def __init__(self, session: _Session, bundles: tuple[str, ...]) -> None:
         super().__init__(pool_connections=4, pool_maxsize=1)
@@ -505,12 +504,12 @@ class _Adapter(HTTPAdapter):
         return host, {"ssl_context": self.tls} if host["scheme"] == "https" else {}
 
     def cert_verify(self, *_) -> None:
-        """Nothing: requests would read the certificates anew for each connection."""
+        """Do nothing: requests would read the certificates anew for each connection."""
 
 
 @cache
 def _trust(bundles: tuple[str, ...]) -> ssl.SSLContext:
-    """A context that trusts some files or folders of certificates, whose reading takes 30 ms."""
+    """A TLS context with files or folders of certificates; cached, since reading takes 30 ms."""
     context = create_urllib3_context()
     for bundle in bundles:
         context.load_verify_locations(**{"capath" if os.path.isdir(bundle) else "cafile": bundle})

@@ -1,4 +1,4 @@
-"""The plan of a run: what it would do, why, and at about what cost. Nothing is run for it."""
+"""The plan of a run: its jobs, their causes, and their approximate cost."""
 
 import ast
 import csv
@@ -12,27 +12,28 @@ from typing import Any
 from countclip.runtime.provenance import leaves
 
 PUBLISHED_ROWS = 12_933_524
-"""Rows of part-00000 of LAION-400M; the other 31 parts are about as large."""
+"""Rows of part-00000 of LAION-400M; the other 31 parts have about as many."""
 
 
 @dataclass(frozen=True)
 class Job:
     """One job of the workflow, as Snakemake plans it.
 
-    params and recorded: what Snakemake compares, today's and that of the last run: each the repr of
-    a parameter, none where the job never ran. missing: whether an output is not there.
+    params, recorded: the parameters that Snakemake compares, of today and of the last run, each as
+        its repr; `recorded` is None if the job never ran. missing: whether an output is missing.
+    is_direct: whether it runs for a cause of itself, not only because an earlier job runs.
     """
 
     rule: str
     params: list[str]
     recorded: list[str] | None
     missing: bool
-    own: bool  # it runs because of itself, not because an earlier job runs
+    is_direct: bool
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What one job of a rule takes; `source` says who measured it, and where."""
+    """The cost of one job of a rule; `source` tells where it was measured."""
 
     seconds: float
     megabytes: float
@@ -41,18 +42,21 @@ class Cost:
 
 
 def report(jobs: list[Job], config: dict[str, Any], costs: Path, defaults: Path) -> str:
-    """The plan as text. costs: the folder of what earlier jobs took (results/costs/<scale>);
-    defaults: resources/costs.csv, for rules that have not run here yet."""
-    amounts = expected(config)
+    """The plan as text.
+
+    costs: folder with the costs of earlier jobs (results/costs/<scale>). defaults:
+        resources/costs.csv, for rules that have not run here yet.
+    """
+    amounts = expected_amounts(config)
     lines = [f"# Plan of the main job, scale: {config['scale']}\n", "## What is expected\n"]
     lines += [f"{name:>32}  {amount:>14,.0f}" for name, amount in amounts.items()]
     if not jobs:
         return "\n".join([*lines, "\nNothing to be done: all results are up to date.\n"])
-    scale = "miniature" if config["scale"] == "miniature" else "paper"  # a job is as dear in a part
-    prices = shipped(defaults, scale, amounts)
-    for rule, (seconds, source) in measured(costs).items():
-        known = prices.get(rule, Cost(0.0, 0.0, False, ""))  # nobody measures disk and GPUs
-        prices[rule] = replace(known, seconds=seconds, source=source)
+    scale = "miniature" if config["scale"] == "miniature" else "paper"  # also for parts of it
+    prices = default_costs(defaults, scale, amounts)
+    for rule, (seconds, source) in measured_costs(costs).items():
+        default = prices.get(rule, Cost(0.0, 0.0, False, ""))  # disk and GPUs are not measured
+        prices[rule] = replace(default, seconds=seconds, source=source)
     head = ("jobs", "hours", "GPU hours", "GB of disk", "from")
     lines += ["\n## What would run\n", _row("rule", *head)]
     sums = [0.0, 0.0, 0.0, 0.0]
@@ -63,12 +67,12 @@ def report(jobs: list[Job], config: dict[str, Any], costs: Path, defaults: Path)
             continue
         hours, disk = count * cost.seconds / 3600, count * cost.megabytes / 1000
         numbers = [count, 0.0 if cost.gpu else hours, hours if cost.gpu else 0.0, disk]
-        sums = [one + other for one, other in zip(sums, numbers, strict=True)]
+        sums = [total + number for total, number in zip(sums, numbers, strict=True)]
         shown = [f"{count:,}", *(f"{number:,.2f}" if number else "-" for number in numbers[1:])]
         lines.append(_row(rule, *shown, cost.source))
     lines.append(_row("all", f"{len(jobs):,}", *(f"{number:,.2f}" for number in sums[1:]), ""))
-    lines.append("\nHours are of single jobs one after another; divide by what runs side by side.")
-    return "\n".join([*lines, "\n## Why\n", *why(jobs), ""])
+    lines.append("\nHours are sums over jobs; divide by the number of jobs that run in parallel.")
+    return "\n".join([*lines, "\n## Why\n", *causes(jobs), ""])
 
 
 def _row(rule: str, *cells: str) -> str:
@@ -76,22 +80,22 @@ def _row(rule: str, *cells: str) -> str:
     return f"{rule:24}" + "".join(f"{number:>12}" for number in numbers) + f"  {source}"
 
 
-def expected(config: dict[str, Any]) -> dict[str, float]:
-    """What the config lets one expect, from rows to steps; per run where it says so.
+def expected_amounts(config: dict[str, Any]) -> dict[str, float]:
+    """Expected amounts of a config, from rows to steps (name -> amount).
 
-    Outside the miniature from published figures, but for the rows of local files: the caption rule
-    keeps 1.5 % of LAION's rows; 78 % of its links answered late in 2023; of 2,000,000 rows 2,102
-    pairs were left at last. Where `non_counting_per_counting` is null, four others for each of
-    them are reckoned with.
+    Outside the miniature they follow from published figures: the caption rule selects 1.5 % of
+    LAION's rows; 78 % of its links were alive late in 2023; 2,102 pairs remained of 2,000,000 rows.
+    Local files are counted. If `non_counting_per_counting` is null, four are assumed.
     """
     parts = len(config["laion"]["parts"])
-    own = config["miniature"]
+    miniature = config["miniature"]
     if config["network"] == "miniature":
-        rows = own["rows"] / own["parts"] * parts
-        captions, alive = rows * (own["counting_share"] + own["lying_share"]), 0.9
-        pairs = rows * own["counting_share"] * alive
+        rows = miniature["rows"] / miniature["parts"] * parts
+        captions = rows * (miniature["counting_share"] + miniature["lying_share"])
+        alive = 0.9
+        pairs = rows * miniature["counting_share"] * alive
     else:
-        rows = _own_rows(config["laion"]) or parts * PUBLISHED_ROWS
+        rows = _local_rows(config["laion"]) or parts * PUBLISHED_ROWS
         captions, alive, pairs = rows * 0.0147, 0.78, rows * 2102 / 2e6
     most = config["counting_set"]["max_per_number"]
     pairs = min(pairs, sum(most)) if most else pairs
@@ -117,19 +121,19 @@ def expected(config: dict[str, Any]) -> dict[str, float]:
     }
 
 
-def _own_rows(laion: dict[str, Any]) -> int:
-    """Rows of one's own files (source: local), as far as they are there."""
+def _local_rows(laion: dict[str, Any]) -> int:
+    """Rows of local files (source: local), as far as they exist."""
     if laion["source"] != "local" or not laion["folder"]:
         return 0
-    import pyarrow.parquet as pq  # a plan of anything else does without
+    import pyarrow.parquet as pq  # only needed for local files
 
     folder = Path(laion["folder"])
     files = {file for part in laion["parts"] for file in folder.glob(f"{part}*.parquet")}
     return sum(pq.read_metadata(file).num_rows for file in files)
 
 
-def shipped(path: Path, scale: str, amounts: dict[str, float]) -> dict[str, Cost]:
-    """The defaults of each rule at a scale: so much a job and so much for each of its units."""
+def default_costs(path: Path, scale: str, amounts: dict[str, float]) -> dict[str, Cost]:
+    """Rule -> default cost of a job at a scale: a constant plus an amount per unit."""
     prices = {}
     with open(path, encoding="utf-8", newline="") as file:
         for line in csv.DictReader(file):
@@ -146,9 +150,8 @@ def shipped(path: Path, scale: str, amounts: dict[str, float]) -> dict[str, Cost
     return prices
 
 
-def measured(folder: Path) -> dict[str, tuple[float, str]]:
-    """Seconds that a job of each rule took here on average, and how many there were, from the files
-    that Snakemake's `benchmark` wrote."""
+def measured_costs(folder: Path) -> dict[str, tuple[float, str]]:
+    """Rule -> mean seconds and number (a text) of its jobs, from Snakemake's `benchmark` files."""
     seconds = defaultdict(list)
     for file in sorted(folder.rglob("*.tsv")):
         rule = file.relative_to(folder).parts[0].removesuffix(".tsv")
@@ -161,23 +164,23 @@ def measured(folder: Path) -> dict[str, tuple[float, str]]:
     }
 
 
-def why(jobs: list[Job]) -> list[str]:
-    """Every cause of a rerun once: a key or file with its old and new value, or what is missing."""
-    causes = defaultdict(Counter)
+def causes(jobs: list[Job]) -> list[str]:
+    """Each cause of a rerun, such as a key with its old and new value, and its rules."""
+    rules_of = defaultdict(Counter)
     for job in jobs:
         for cause in reasons(job):
-            causes[cause][job.rule] += 1
+            rules_of[cause][job.rule] += 1
     return [
         f"{cause}\n    {', '.join(f'{rule} ({count})' for rule, count in sorted(rules.items()))}"
-        for cause, rules in causes.items()
+        for cause, rules in rules_of.items()
     ]
 
 
 def reasons(job: Job) -> list[str]:
-    """Why one job runs. A job that merely follows an earlier one says so, and no more."""
+    """The causes of one job; for one that only follows an earlier job, just that."""
     if job.missing:
         return ["its results are not there yet"]
-    if not job.own:
+    if not job.is_direct:
         return ["an earlier job runs"]
     if job.recorded is None:
         return ["nothing is recorded of its last run"]
@@ -190,7 +193,7 @@ def reasons(job: Job) -> list[str]:
 
 
 def _facts(params: list[str]) -> dict[str, str]:
-    """What the params of a job say (workflow/rules): values of keys, digests of files, the rest."""
+    """The params of a job (workflow/rules) as name -> value: config keys, digests, the rest."""
     values = [ast.literal_eval(param) for param in params]
     texts = [text for value in values for text in (value if isinstance(value, tuple) else [value])]
     facts, others = {}, []

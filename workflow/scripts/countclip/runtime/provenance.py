@@ -1,7 +1,7 @@
-"""Provenance: the keys of the config and the files of ours that a result follows from.
+"""Provenance: the config keys and the workflow's files that a result depends on.
 
-Snakemake reads this while it parses the rules, in every job of a cluster again, so it needs nothing
-but the standard library.
+Snakemake imports this while it parses the rules, in every job of a cluster again. So it uses only
+the standard library.
 """
 
 import ast
@@ -19,14 +19,16 @@ SCRIPTS = HOME / "workflow" / "scripts"
 
 
 def canonical(value: Any) -> str:
-    """JSON with sorted keys: the same config always gives the same string. A brace in a text is
-    written as its code, since Snakemake would take what it encloses for a wildcard."""
+    """JSON with sorted keys, so that the same config always gives the same string.
+
+    A brace in a text is escaped, since Snakemake would take it for the start of a wildcard.
+    """
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return re.sub(r'"(?:[^"\\]|\\.)*"', lambda found: found[0].replace("{", "\\u007b"), text)
 
 
 def sections(config: dict[str, Any], keys: Iterable[str]) -> dict[str, Any]:
-    """Of the config those keys alone, as `["fetch", "model.name"]`, nested as they are there."""
+    """The part of the config under some keys, such as `["fetch", "model.name"]`, still nested."""
     selected: dict[str, Any] = {}
     for key in keys:
         *parents, last = key.split(".")
@@ -38,7 +40,7 @@ def sections(config: dict[str, Any], keys: Iterable[str]) -> dict[str, Any]:
 
 
 def leaves(value: Any, path: tuple[str, ...] = ()) -> dict[tuple[str, ...], Any]:
-    """Every value of a nested config under its path; a list is one value."""
+    """Path -> value for every value of a nested config; a list is one value."""
     if not (isinstance(value, dict) and value):
         return {path: value}
     return {
@@ -77,11 +79,11 @@ def _imports(path: Path) -> tuple[Path, ...]:
 
 @functools.cache
 def code(script: str, *paths: str) -> tuple[str, ...]:
-    """Name and digest of each of our files that a rule's result follows from.
+    """Name and digest of each of the workflow's files that a rule's result depends on.
 
-    These are its script, every module that this imports, however deep, and those of `paths` that
-    are resources, as ("countclip.data.fetch 1f0c9a3e", ...). Each is a param by itself, so that
-    Snakemake prints the one that changed. Touching a file changes nothing.
+    These are its script, every module that it imports, directly or indirectly, and the resources
+    among `paths`, as ("countclip.data.fetch 1f0c9a3e", ...). Each is a param by itself, so that
+    Snakemake prints the one that changed. Only content matters, not the time of a file.
     """
     return (*modules(SCRIPTS / f"{script}.py"), *digests(*paths))
 

@@ -239,7 +239,7 @@ def finetune(
     )
     plain = Pairs.plain(clip, pixels, len(table) + np.arange(len(others)), others["caption"])
     counts = table["number"][train].value_counts().to_dict()
-    lambdas = lambda_schemes.weights(counts, lambda_scheme, lambda_0, normalise)
+    lambdas = lambda_schemes.lambdas(counts, lambda_scheme, lambda_0, normalise)
     batches = Batches(
         pairs,
         plain,

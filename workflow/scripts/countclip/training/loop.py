@@ -14,7 +14,7 @@ import torch
 
 from countclip.model.libraries import Fabric, LightningEnvironment
 from countclip.runtime.files import progress, publish
-from countclip.runtime.gpus import one_of
+from countclip.runtime.gpus import least_busy_gpu
 from countclip.training.batches import BatchSource
 from countclip.training.checkpoints import Metric, Outputs, Run
 from countclip.training.cpu import prepare_process
@@ -141,7 +141,7 @@ def _launch(run: RunSettings, batch_size: int) -> Fabric:
         )
     fabric = Fabric(
         accelerator=run.accelerator,
-        devices=one_of(run.accelerator, run.devices),
+        devices=least_busy_gpu(run.accelerator, run.devices),
         strategy="auto" if run.devices == 1 else "ddp",
         precision=run.precision,
         loggers=list(run.loggers),
