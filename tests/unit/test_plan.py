@@ -92,8 +92,8 @@ def test_what_earlier_jobs_took_goes_before_the_defaults(tmp_path):
     line = next(line for line in text.splitlines() if line.startswith("train_variant"))
     assert line.split()[:3] == ["train_variant", "3", "3.00"]
     assert line.endswith("2 jobs here")
-    # Costs that are not measured (GPUs, disk) still come from the defaults.
-    paper = DEFAULT | {"scale": "paper"}
+    # The config says what runs on GPUs; disk is not measured and still comes from the defaults.
+    paper = DEFAULT | {"scale": "paper", "training": DEFAULT["training"] | {"accelerator": "auto"}}
     text = report([job({}, missing=True)] * 3, paper, tmp_path, COSTS)
     line = next(line for line in text.splitlines() if line.startswith("train_variant"))
     assert line.split()[1:5] == ["3", "-", "3.00", "5.40"]

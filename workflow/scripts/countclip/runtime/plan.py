@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from countclip.runtime.config import gpus
 from countclip.runtime.provenance import leaves
 
 PUBLISHED_ROWS = 12_933_524
@@ -37,7 +38,6 @@ class Cost:
 
     seconds: float
     megabytes: float
-    gpu: bool
     source: str
 
 
@@ -55,7 +55,7 @@ def report(jobs: list[Job], config: dict[str, Any], costs: Path, defaults: Path)
     scale = "miniature" if config["scale"] == "miniature" else "paper"  # also for parts of it
     prices = default_costs(defaults, scale, amounts)
     for rule, (seconds, source) in measured_costs(costs).items():
-        default = prices.get(rule, Cost(0.0, 0.0, False, ""))  # disk and GPUs are not measured
+        default = prices.get(rule, Cost(0.0, 0.0, ""))  # disk is not measured
         prices[rule] = replace(default, seconds=seconds, source=source)
     head = ("jobs", "hours", "GPU hours", "GB of disk", "from")
     lines += ["\n## What would run\n", _row("rule", *head)]
@@ -66,7 +66,7 @@ def report(jobs: list[Job], config: dict[str, Any], costs: Path, defaults: Path)
             lines.append(_row(rule, f"{count:,}", "-", "-", "-", "seconds"))
             continue
         hours, disk = count * cost.seconds / 3600, count * cost.megabytes / 1000
-        numbers = [count, 0.0 if cost.gpu else hours, hours if cost.gpu else 0.0, disk]
+        numbers = [count, *((0.0, hours) if gpus(config, rule) else (hours, 0.0)), disk]
         sums = [total + number for total, number in zip(sums, numbers, strict=True)]
         shown = [f"{count:,}", *(f"{number:,.2f}" if number else "-" for number in numbers[1:])]
         lines.append(_row(rule, *shown, cost.source))
@@ -144,7 +144,6 @@ def default_costs(path: Path, scale: str, amounts: dict[str, float]) -> dict[str
             prices[line["rule"]] = Cost(
                 float(line["seconds"]) + float(line["seconds_a_unit"]) * units,
                 float(line["megabytes"]) + float(line["megabytes_a_unit"]) * units,
-                line["gpu"] == "yes",
                 line["source"],
             )
     return prices
