@@ -43,8 +43,9 @@ miniature-models: $(DONE)  ## train the two small models anew and put them into 
 	$(RUN) results/miniature_models/detector/recipe.json results/miniature_models/clip/recipe.json
 	cp -r results/miniature_models/detector results/miniature_models/clip resources/miniature/
 
-docs: $(DONE)  ## config/README.md from the schema
+docs: $(DONE)  ## config/README.md from the schema, the README's diagram from the rules
 	PYTHONPATH=workflow/scripts $(BIN)/python -m countclip.runtime.config_docs
+	PATH="$(BIN):$$PATH" python docs/draw_pipeline.py
 
 lock: $(DONE)  ## resolve requirements.in; torch pins its own CUDA packages, on Linux only
 	$(BIN)/pip install --quiet uv
@@ -63,8 +64,12 @@ $(DONE): requirements.txt
 	  echo "make needs Python 3.11, which all packages are locked for, and $(PYTHON) is not it:" \
 	    "install it, or say where it is: make $(MAKECMDGOALS) PYTHON=/path/to/python3.11." \
 	    "Or let conda bring it: conda env create -f environment.yml" >&2; exit 1;; esac
+	@echo "installing into $(VENV), once: some minutes, and 7 GB on Linux"
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --no-compile --disable-pip-version-check -r requirements.txt
+	$(BIN)/pip install -qq --no-compile --disable-pip-version-check -r requirements.txt
+	@# On all cores, and kept even where PYTHONDONTWRITEBYTECODE is set: each job would compile again.
+	@# Some packages ship files for other Pythons, which do not compile and are not imported.
+	@$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib >/dev/null 2>&1 || true
 	@touch $@
 
 clean:  ## remove results; the environment stays

@@ -55,11 +55,11 @@ def host(
         yield server
 
 
-# ---- pictures ----
+# ---- images ----
 
 
 def scene(width: int = 60, height: int = 40) -> Image.Image:
-    """A red corner at the top left of a white picture."""
+    """A red corner at the top left of a white image."""
     image = Image.new("RGB", (width, height), "white")
     ImageDraw.Draw(image).rectangle((0, 0, width // 3, height // 3), fill="red")
     return image
@@ -72,7 +72,7 @@ def file(kind: str = "JPEG", image: Image.Image | None = None, **options) -> byt
 
 
 def rotated(kind: str) -> bytes:
-    """A picture that lies on its side, and says so in its EXIF."""
+    """An image that lies on its side, and says so in its EXIF."""
     exif = Image.Exif()
     exif[0x0112] = 6  # a quarter turn clockwise shows it upright
     return file(kind, scene().rotate(90, expand=True), exif=exif)
@@ -89,7 +89,7 @@ def bomb(side: int = 50_000) -> bytes:
 
 
 def endless_scans(times: int = 4000, side: int = 4000) -> bytes:
-    """A small JPEG whose last scan comes again and again: each pass walks the whole picture."""
+    """A small JPEG whose last scan comes again and again: each pass walks the whole image."""
     body = file(image=Image.new("L", (side, side)), progressive=True)
     last = body.rindex(b"\xff\xda")
     return body[:last] + body[last:-2] * times + body[-2:]

@@ -13,15 +13,18 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from lightning_fabric.utilities import rank_zero_only
 from PIL import Image
 
 from countclip.data.number_words import WORDS
 from countclip.model.clip import Clip
 from countclip.training import checkpoints
+from countclip.training.checkpoints import Metric, Outputs
+from countclip.training.contrastive import Contrastive
 from countclip.training.counting import Batches, Pairs, finetune
-from countclip.training.grad_cache import Objective
 from countclip.training.loop import fit
 from countclip.training.losses import CountClipLoss
+from countclip.training.settings import from_config
 from miniature.clip import ARCHITECTURE, cut_merges
 
 SETTINGS = {
@@ -31,11 +34,14 @@ SETTINGS = {
     "epsilon": 1e-6,
     "weight_decay": 0.1,
     "schedule": "warmup_cosine",
-    "train_logit_scale": True,
     "precision": "32-true",
     "accelerator": "cpu",
     "seed": 3,
 }
+
+
+CHOICE = ("tower", "last_blocks", "lora_rank", "train_logit_scale", "micro_batch")
+"""Settings of the objective; the others are the loop's."""
 
 
 def make_config(folder: Path) -> Path:
@@ -79,18 +85,23 @@ def of_the_weights(clip: Clip) -> dict[str, float]:
 def train(config: Path, folder: Path, evaluate=of_the_weights, batches=None, **settings) -> dict:
     """A whole training of twelve steps; returns what `fit` does. Its files lie in `folder`."""
     clip = make_clip(config)
-    outputs = {name: str(folder / f"{name}.safetensors") for name in ("end", "metric")}
-    outputs["history"] = str(folder / "history.csv")
+    end, metric = (str(folder / f"{name}.safetensors") for name in ("end", "metric"))
     common = {"steps": 12, "evaluations": 4, "watched": "metric"}
-    criterion = CountClipLoss(10.0, rows=settings.get("micro_batch"))
+    choice = {name: settings.pop(name) for name in CHOICE if name in settings}
+    criterion = CountClipLoss(10.0, rows=choice.get("micro_batch"))
     return fit(
-        clip, make_batches(clip, **batches or {}), criterion, evaluate, outputs,
-        str(folder / "state"), {"name": "tiny-test"}, **SETTINGS | common | settings,
-    )  # fmt: skip
+        Contrastive(clip, criterion, **choice),
+        make_batches(clip, **batches or {}),
+        lambda: evaluate(clip),
+        Outputs(str(folder / "history.csv"), end, (Metric("metric", metric),)),
+        str(folder / "state"),
+        {"name": "tiny-test"},
+        **from_config(**SETTINGS | common | settings),
+    )
 
 
 def make_variant(config: Path, folder: Path) -> None:
-    """What `train_variant` reads: the weights to begin with, the counting set and its pictures."""
+    """What `train_variant` reads: the weights to begin with, the counting set and its images."""
     checkpoints.save(make_clip(config).model, folder / "start.safetensors", {})
     images = np.random.default_rng(0).integers(0, 256, (30, 64, 64, 3), dtype=np.uint8)
     np.save(folder / "images.npy", images)
@@ -104,8 +115,9 @@ def make_variant(config: Path, folder: Path) -> None:
     pd.DataFrame({"caption": ["cats"] * 10}).to_parquet(folder / "non_counting.parquet")
 
 
-def train_variant(config: Path, folder: Path, **settings) -> None:
+def train_variant(config: Path, folder: Path, benchmark=None, **settings) -> None:
     """One epoch as the rule of this name has it, from what `make_variant` made in `folder`."""
+    row = {"index": 0, "image": Image.new("RGB", (64, 64)), "caption": "two cats", "number": 2}
     start = str(folder / "start.safetensors")
     outputs = {name: str(folder / f"{name}.safetensors") for name in ("end", "best", "selected")}
     outputs |= {name: str(folder / f"{name}.csv") for name in ("history", "lambdas")}
@@ -115,12 +127,13 @@ def train_variant(config: Path, folder: Path, **settings) -> None:
         "loss": "count", "threads": 1,
         "lambda_scheme": "modal", "lambda_0": 1.0, "normalise": "none",
         "counterfactuals": "drawn", "count_logit_scale": 10.0, "augment": "none",
+        "train_logit_scale": True, "replace": "once",
     }  # fmt: skip
     finetune(
         str(folder / "counting.parquet"),
         str(folder / "non_counting.parquet"),
         str(folder / "images.npy"),
-        [{"index": 0, "image": Image.new("RGB", (64, 64)), "caption": "two cats", "number": 2}],
+        benchmark or [row],
         outputs,
         str(folder / "state"),
         {"variant": "mine", "seed": 3},
@@ -133,12 +146,12 @@ def stop(config: Path, folder: Path, **settings) -> None:
     """The same, but its second process is asked to stop in the third step."""
     steps = itertools.count(1)
 
-    def backward(self, batch, seed, plain=Objective.backward):
-        if next(steps) == 3 and self.fabric.global_rank == 1:
+    def backward(self, batch, seed, plain=Contrastive.backward):
+        if next(steps) == 3 and rank_zero_only.rank == 1:
             os.kill(os.getpid(), signal.SIGTERM)
         return plain(self, batch, seed)
 
-    Objective.backward = backward
+    Contrastive.backward = backward
     train_variant(config, folder, **settings)
 
 

@@ -1,4 +1,4 @@
-"""img2dataset on a leash: what it may open, how it is supervised, what the manifest says."""
+"""img2dataset under supervision: statuses, restarts, the manifest, its download function."""
 
 import io
 import json

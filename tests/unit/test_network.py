@@ -1,4 +1,4 @@
-"""The way to the network: what it refuses, how it fails, how it goes on."""
+"""Downloads: what they refuse, how they fail, how they continue."""
 
 import gzip
 import hashlib
@@ -278,6 +278,18 @@ def test_the_body_of_a_redirect_is_left_unread(framing):
         assert ended.wait(60)
     assert (answer.body, answer.url) == (b"there", "http://x.example/there")
     assert sum(sent) < 20_000_000  # what fits into the sockets' buffers, of 65 MB
+
+
+def test_a_redirect_of_no_stated_length_that_falls_silent_is_followed():
+    def silent(handler: Handler) -> None:
+        if handler.path.endswith("/there"):
+            return replying("Content-Length: 5", body=b"there")(handler)
+        handler.wfile.write(b"HTTP/1.1 302 Found\r\nLocation: /there\r\n\r\nmoved")
+        time.sleep(60)
+
+    with serving(silent) as proxy:
+        answer = network.get("http://x.example/", session=behind(proxy), max_bytes=10, timeout=0.5)
+    assert answer.body == b"there"
 
 
 def test_redirects_meet_the_deadline():

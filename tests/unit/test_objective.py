@@ -21,9 +21,8 @@ from countclip.data.lambda_schemes import SCHEMES
 from countclip.data.number_words import WORDS
 from countclip.model.clip import Clip, encode_text
 from countclip.runtime.resources import HOME
-from countclip.training import trainable
+from countclip.training.contrastive import Contrastive
 from countclip.training.counting import COUNTERFACTUALS
-from countclip.training.grad_cache import Objective
 from countclip.training.losses import ClipLoss, CountClipLoss
 
 COUNTS = {number: 60 - 6 * number for number in WORDS} | {2: 100}  # log: not all of one side
@@ -46,10 +45,11 @@ def make(
     lambdas = lambda_schemes.lambdas(COUNTS, scheme, lambda_0=0.7)
     k = COUNTERFACTUALS[loss]
     batch = tiny_training.make_batches(clip, counterfactuals=k, lambdas=lambdas).batch(0)
-    batch.weights = batch.weights.to(dtype)
-    fabric = Fabric(accelerator="cpu", devices=1, precision=precision)
+    batch.lambdas = batch.lambdas.to(dtype)
     criterion = CountClipLoss(count_logit_scale, rows=micro_batch)
-    return Objective(clip, fabric, criterion, micro_batch=micro_batch), batch
+    objective = Contrastive(clip, criterion, micro_batch=micro_batch)
+    objective.setup(Fabric(accelerator="cpu", devices=1, precision=precision))
+    return objective, batch
 
 
 def gradients(objective):
@@ -76,7 +76,7 @@ def reference(config, loss, scheme, count_logit_scale, logit_scale, trained):
         full = torch.zeros(1, 77, dtype=torch.long)
         full[0, : len(row)] = row
         texts.append(clip.model.encode_text(full, normalize=True)[0])
-    size, n, k = len(images), len(batch.weights), COUNTERFACTUALS[loss]
+    size, n, k = len(images), len(batch.lambdas), COUNTERFACTUALS[loss]
     scale = clip.model.logit_scale.exp()
     total = 0
     for i in range(size):
@@ -274,10 +274,11 @@ def test_two_processes_stop_at_the_same_step(config, tmp_path):
 @pytest.mark.parametrize(("tower", "passes"), [("both", [4, 4]), ("image", [4, 2])])
 def test_a_frozen_tower_is_not_computed_again(config, tower, passes):
     clip = tiny_training.make_clip(config)
-    trainable.choose(clip.model, tower=tower, last_blocks=None, lora_rank=None, logit_scale=False)
     batch = tiny_training.make_batches(clip, counterfactuals=1).batch(0)  # 6 pictures, 10 captions
-    fabric = Fabric(accelerator="cpu", devices=1, precision="32-true")
-    objective = Objective(clip, fabric, CountClipLoss(), micro_batch=5)
+    objective = Contrastive(
+        clip, CountClipLoss(), tower=tower, train_logit_scale=False, micro_batch=5
+    )
+    objective.setup(Fabric(accelerator="cpu", devices=1, precision="32-true"))
     seen = {"visual": 0, "transformer": 0}
     for name in seen:
 
@@ -299,11 +300,11 @@ def test_batch_statistics_do_not_go_into_pieces(tmp_path):
     config.write_text(json.dumps(architecture), encoding="utf-8")
     clip = Clip("tiny-resnet", None, str(config))
     fabric = Fabric(accelerator="cpu", devices=1, precision="32-true")
-    Objective(clip, fabric, CountClipLoss())
+    Contrastive(clip, CountClipLoss()).setup(fabric)
     with pytest.raises(ValueError, match="micro_batch.*use a vision transformer"):
-        Objective(clip, fabric, CountClipLoss(), micro_batch=2)
+        Contrastive(clip, CountClipLoss(), micro_batch=2).setup(fabric)
     with pytest.raises(ValueError, match="lora_rank need transformers: the image tower"):
-        trainable.choose(clip.model, tower="both", last_blocks=None, lora_rank=2, logit_scale=True)
+        Contrastive(clip, CountClipLoss(), lora_rank=2).setup(fabric)
 
 
 def test_cut_tokens_embed_as_77(config):

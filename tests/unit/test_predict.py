@@ -60,7 +60,7 @@ def test_a_folder_and_its_caption(trained, folder):
     pairs = predict.from_files([folder / "a.png", folder], caption)
     predict.predict(trained, pairs, output, "cpu", 8)
     assert output.read_text(encoding="utf-8") == done.stdout
-    assert "no answer for 1 of 7 pictures: not_an_image" in done.stderr
+    assert "no answer for 1 of 7 images: not_an_image" in done.stderr
     table = pd.read_csv(output)
     assert table.columns.tolist() == predict.COLUMNS
     names = ["a.png", "a.png", "b.png", "below/e.png", "c.png", "d, <b>.png", "notes.txt"]
@@ -110,7 +110,7 @@ def test_no_picture_at_all_ends_with_an_error(trained, folder, monkeypatch, caps
         predict.main()
     told = capsys.readouterr()
     assert told.out.count("\n") == 2
-    assert "no answer for 1 of 1 pictures" in told.err
+    assert "no answer for 1 of 1 images" in told.err
 
 
 @pytest.mark.filterwarnings("error::FutureWarning")  # an empty column has its kind, not a guess
@@ -140,7 +140,7 @@ def test_what_is_wrong_is_named(trained, folder, tmp_path):
         predict.load(alone)
     with pytest.raises(ValueError, match=r"last.pt: weights are read from a .safetensors file"):
         predict.load(tmp_path / "last.pt")
-    with pytest.raises(ValueError, match="nowhere: there is no such picture or folder"):
+    with pytest.raises(ValueError, match="nowhere: there is no such image or folder"):
         predict.from_files([folder / "nowhere"], "{} dogs")
     table = folder / "pairs.csv"
     table.write_text("image,text\na.png,{} dogs\n", encoding="utf-8")
@@ -156,7 +156,7 @@ def test_what_is_wrong_is_named(trained, folder, tmp_path):
     with pytest.raises(ValueError, match=r"line 2: must have as many fields.*quote one with a com"):
         predict.from_table(table)
     table.write_text("image,caption\n", encoding="utf-8")
-    with pytest.raises(ValueError, match=r"pairs.csv: it names no picture; write a row for each"):
+    with pytest.raises(ValueError, match=r"pairs.csv: it names no image; write a row for each"):
         predict.from_table(table)
     table.write_bytes(b"image,caption\n\xff\xfe,{} dogs\n")
     with pytest.raises(ValueError, match=r"pairs.csv: it cannot be read as a CSV in UTF-8"):

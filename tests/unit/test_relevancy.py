@@ -92,7 +92,7 @@ def test_the_number_word_is_found_among_the_tokens(clip, text):
 
 def test_tables_and_figure_are_the_same_twice(tmp_path):
     rows = {row["index"]: row["number"] for row in benchmark()}
-    runs = [("baseline", 0, None), ("after", 1, resource(MODEL["pretrained"]))]
+    runs = {("baseline", 0): None, ("after", 1): resource(MODEL["pretrained"])}
     made = []
     for name in ("a", "b"):
         measured = str(tmp_path / f"{name}.parquet")

@@ -82,7 +82,7 @@ def test_files_that_are_passed_over_are_counted(tmp_path, caplog):
         picture(tmp_path / name / "0.png", colour)
     picture(tmp_path / "hot_dog" / "1.gif", (1, 2, 3))
     assert len(retention_data.read("folder", str(tmp_path), None).of_image) == 2
-    assert "1 files have no name of a picture" in caplog.text
+    assert "1 files have no name of an image" in caplog.text
 
 
 def test_food101_takes_the_test_pictures_alone(tmp_path):
@@ -186,7 +186,7 @@ def test_a_tenth_caption_is_of_the_same_picture(tmp_path):
         ("flickr30k", b"0.png#0\ta dog \xff\n", "captions: is not as `source: flickr30k`"),
         ("coco", "0.png#0\ta dog\n", "captions: is not as `source: coco` has it: JSON"),
         ("coco", {"images": []}, "captions: is not as .*'annotations'"),
-        ("coco", {"images": [], "annotations": []}, "there is no picture"),
+        ("coco", {"images": [], "annotations": []}, "there is no image"),
         ("coco", {"annotations": [{"image_id": 2, "caption": "a"}]}, "captions: is not as"),
         ("coco", {"annotations": [{"image_id": 1, "caption": 5}]}, "captions: is not as"),
         ("coco", {"annotations": [{"image_id": 1, "caption": "a"}]}, "'/etc/x' must be a file"),

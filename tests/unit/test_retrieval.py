@@ -164,7 +164,7 @@ def test_queries_left_out_are_counted_and_a_label_may_be_that_of_two(tmp_path):
 @pytest.fixture(scope="module")
 def scores(tmp_path_factory) -> str:
     path = str(tmp_path_factory.mktemp("retrieval") / "scores.parquet")
-    runs = [("baseline", 0, None), ("after", 1, resource(MODEL["pretrained"]))]
+    runs = {("baseline", 0): None, ("after", 1): resource(MODEL["pretrained"])}
     prompt = "a picture of {query}"
     evaluation_retrieval.retrieve(
         runs, MODEL, benchmark(), path, table=NOUNS, anything=None, prompt=prompt
@@ -189,7 +189,7 @@ def test_scores_are_the_models_similarities(scores):
 
 
 def test_models_run_as_precisely_as_they_are_asked_to(scores, tmp_path):
-    runs = [("baseline", 0, None)]
+    runs = {("baseline", 0): None}
     how = {"table": NOUNS, "anything": None, "prompt": "a picture of {query}"}
     coarse = str(tmp_path / "coarse.parquet")
     evaluation_retrieval.retrieve(runs, MODEL, benchmark(), coarse, precision="bf16-mixed", **how)

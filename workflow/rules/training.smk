@@ -65,7 +65,7 @@ rule train_variant:
         *code("train_variant", *settings.model_files(config)),
         spec=lambda wildcards: canonical(
             {
-                "model": config["model"],
+                **sections(config, ["model", "countbench.replace"]),
                 "counting_set": settings.counting_set_of(config, wildcards.variant),
                 "training": settings.training_settings(config, wildcards.variant),
             }

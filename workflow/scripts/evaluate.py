@@ -1,4 +1,4 @@
-"""What one model predicts on a benchmark: at each checkpoint of a run, or untouched."""
+"""Predictions of one run's checkpoints, or of the pretrained baseline, on a benchmark."""
 
 from pathlib import Path
 
@@ -7,11 +7,11 @@ from countclip.evaluation import counting
 from countclip.runtime.job import start
 
 spec = start(snakemake)  # noqa: F821
-wildcards, given, how = snakemake.wildcards, snakemake.input, snakemake.resources  # noqa: F821
+wildcards, files, how = snakemake.wildcards, snakemake.input, snakemake.resources  # noqa: F821
 counting.evaluate(
-    {Path(file).stem: file for file in given.checkpoints} or {"end": None},
+    {Path(file).stem: file for file in files.checkpoints} or {"end": None},
     spec["model"],
-    store.read_benchmark(given.benchmark, given.benchmark_images),
+    store.read_benchmark(files.benchmark, files.benchmark_images),
     variant=wildcards.variant,
     seed=int(wildcards.seed),
     path=snakemake.output.predictions,  # noqa: F821

@@ -1,4 +1,4 @@
-"""One array with the picture of every training pair, at the size that the model wants."""
+"""The image of every training pair at the model's size, in one array."""
 
 import pyarrow.parquet as pq
 
@@ -8,10 +8,10 @@ from countclip.model.clip import image_size
 from countclip.runtime.job import start
 
 spec = start(snakemake)  # noqa: F821
-given = snakemake.input  # noqa: F821
-tables = (given.counting, given.non_counting)
+files = snakemake.input  # noqa: F821
+tables = (files.counting, files.non_counting)
 inputs.pack_images(
-    map(images.decode, shards.read_pairs(given.images, *tables)),
+    map(images.decode, shards.read_pairs(files.images, *tables)),
     n=sum(pq.read_metadata(table).num_rows for table in tables),
     size=image_size(**spec["model"]),
     path=snakemake.output.images,  # noqa: F821

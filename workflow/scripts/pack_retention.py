@@ -1,10 +1,10 @@
-"""One retention task: its pictures at the size that the model wants, its texts, what belongs."""
+"""One retention task: its images at the model's size, its texts, and which belong together."""
 
 from countclip.evaluation import retention_data
 from countclip.model.clip import image_size
 from countclip.runtime.job import start
 
 spec = start(snakemake)  # noqa: F821
-given, made = snakemake.input, snakemake.output  # noqa: F821
-task = retention_data.read(spec["task"]["source"], given.folder, given.annotations or None)
-retention_data.pack(task, image_size(**spec["model"]), made.images, made.texts)
+files, outputs = snakemake.input, snakemake.output  # noqa: F821
+task = retention_data.read(spec["task"]["source"], files.folder, files.annotations or None)
+retention_data.pack(task, image_size(**spec["model"]), outputs.images, outputs.texts)

@@ -1,4 +1,4 @@
-"""One run's weights moved towards the untouched ones: counting and retention at every alpha."""
+"""Counting and retention of one run's weights, interpolated with the pretrained ones."""
 
 from countclip.benchmarks import store
 from countclip.benchmarks.countbench import rows_of
@@ -7,17 +7,20 @@ from countclip.runtime.job import start
 from countclip.runtime.resources import resource
 
 spec = start(snakemake)  # noqa: F821
-given, how, benchmark = snakemake.input, snakemake.resources, spec["countbench"]  # noqa: F821
-tasks = zip(spec["tasks"], given.images, given.texts, strict=True)
+files, how, benchmark = snakemake.input, snakemake.resources, spec["countbench"]  # noqa: F821
+tasks = zip(spec["tasks"], files.images, files.texts, strict=True)
 wise_ft.sweep(
-    given.weights,
+    files.weights,
     spec["model"],
-    store.read_benchmark(given.benchmark, given.benchmark_images),
-    (given.counting, given.counting_images),
-    {name: retention_data.unpack(*files, *map(resource, said)) for (name, said), *files in tasks},
+    store.read_benchmark(files.benchmark, files.benchmark_images),
+    (files.counting, files.counting_images),
+    {
+        name: retention_data.unpack(*packed, *map(resource, templates))
+        for (name, templates), *packed in tasks
+    },
     snakemake.output.measured,  # noqa: F821
     alphas=spec["wise_ft"]["alphas"],
-    rows=rows_of(benchmark["variant"], given.benchmark, given.get("intersection")),
+    rows=rows_of(benchmark["variant"], files.benchmark, files.get("intersection")),
     replace=benchmark["replace"],
     accelerator=how.accelerator,
     batch=how.batch,

@@ -6,19 +6,20 @@ from countclip.runtime.job import start
 from countclip.training import counting
 
 spec = start(snakemake)  # noqa: F821
-wildcards, given, effort = snakemake.wildcards, snakemake.input, snakemake.resources  # noqa: F821
+wildcards, files, effort = snakemake.wildcards, snakemake.input, snakemake.resources  # noqa: F821
 run = {"variant": wildcards.variant, "seed": int(wildcards.seed)}
 # A killed run goes on only if it would see the very same data, settings and code.
-key = digest(*snakemake.params, *map(sha256, given))  # noqa: F821
+key = digest(*snakemake.params, *map(sha256, files))  # noqa: F821
 counting.finetune(
-    given.counting,
-    given.non_counting,
-    given.images,
-    store.read_benchmark(given.benchmark, given.benchmark_images),
+    files.counting,
+    files.non_counting,
+    files.images,
+    store.read_benchmark(files.benchmark, files.benchmark_images),
     outputs=dict(snakemake.output.items()),  # noqa: F821
     state=f"results/.state/train_variant/{run['variant']}/seed{run['seed']}/{key}",
-    about=run | spec | {"digest": key},
+    metadata=run | spec | {"digest": key},
     model=spec["model"],
+    replace=spec["countbench"]["replace"],
     seed=run["seed"],
     checkpoint_minutes=effort.checkpoint_minutes,
     loggers=[name for name in effort.loggers.split(",") if name],

@@ -1,4 +1,4 @@
-"""Where does the miniature's CLIP come from? The training loop of the workflow, on its own pairs.
+"""Pretraining of the miniature's CLIP: the workflow's training loop on pairs of the miniature.
 
 As the pretrained CLIP, it has seen few captions that say how many, and counts badly. This is done
 once; the result is committed beside the digest of its recipe.
@@ -10,17 +10,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import open_clip
 import torch
 
 from countclip.evaluation.counting import Questions, accuracy
 from countclip.model.clip import Clip
 from countclip.model.embeddings import similarities
 from countclip.model.inputs import resize
+from countclip.model.libraries import open_clip
 from countclip.runtime.files import progress, publish, sha256, with_digest, write_json
+from countclip.training.checkpoints import Outputs
+from countclip.training.contrastive import Contrastive
 from countclip.training.counting import Batches, Pairs
 from countclip.training.loop import fit
 from countclip.training.losses import CountClipLoss
+from countclip.training.settings import from_config
 from miniature.scenes import draw, make
 from miniature.world import COUNTED, caption, pretraining_pairs, vocabulary
 
@@ -79,7 +82,8 @@ def pretrain(
     """Train from random weights and publish `config`, `merges`, `weights`, `history`, `recipe`.
 
     pairs: how many there are; `named_share` of their captions name the number. test_scenes: unseen
-    ones, to measure on. The other settings are those of `loop.fit`.
+    ones, to measure on. The other settings are those of `settings.from_config`, and
+    `train_logit_scale`.
     """
     torch.set_num_threads(threads)
     torch.manual_seed(seed)
@@ -101,7 +105,7 @@ def pretrain(
     )
     unseen = _unseen(clip, test_scenes)
 
-    def evaluate(clip: Clip) -> dict[str, float]:
+    def evaluate() -> dict[str, float]:
         similarity = similarities(clip, unseen.images, unseen.tokens)
         return {"unseen_accuracy": accuracy(similarity, unseen.numbers)}
 
@@ -113,21 +117,18 @@ def pretrain(
         batch_size=batch_size,
         **settings,
     )
+    train_logit_scale = settings.pop("train_logit_scale")
     fit(
-        clip,
+        Contrastive(clip, CountClipLoss(), train_logit_scale=train_logit_scale),
         batches,
-        CountClipLoss(),
         evaluate,
-        {"end": outputs["weights"], "history": outputs["history"]},
+        Outputs(outputs["history"], outputs["weights"]),
         f"{state}/{made_by['digest'][:16]}",
         {"name": NAME, "recipe": made_by["digest"]},
-        steps=steps,
-        evaluations=evaluations,
-        seed=seed,
-        **settings,
+        **from_config(steps=steps, evaluations=evaluations, seed=seed, **settings),
     )
     weights = {"recipe": made_by, "sha256": sha256(outputs["weights"])}
-    write_json(weights | evaluate(clip), outputs["recipe"])
+    write_json(weights | evaluate(), outputs["recipe"])
 
 
 def recipe(**settings: Any) -> dict[str, Any]:

@@ -35,20 +35,20 @@ def image_downloader(images: dict[str, Any], agent: str) -> Callable[..., tuple]
     of a host, as far as the deadlines of its images allow.
     """
     thread = threading.local()
-    resting: dict[str, float] = {}
+    new_session = partial(network.session, {}, allowed=images["private_networks"], resting={})
+    new_session()  # reads the certificates, once for all processes
     limits = {name: images[name] for name in ("max_bytes", "timeout", "deadline")}
 
     def download_image(row: tuple[int, str], *_) -> tuple[int, io.BytesIO | None, str | None]:
         key, url = row
         if not hasattr(thread, "session"):
-            allowed = images["private_networks"]
-            thread.session = network.session({}, allowed=allowed, resting=resting)
+            thread.session = new_session()
             thread.session.headers["User-Agent"] = USER_AGENT.format(agent)
         try:
             answer = network.get(url, session=thread.session, decode=False, **limits)
         except network.DownloadError as error:
             wait = f", retry after {error.retry_after:.0f} s" if error.retry_after else ""
-            return key, None, f"{error.reason} ({error.detail}{wait})"
+            return key, None, f"{error.reason} ({error.detail or 'no body'}{wait})"
         except Exception as error:  # one image must not end a shard
             return key, None, f"other ({error!r:.300})"
         return key, io.BytesIO(answer.body), None

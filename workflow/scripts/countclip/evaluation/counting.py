@@ -1,4 +1,4 @@
-"""What does a model answer? Nine captions an image; the most similar one is the prediction."""
+"""Zero-shot counting: the most similar of an image's nine captions is the prediction."""
 
 import logging
 from collections.abc import Iterable
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from countclip.data.number_words import NUMBERS
 from countclip.model.clip import Clip
-from countclip.model.embeddings import cosines, embed, fabric_of
+from countclip.model.embeddings import cosines, each_checkpoint, embed, fabric_of
 from countclip.model.inputs import nine_captions, resize, tokens_of
 from countclip.runtime.files import write_table
 
@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 @dataclass
 class Questions:
     """Images with their nine captions, two to ten: `images` uint8 (n, size, size, 3), `tokens`
-    uint16 (n, 9, length), `numbers` (n,) the right answers, `indices` (n,) the rows' names."""
+    uint16 (n, 9, length), `numbers` (n,) the true ones, `indices` (n,) of their rows."""
 
     images: np.ndarray
     tokens: np.ndarray
@@ -32,18 +32,18 @@ class Questions:
     indices: np.ndarray
 
     @classmethod
-    def heldout(cls, clip: Clip, counting: str, images: str) -> "Questions":
+    def heldout(
+        cls, clip: Clip, counting: str, images: str, everywhere: bool = False
+    ) -> "Questions":
         """The pairs of a counting set that nothing is trained on. counting: its table; images: the
-        array of its pictures (`inputs.pack_images`)."""
+        array of its images (`inputs.pack_images`)."""
         table, pixels = pd.read_parquet(counting), np.load(images, mmap_mode="r")
         held = table[table["split"] == "heldout"]
-        return cls.of(
-            clip,
-            (
-                {"index": i, "image": Image.fromarray(pixels[i]), **row}
-                for i, row in zip(held.index, held.to_dict("records"), strict=True)
-            ),
+        rows = (
+            {"index": i, "image": Image.fromarray(pixels[i]), **row}
+            for i, row in zip(held.index, held.to_dict("records"), strict=True)
         )
+        return cls.of(clip, rows, everywhere)
 
     @classmethod
     def of(
@@ -52,7 +52,7 @@ class Questions:
         """From rows with `index`, `image` (PIL), `caption` and `number`; everywhere: as
         `captions.with_each_number` has it."""
         images, texts, numbers, indices = [], [], [], []
-        for row in rows:  # resized one by one: full-size pictures of a benchmark fill the memory
+        for row in rows:  # resized one by one: full-size images of a benchmark fill the memory
             images.append(resize(row["image"], clip.image_size))
             texts.append(nine_captions(clip, row["caption"], row["number"], everywhere))
             numbers.append(row["number"])
@@ -62,16 +62,17 @@ class Questions:
 
 
 def text_only(image: Tensor, text: Tensor) -> np.ndarray:
-    """The numbers (n,) that a model answers when every picture is replaced by the mean of all: what
-    it says to these captions of these pictures, whichever they belong to."""
+    """The numbers (n,) that a model predicts from the captions alone: every image is replaced by
+    the mean of all."""
     mean = image.double().mean(dim=0)
     return np.asarray(NUMBERS)[(text.double() @ mean).argmax(dim=1)]
 
 
 def answers(similarity: np.ndarray) -> pd.DataFrame:
-    """`similarity`, `prediction` and `tie` of each image, from (n, 9) cosines: the number of the
-    most similar caption; where two are equally similar the lower one is taken, and `tie` says so,
-    as it does where nothing can be compared: of a model of nan.
+    """`similarity`, `prediction` and `tie` of each image, from (n, 9) cosines.
+
+    The prediction is the number of the most similar caption. Ties go to the lower number and set
+    `tie`; so do NaN similarities.
     """
     best = similarity.max(axis=1, keepdims=True)
     return pd.DataFrame(
@@ -86,12 +87,12 @@ def answers(similarity: np.ndarray) -> pd.DataFrame:
 def predictions(
     similarity: np.ndarray, indices: np.ndarray, numbers: np.ndarray, alone: np.ndarray
 ) -> pd.DataFrame:
-    """One row an image: its index, the right number, its `answers`, and `alone`, of `text_only`."""
+    """One row an image: its index, the true number, its `answers`, and `alone`, of `text_only`."""
     return answers(similarity).assign(index=indices, number=numbers, text_only=alone)
 
 
 def accuracy(similarity: np.ndarray, numbers: np.ndarray) -> float:
-    """Share of images whose most similar caption names the right number, in [0, 1]."""
+    """Share of images whose most similar caption has the true number, in [0, 1]."""
     return float((np.asarray(NUMBERS)[similarity.argmax(axis=1)] == numbers).mean())
 
 
@@ -119,11 +120,13 @@ def write_predictions(tables: dict[str, pd.DataFrame], variant: str, seed: int, 
     write_table(pa.Table.from_pandas(frame, schema=schema, preserve_index=False), path)
 
 
-def baseline_and_runs(weights: Iterable[str]) -> list[tuple[str, int, str | None]]:
-    """(variant, seed, weights) of the untouched model, and of each <variant>/seed<seed>/<file>."""
-    runs = [(Path(file).parents[1].name, Path(file).parent.name, file) for file in weights]
-    known = [(variant, int(seed.removeprefix("seed")), file) for variant, seed, file in runs]
-    return [("baseline", 0, None), *known]
+def baseline_and_runs(weights: Iterable[str]) -> dict[tuple[str, int], str | None]:
+    """(variant, seed) -> weights: the pretrained baseline, and each <variant>/seed<seed>/<file>."""
+    runs: dict[tuple[str, int], str | None] = {("baseline", 0): None}
+    for file in weights:
+        seed = int(Path(file).parent.name.removeprefix("seed"))
+        runs[Path(file).parents[1].name, seed] = file
+    return runs
 
 
 def evaluate(
@@ -142,20 +145,17 @@ def evaluate(
 ) -> None:
     """Publish the predictions of every checkpoint of a run on the benchmark.
 
-    checkpoints: name -> weights; None stands for the pretrained model.
+    checkpoints: name -> weights (`embeddings.each_checkpoint`).
     rows: of `store.read_benchmark`.
-    replace: `once` or `everywhere`, where a caption writes its number more than once.
+    replace: `once` or `everywhere`: which occurrences of the number in a caption change.
     accelerator, precision: as lightning-fabric has them. batch: see `embed`; both it and where the
         model runs change rounding alone. threads: of a CPU.
     """
     fabric = fabric_of(accelerator, precision, threads)
     tables, questions = {}, None
-    for name, weights in checkpoints.items():
-        clip = Clip(model["name"], weights or model["pretrained"], model["config"])
-        clip.model.to(fabric.device)
+    for name, clip in each_checkpoint(checkpoints, model, fabric):
         questions = questions or Questions.of(clip, rows, replace == "everywhere")
-        with fabric.autocast():
-            image, text = embed(clip, questions.images, questions.tokens, batch, show=True)
+        image, text = embed(clip, questions.images, questions.tokens, batch, show=True)
         similarity = cosines(image, text)
         tables[name] = predictions(
             similarity, questions.indices, questions.numbers, text_only(image, text)

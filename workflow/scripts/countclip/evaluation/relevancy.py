@@ -1,4 +1,4 @@
-"""How much does the number word of a caption matter to its similarity with the picture?
+"""Relevancy: how much the number word of a caption matters to its similarity with the image.
 
 Paiss et al. (2023) show it with the relevancy maps of Chefer et al. (2021), which need the
 attention inside a model. Here it is integrated gradients (Sundararajan et al., 2017, Eq. 1) over
@@ -23,12 +23,12 @@ from countclip.model.inputs import resize
 from countclip.runtime.files import progress, write_table
 
 STEPS = 32
-"""Where along the way the gradient is taken. What the attributions of a caption add up to is then
-off by 1 % of the whole on average, in the miniature."""
+"""Points of the path where the gradient is taken. With these the sum of a caption's attributions is
+off by 1 % on average, in the miniature."""
 
 
 def attributions(clip: Clip, image: Tensor, tokens: np.ndarray, steps: int = STEPS) -> np.ndarray:
-    """What each token adds to the cosine similarity of captions with their pictures, (n, length):
+    """What each token adds to the cosine similarity of captions with their images, (n, length):
     integrated gradients, by Gauss-Legendre quadrature. The start and end tokens have none.
 
     image: normalised embeddings (n, d). tokens: ids (n, length).
@@ -36,45 +36,45 @@ def attributions(clip: Clip, image: Tensor, tokens: np.ndarray, steps: int = STE
     device = next(clip.model.parameters()).device
     image = image.to(device, copy=True)  # out of inference mode, which knows no gradients
     ids = torch.from_numpy(tokens.astype(np.int64)).to(device)
-    own = torch.from_numpy(_own(tokens)).to(device)[..., None]
+    words = torch.from_numpy(_words(tokens)).to(device)[..., None]
     layer = clip.model.token_embedding
     clip.model.eval().requires_grad_(False)
     whole, total = layer(ids), 0.0
     places, weights = np.polynomial.legendre.leggauss(steps)
     for place, weight in zip((places + 1) / 2, weights / 2, strict=True):
-        part = torch.where(own, place * whole, whole).requires_grad_()
+        part = torch.where(words, place * whole, whole).requires_grad_()
         handle = layer.register_forward_hook(lambda *_, part=part: part)
         try:
             similarity = (encode_text(clip.model, ids) * image).sum()
         finally:
             handle.remove()
         total = total + weight * torch.autograd.grad(similarity, part)[0]
-    return (total * whole * own).sum(dim=-1).cpu().numpy()
+    return (total * whole * words).sum(dim=-1).cpu().numpy()
 
 
-def _own(tokens: np.ndarray) -> np.ndarray:
-    """Which ids (n, length) are a caption's own: not the start, the end, or what follows."""
+def _words(tokens: np.ndarray) -> np.ndarray:
+    """Which ids (n, length) are of a caption's words: not the start, the end, or what follows."""
     place = np.arange(tokens.shape[1])
     return (place > 0) & (place < tokens.argmax(axis=1)[:, None])
 
 
 def shares(attribution: np.ndarray, tokens: np.ndarray) -> np.ndarray:
-    """Sizes of the attributions (n, length) as shares of their sum over the caption's own tokens.
+    """Sizes of the attributions (n, length) as shares of their sum over the tokens of its words.
     Where nothing matters all matter alike."""
-    own = _own(tokens)
-    size = np.abs(attribution) * own
+    words = _words(tokens)
+    size = np.abs(attribution) * words
     size[size.sum(axis=1) == 0] = 1
-    return size * own / (size * own).sum(axis=1, keepdims=True)
+    return size * words / (size * words).sum(axis=1, keepdims=True)
 
 
 def word_span(clip: Clip, caption: str, number: int) -> tuple[int, int]:
-    """Which token ids of a caption are its number word: first, and one after the last."""
+    """The token ids of a caption's number word: first, and one after the last."""
     word, encode = number_words.word_for(caption, number), clip.tokenizer.encode
     return 1 + len(encode(caption[: word.start])), 1 + len(encode(caption[: word.end]))
 
 
 def measure(
-    runs: Iterable[tuple[str, int, str | None]],
+    runs: dict[tuple[str, int], str | None],
     model: dict[str, Any],
     rows: Iterable[dict[str, Any]],
     path: str,
@@ -87,14 +87,14 @@ def measure(
     """Publish each caption's tokens with their shares: variant, seed, index, tokens, shares, and
     `first` and `last`, between which (the last left out) the number word stands.
 
-    runs: (variant, seed, weights); None stands for the pretrained weights.
+    runs: (variant, seed) -> weights (`embeddings.each_checkpoint`).
     rows: of `store.read_benchmark`. The others: as `counting.evaluate` has them.
     """
     fabric = embeddings.fabric_of(accelerator, precision, threads)
     clip = Clip(model["name"], model["pretrained"], model["config"])
-    pictures, texts, spans, indices = [], [], [], []
-    for row in rows:  # resized one by one: full-size pictures of a benchmark fill the memory
-        pictures.append(resize(row["image"], clip.image_size))
+    images, texts, spans, indices = [], [], [], []
+    for row in rows:  # resized one by one: full-size images of a benchmark fill the memory
+        images.append(resize(row["image"], clip.image_size))
         text = captions.truncate(
             row["caption"], row["number"], clip.tokenizer.encode, clip.token_limit
         )
@@ -103,25 +103,20 @@ def measure(
         indices.append(row["index"])
     ids, tables = clip.tokenize(texts), []
     ends = ids.argmax(axis=1)
-    about = pd.DataFrame(np.array(spans) - 1, columns=["first", "last"]).assign(
+    tokens = pd.DataFrame(np.array(spans) - 1, columns=["first", "last"]).assign(
         index=indices,
         tokens=[
             [clip.tokenizer.decode([token]).strip() for token in caption[1:end]]
             for caption, end in zip(ids.tolist(), ends, strict=True)
         ],
     )
-    for variant, seed, weights in runs:
-        clip = Clip(model["name"], weights or model["pretrained"], model["config"])
-        clip.model.to(fabric.device)
-        with fabric.autocast():
-            image = embeddings.embed_images(clip, np.stack(pictures))
+    for (variant, seed), clip in embeddings.each_checkpoint(runs, model, fabric):
+        image = embeddings.embed_images(clip, np.stack(images))
         found = []
         for start in progress(range(0, len(ids), batch), unit="batch", desc=variant):
             some = cut_padding(ids[start : start + batch])
-            with fabric.autocast():
-                added = attributions(clip, image[start : start + batch], some)
-            share = shares(added, some)
+            share = shares(attributions(clip, image[start : start + batch], some), some)
             found += [line[1:end] for line, end in zip(share, ends[start:], strict=False)]
-        tables.append(about.assign(variant=variant, seed=seed, shares=found))
+        tables.append(tokens.assign(variant=variant, seed=seed, shares=found))
     columns = ["variant", "seed", "index", "tokens", "shares", "first", "last"]
     write_table(pd.concat(tables, ignore_index=True)[columns], path)

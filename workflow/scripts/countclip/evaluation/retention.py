@@ -1,17 +1,16 @@
-"""What could the model do before it was taught to count, and can it still?
+"""Retention: what a model can still do that the pretrained baseline could.
 
 Zero-shot classification and image-text retrieval, as CLIP's authors measured them (Radford et al.,
-2021, section 3.1): the same pictures for the untouched model and for each run. A task is read from
-a folder that a person names; nothing is downloaded. Of each picture and caption only one thing is
-kept: how many wrong answers a model found at least as good as the right one. Every accuracy and
-every recall follows from that.
+2021, section 3.1): the same images for the pretrained baseline and for each run. A task is read
+from a local folder; nothing is downloaded. The result for each image and caption is one number: how
+many wrong answers a model found at least as good as the best right one. Every accuracy and every
+recall follows from that.
 """
 
 import logging
 from typing import Any
 
 import numpy as np
-import open_clip
 import pandas as pd
 import torch
 from torch import Tensor
@@ -19,18 +18,16 @@ from torch import Tensor
 from countclip.evaluation.retention_data import Task
 from countclip.model import embeddings
 from countclip.model.clip import Clip, unit_length
+from countclip.model.libraries import open_clip
 from countclip.runtime.files import write_table
 
 log = logging.getLogger(__name__)
 
 
-# ---- asking a model ----
-
-
 def answers(clip: Clip, task: Task, batch: int = 64) -> pd.DataFrame:
-    """One row a question: its `direction` (`label`, or `image_to_text` and `text_to_image`), the
-    `index` of the picture or caption that is asked about, the `picture` that it belongs to, how
-    many answers are `right` `among` how many, and the best right one's `rank` from 0.
+    """One row a query: its `direction` (`label`, or `image_to_text` and `text_to_image`), the
+    `index` of the image or caption, the `picture` that it belongs to, how many answers are `right`
+    `among` how many, and the best right one's `rank` from 0.
 
     A class is the mean of its normalised prompts, normalised, as CLIP's authors have it. `task` is
     of `unpack`.
@@ -42,26 +39,26 @@ def answers(clip: Clip, task: Task, batch: int = 64) -> pd.DataFrame:
             clip.model, clip.tokenizer, task.texts, task.templates, device=device
         )
         text = unit_length(text.T).cpu()
-        return _asked("label", image, text, task.of_image, task.of_text)
+        return _ranked("label", image, text, task.of_image, task.of_text)
     text = embeddings.embed_texts(clip, clip.tokenize(task.texts), show=True)
     ways = (
-        _asked("image_to_text", image, text, task.of_image, task.of_text),
-        _asked("text_to_image", text, image, task.of_text, task.of_image),
+        _ranked("image_to_text", image, text, task.of_image, task.of_text),
+        _ranked("text_to_image", text, image, task.of_text, task.of_image),
     )
     return pd.concat(ways, ignore_index=True)
 
 
-def _asked(
+def _ranked(
     direction: str, queries: Tensor, keys: Tensor, of_query: np.ndarray, of_key: np.ndarray
 ) -> pd.DataFrame:
     right = np.bincount(of_key, minlength=of_query.max() + 1)[of_query]
     if not right.all():
-        raise ValueError(f"{direction}: question {right.argmin()} has no right answer in its task")
+        raise ValueError(f"{direction}: query {right.argmin()} has no right answer in its task")
     return pd.DataFrame(
         {
             "direction": direction,
             "index": np.arange(len(queries)),
-            # A picture's class is no name of it.
+            # Of a label the id is the class, which other images share.
             "picture": np.arange(len(queries)) if direction == "label" else of_query,
             "right": right,
             "among": len(keys),
@@ -77,8 +74,8 @@ def ranks(
     """Rank (q,) of the most similar right key of each query, 0 for the best of all.
 
     queries (q, d) and keys (k, d) are normalised; a key is right where the ids (q,) and (k,) agree.
-    A wrong key that is equally similar goes before it: who answers everything alike knows nothing.
-    So do all where nothing can be compared: a model of nan answers nothing right.
+    Ties count against the model: a wrong key with equal similarity ranks first, so constant or NaN
+    embeddings score 0.
     """
     parts = []
     of_key = torch.from_numpy(of_key)
@@ -90,9 +87,9 @@ def ranks(
     return torch.cat(parts).numpy()
 
 
-def headline(answered: pd.DataFrame) -> float:
+def headline(ranked: pd.DataFrame) -> float:
     """One figure of a task, in [0, 1]: top-1 accuracy, or recall@1, the mean of both ways."""
-    return float((answered["rank"] == 0).groupby(answered["direction"]).mean().mean())
+    return float((ranked["rank"] == 0).groupby(ranked["direction"]).mean().mean())
 
 
 def measure(
@@ -105,21 +102,18 @@ def measure(
     precision: str = "32-true",
     batch: int = 64,
     threads: int = 1,
-    **about: Any,
+    **columns: Any,
 ) -> None:
     """Publish the `answers` of every checkpoint of a run.
 
-    checkpoints: name -> weights; None stands for the pretrained model. packed: of `unpack`. about:
-    columns that say what the answers are of (task, variant, seed), beside `checkpoint`. The other
-    arguments are those of `counting.evaluate`.
+    checkpoints: name -> weights (`embeddings.each_checkpoint`). packed: of `unpack`. columns: what
+    the answers are of (task, variant, seed), beside `checkpoint`. The other arguments are those of
+    `counting.evaluate`.
     """
     fabric = embeddings.fabric_of(accelerator, precision, threads)
     parts = []
-    for name, weights in checkpoints.items():
-        clip = Clip(model["name"], weights or model["pretrained"], model["config"])
-        clip.model.to(fabric.device)
-        with fabric.autocast():
-            answered = answers(clip, packed, batch)
-        log.info("%s: %.2f %% right at first", name, 100 * headline(answered))
-        parts.append(answered.assign(**about, checkpoint=name))
+    for name, clip in embeddings.each_checkpoint(checkpoints, model, fabric):
+        ranked = answers(clip, packed, batch)
+        log.info("%s: %.2f %% right at first", name, 100 * headline(ranked))
+        parts.append(ranked.assign(**columns, checkpoint=name))
     write_table(pd.concat(parts, ignore_index=True), path)

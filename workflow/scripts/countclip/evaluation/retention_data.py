@@ -1,4 +1,4 @@
-"""Retention tasks as people keep them: class folders, Parquet, Flickr30k, COCO.
+"""Retention tasks in their usual forms: class folders, Parquet, Flickr30k, COCO.
 
 Nothing is downloaded, and no loader reads a pickle.
 """
@@ -13,28 +13,27 @@ from itertools import chain
 from pathlib import Path
 
 import numpy as np
-import open_clip
 import pyarrow.parquet as pq
 from PIL import Image
-from torchvision import datasets
 
 from countclip.data.images import Unusable, decode
 from countclip.model import inputs
+from countclip.model.libraries import datasets, open_clip
 from countclip.runtime.files import inside, write_json
 
 log = logging.getLogger(__name__)
 
 
 MAX_BYTES = 100_000_000
-"""Of a picture's file; what it holds is bounded by `images.MAX_PIXELS`."""
+"""Largest image file that is read; its pixels are bounded by `images.MAX_PIXELS`."""
 
 
 @dataclass
 class Task:
-    """Pictures and texts, and which belong together: those that share an id.
+    """Images and texts, of which those belong together that share an id.
 
     texts: the names of the classes, or the captions. of_image, of_text: int (n,), (m,), the ids.
-    templates: sentences to say a class's name in; captions have none and are taken as they are.
+    templates: sentences for the name of a class; captions have none and are taken as they are.
     """
 
     images: Iterable[Image.Image]
@@ -44,36 +43,33 @@ class Task:
     templates: Sequence[str] = ()
 
 
-# ---- reading what people have ----
-
-
 def read(source: str, folder: str, annotations: str | None) -> Task:
-    """The task that lies in `folder`: as SOURCES has it, `annotations` where that has captions.
-    ValueError where its files are not what `source` promises."""
+    """The task in `folder`, in the form `source` of SOURCES; `annotations` where that has captions.
+    ValueError where its files are of another form."""
     where = [folder] if annotations is None else [folder, annotations]
     try:
         task = SOURCES[source](*where)
     except (KeyError, TypeError, AttributeError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise ValueError(f"{where[-1]}: is not as `source: {source}` has it: {error!r}") from error
     if not len(task.of_image):
-        raise ValueError(f"{folder}: there is no picture for this task in it")
+        raise ValueError(f"{folder}: there is no image for this task in it")
     return task
 
 
 def _classes(folder: str) -> Task:
-    """A folder of pictures for each class, named as the class is, `_` for a space."""
+    """A folder of images for each class, of the class's name, `_` for a space."""
     data = _image_folder(folder)
     return _labelled(data, data.classes)
 
 
 def _imagenet(folder: str) -> Task:
-    """ImageNet's validation pictures, a folder for each of the 1,000 WordNet ids. The names of the
+    """ImageNet's validation images, a folder for each of the 1,000 WordNet ids. The names of the
     classes are those that CLIP's authors made of them, which open_clip has in the ids' order."""
     data = _image_folder(folder)
     if len(data.classes) != len(open_clip.IMAGENET_CLASSNAMES):
         raise ValueError(
             f"{folder}: ImageNet has a folder for each of 1,000 WordNet ids (n01440764, ...), here"
-            f" are {len(data.classes)}. Move the validation pictures into theirs"
+            f" are {len(data.classes)}. Move the validation images into theirs"
         )
     return _labelled(data, open_clip.IMAGENET_CLASSNAMES)
 
@@ -82,19 +78,19 @@ def _image_folder(folder: str) -> datasets.ImageFolder:
     data = datasets.ImageFolder(folder, loader=str)
     files = sum(len(names) for _, _, names in os.walk(folder, followlinks=True))
     if files > len(data):
-        log.warning("%s: %d files have no name of a picture of a class", folder, files - len(data))
+        log.warning("%s: %d files have no name of an image of a class", folder, files - len(data))
     return data
 
 
 def _food101(folder: str) -> Task:
-    """Food101's test pictures; `folder` holds its `food-101`."""
+    """Food101's test images; `folder` holds its `food-101`."""
     data = datasets.Food101(folder, split="test", loader=str)
     return _labelled(data, data.classes)
 
 
 def _labelled(data: Sequence[tuple[str, int]], classes: Sequence[str]) -> Task:
     files, labels = zip(*(data[i] for i in range(len(data))), strict=True)
-    return Task(map(_picture, files), _readable(classes), np.array(labels), np.arange(len(classes)))
+    return Task(map(_image, files), _readable(classes), np.array(labels), np.arange(len(classes)))
 
 
 def _readable(classes: Sequence[str]) -> list[str]:
@@ -103,25 +99,25 @@ def _readable(classes: Sequence[str]) -> list[str]:
 
 def _parquet(folder: str) -> Task:
     """Parquet files as the Hugging Face hub has them for uoft-cs/cifar10, cifar100 and others: a
-    column of pictures and one of labels, whose names the file's metadata holds."""
+    column of images and one of labels, whose names the file's metadata holds."""
     files = sorted(Path(folder).glob("*.parquet"))
     if not files:
         raise ValueError(f"{folder}: there is no Parquet file in it")
-    # The hub keeps test-00000-of-00001.parquet and train-00000-of-00001.parquet in one folder.
+    # The hub has test-00000-of-00001.parquet and train-00000-of-00001.parquet in one folder.
     splits = {file.name.partition("-")[0] for file in files if "-of-" in file.name}
     if len(splits) > 1:
         raise ValueError(
             f"{folder}: has the splits {', '.join(sorted(splits))}; put the files of one, the test"
-            " split, into a folder of their own"
+            " split, into a folder by themselves"
         )
-    about = json.loads((pq.read_schema(files[0]).metadata or {}).get(b"huggingface", b"{}"))
-    columns = about.get("info", {}).get("features", {})
-    picture = next((name for name, is_ in columns.items() if is_.get("_type") == "Image"), None)
+    metadata = json.loads((pq.read_schema(files[0]).metadata or {}).get(b"huggingface", b"{}"))
+    columns = metadata.get("info", {}).get("features", {})
+    image = next((name for name, is_ in columns.items() if is_.get("_type") == "Image"), None)
     label = next((name for name, is_ in columns.items() if is_.get("_type") == "ClassLabel"), None)
-    if picture is None or label is None:
+    if image is None or label is None:
         raise ValueError(
-            f"{files[0]}: its metadata names no column of pictures with labels, as the hub's have;"
-            " make it a folder of pictures for each class, source: folder"
+            f"{files[0]}: its metadata names no column of images with labels, as the hub's have;"
+            " make it a folder of images for each class, source: folder"
         )
     classes = columns[label]["names"]
     labels = np.concatenate(
@@ -135,19 +131,19 @@ def _parquet(folder: str) -> Task:
 
     def stored() -> Iterator[Image.Image]:
         for file in files:
-            parts = pq.ParquetFile(file).iter_batches(batch_size=64, columns=[picture])
+            parts = pq.ParquetFile(file).iter_batches(batch_size=64, columns=[image])
             rows = chain.from_iterable(part.to_pylist() for part in parts)
             for number, row in enumerate(rows):
-                body = (row[picture] or {}).get("bytes") or b""
+                body = (row[image] or {}).get("bytes") or b""
                 yield _decoded(body, f"{file}: row {number}")
 
     return Task(stored(), _readable(classes), labels.astype(int), np.arange(len(classes)))
 
 
 def _flickr30k(folder: str, annotations: str) -> Task:
-    """Lines of `picture.jpg#0`, a tab and a caption; only the pictures that they name count, so a
-    file of the 1,000 test pictures gives the published protocol. torchvision's loader does not say
-    which line is wrong, and takes a caption's tenth for another picture's."""
+    """Lines of `image.jpg#0`, a tab and a caption; only the images in them count, so a file of the
+    1,000 test images gives the published protocol. torchvision's loader does not say which line is
+    wrong, and takes an image's eleventh caption for another image's."""
     texts: dict[str, list[str]] = {}
     with open(annotations, encoding="utf-8") as lines:
         for number, line in enumerate(lines, 1):
@@ -157,7 +153,7 @@ def _flickr30k(folder: str, annotations: str) -> Task:
                 texts.setdefault(name, []).append(text.strip())
             elif line.strip():
                 raise ValueError(
-                    f"{annotations}: line {number}: must be picture.jpg#0, a tab and a caption"
+                    f"{annotations}: line {number}: must be image.jpg#0, a tab and a caption"
                 )
     return _captioned(folder, sorted(texts.items()))
 
@@ -170,9 +166,7 @@ def _coco(folder: str, annotations: str) -> Task:
         texts[row["image_id"]].append(row["caption"].strip())
     names = {image["id"]: image["file_name"] for image in stored["images"]}
     rows = [(names[i], texts[i]) for i in sorted(texts) if texts[i]]
-    log.info(
-        "%s: %d pictures, %d without a caption", annotations, len(names), len(names) - len(rows)
-    )
+    log.info("%s: %d images, %d without a caption", annotations, len(names), len(names) - len(rows))
     return _captioned(folder, rows)
 
 
@@ -180,14 +174,14 @@ def _captioned(folder: str, rows: list[tuple[str, list[str]]]) -> Task:
     files = [inside(Path(folder), name) for name, _ in rows]
     captions = [texts for _, texts in rows]
     return Task(
-        map(_picture, files),
+        map(_image, files),
         [text for texts in captions for text in texts],
         np.arange(len(files)),
         np.repeat(np.arange(len(files)), [len(texts) for texts in captions]),
     )
 
 
-def _picture(path: str | Path) -> Image.Image:
+def _image(path: str | Path) -> Image.Image:
     with open(path, "rb") as file:
         body = file.read(MAX_BYTES + 1)
     if len(body) > MAX_BYTES:
@@ -210,24 +204,24 @@ SOURCES: dict[str, Callable[..., Task]] = {
     "flickr30k": _flickr30k,
     "coco": _coco,
 }
-"""Where a task may come from. None of these reads a pickle: CIFAR's own files are
+"""Forms of a task by the name in the config. None of these reads a pickle: CIFAR's files are
 pickles, so it comes as Parquet, and ImageNet without the file of labels that torchvision keeps."""
 
 
 def pack(task: Task, size: int, images: str, texts: str) -> None:
-    """Publish the pictures at the model's size, uint8 (n, size, size, 3), and the rest as JSON."""
+    """Publish the images at the model's size, uint8 (n, size, size, 3), and the rest as JSON."""
     inputs.pack_images(task.images, len(task.of_image), size, images)
     ids = {"of_image": task.of_image.tolist(), "of_text": task.of_text.tolist()}
     write_json({"texts": list(task.texts), **ids}, texts)
 
 
 def unpack(images: str, texts: str, templates: str | None = None) -> Task:
-    """What `pack` published, its pictures as the array itself, mapped from its file; with the
-    templates of a file where the task has classes."""
+    """The task that `pack` published, its images an array mapped from the file; with the templates
+    of a file where it has classes."""
     stored = json.loads(Path(texts).read_text(encoding="utf-8"))
     ids = np.array(stored["of_image"]), np.array(stored["of_text"])
-    said = read_templates(templates) if templates else ()
-    return Task(np.load(images, mmap_mode="c"), stored["texts"], *ids, said)
+    sentences = read_templates(templates) if templates else ()
+    return Task(np.load(images, mmap_mode="c"), stored["texts"], *ids, sentences)
 
 
 def read_templates(path: str) -> list[str]:
@@ -235,8 +229,8 @@ def read_templates(path: str) -> list[str]:
     lines = [line.strip() for line in Path(path).read_text(encoding="utf-8").splitlines()]
     templates = [line for line in lines if line and not line.startswith("#")]
     braces = [re.findall("[{}]", line) for line in templates]
-    if wrong := [line for line, own in zip(templates, braces, strict=True)
-                 if own != ["{", "}"] or "{}" not in line]:  # fmt: skip
+    if wrong := [line for line, found in zip(templates, braces, strict=True)
+                 if found != ["{", "}"] or "{}" not in line]:  # fmt: skip
         raise ValueError(
             f"{path}: {wrong[0]!r} must hold {{}} once, where the class's name goes, and no other"
             " brace"

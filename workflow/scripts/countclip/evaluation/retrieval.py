@@ -1,5 +1,7 @@
-"""Does "five dogs" find pictures of five dogs? Retrieval by count, after Paiss et al. (2023): how
-similar each query is to each of its candidates (retrieval_queries.py)."""
+"""Retrieval by count, after Paiss et al. (2023): how well "five dogs" finds images of five dogs.
+
+Measured is how similar each query is to each of its candidates (retrieval_queries.py).
+"""
 
 import logging
 from collections.abc import Iterable
@@ -19,7 +21,7 @@ log = logging.getLogger(__name__)
 
 
 def retrieve(
-    runs: Iterable[tuple[str, int, str | None]],
+    runs: dict[tuple[str, int], str | None],
     model: dict[str, Any],
     rows: Iterable[dict[str, Any]],
     path: str,
@@ -34,15 +36,15 @@ def retrieve(
     """Publish how similar each query is to each of its candidates: variant, seed, candidates,
     query, number, index, similarity.
 
-    runs: (variant, seed, weights); None stands for the pretrained weights.
+    runs: (variant, seed) -> weights (`embeddings.each_checkpoint`).
     rows: of `store.read_benchmark`. prompt: a text with `{query}` in it.
     accelerator, precision, threads: as `counting.evaluate` has them.
     """
     fabric = embeddings.fabric_of(accelerator, precision, threads)
-    pictures, captions, numbers, tables = [], {}, {}, []
+    images, captions, numbers, tables = [], {}, {}, []
     clip = Clip(model["name"], model["pretrained"], model["config"])
-    for row in rows:  # resized one by one: full-size pictures of a benchmark fill the memory
-        pictures.append(resize(row["image"], clip.image_size))
+    for row in rows:  # resized one by one: full-size images of a benchmark fill the memory
+        images.append(resize(row["image"], clip.image_size))
         captions[row["index"]], numbers[row["index"]] = row["caption"], row["number"]
     place = {index: i for i, index in enumerate(captions)}
     pool = pools(captions, numbers, table, anything).merge(
@@ -51,16 +53,13 @@ def retrieve(
     pool["query"] = pool["number"].map(WORDS) + " " + pool["noun"]
     queries = {query: i for i, query in enumerate(pool["query"].unique())}
     tokens = clip.tokenize(prompt.format(query=query) for query in queries)
-    asked = pool["query"].map(queries).to_numpy()
+    query = pool["query"].map(queries).to_numpy()
     candidate = pool["index"].map(place).to_numpy()
-    for variant, seed, weights in runs:
-        clip = Clip(model["name"], weights or model["pretrained"], model["config"])
-        clip.model.to(fabric.device)
-        with fabric.autocast():
-            text = embeddings.embed_texts(clip, tokens)
-            image = embeddings.embed_images(clip, np.stack(pictures), show=True)
-        similarity = (image @ text.T).numpy()[candidate, asked]
+    for (variant, seed), clip in embeddings.each_checkpoint(runs, model, fabric):
+        text = embeddings.embed_texts(clip, tokens)
+        image = embeddings.embed_images(clip, np.stack(images), show=True)
+        similarity = embeddings.cosines_of_all(image, text)[candidate, query]
         tables.append(pool.assign(variant=variant, seed=seed, similarity=similarity))
-        log.info("%s, seed %s: %d queries, %d pictures", variant, seed, len(queries), len(place))
+        log.info("%s, seed %s: %d queries, %d images", variant, seed, len(queries), len(place))
     columns = [*RUN, *QUERY, "index", "similarity"]
     write_table(pd.concat(tables, ignore_index=True)[columns], path)

@@ -1,8 +1,7 @@
-"""Can a model count and still know what it knew? Weights between the untouched and the tuned ones.
+"""WiSE-FT (Wortsman et al., 2022): weights between the pretrained and the fine-tuned ones.
 
-WiSE-FT (Wortsman et al., 2022, Eq. 1): theta = (1 - alpha) theta_base + alpha theta_tuned. Every
-alpha is measured on the benchmark, on the held-out pairs and on the retention tasks; the weights in
-between exist in memory alone.
+Eq. 1: theta = (1 - alpha) theta_base + alpha theta_tuned. Every alpha is measured on the benchmark,
+on the held-out pairs and on the retention tasks; the weights in between exist in memory alone.
 """
 
 import logging
@@ -25,7 +24,7 @@ log = logging.getLogger(__name__)
 def interpolate(
     base: dict[str, Tensor], tuned: dict[str, Tensor], alpha: float
 ) -> dict[str, Tensor]:
-    """The state between two of the same model: bit for bit `base` at 0 and `tuned` at 1."""
+    """The weights between two of the same model: bit for bit `base` at 0 and `tuned` at 1."""
     return {
         name: torch.lerp(base[name], tuned[name], alpha) if tuned[name].is_floating_point()
         else tuned[name]
@@ -54,15 +53,16 @@ def sweep(
 
     weights: of the tuned model. benchmark: rows of `store.read_benchmark`, of which `rows`
     (countbench.rows_of) count. heldout: the table of the counting pairs and the array of their
-    pictures. tasks: of `retention_data.unpack`, by id. The others: as `counting.evaluate` has them.
+    images. tasks: of `retention_data.unpack`, by id. The others: as `counting.evaluate` has them.
     """
     clip = Clip(**model)
     base = {name: tensor.clone() for name, tensor in clip.model.state_dict().items()}
     tuned = Clip(model["name"], weights, model["config"]).model.state_dict()
     counted = (row for row in benchmark if row["index"] in rows)
+    everywhere = replace == "everywhere"
     questions = {
-        "benchmark_accuracy": Questions.of(clip, counted, replace == "everywhere"),
-        "heldout_accuracy": Questions.heldout(clip, *heldout),
+        "benchmark_accuracy": Questions.of(clip, counted, everywhere),
+        "heldout_accuracy": Questions.heldout(clip, *heldout, everywhere),
     }
     fabric = embeddings.fabric_of(accelerator, precision, threads)
     clip.model.to(fabric.device)
@@ -71,9 +71,9 @@ def sweep(
         clip.model.load_state_dict(interpolate(base, tuned, alpha))
         row = {"alpha": alpha}
         with fabric.autocast():
-            for name, asked in questions.items():
-                similarity = embeddings.similarities(clip, asked.images, asked.tokens, batch=batch)
-                row[name] = counting.accuracy(similarity, asked.numbers)
+            for name, of in questions.items():
+                similarity = embeddings.similarities(clip, of.images, of.tokens, batch=batch)
+                row[name] = counting.accuracy(similarity, of.numbers)
             for name, task in tasks.items():
                 row[name] = retention.headline(retention.answers(clip, task, batch))
         log.info("%s", ", ".join(f"{name} {value:.4f}" for name, value in row.items()))

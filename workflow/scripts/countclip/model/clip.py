@@ -1,15 +1,15 @@
-"""Which CLIP is it? The one place that builds, loads and saves an open_clip model."""
+"""CLIP models: the one place that builds and loads one of open_clip."""
 
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import open_clip
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from countclip.model.libraries import open_clip
 from countclip.runtime.resources import resource
 
 LARGEST_LOGIT_SCALE = float(np.log(100))
@@ -22,8 +22,8 @@ PREPROCESSING = {
     "interpolation": "bicubic",
     "resize_mode": "shortest",
 }
-"""What a picture goes through before any model here (`inputs.resize`, `Clip.normalise`), as
-open_clip has it: a file of weights does not say, and gets this."""
+"""Preprocessing of an image for any model here (`inputs.resize`, `Clip.normalise`), in open_clip's
+terms: a file of weights does not say which it needs, and gets this."""
 
 
 class Clip:
@@ -32,7 +32,7 @@ class Clip:
     name: open_clip's model name. For weights that were trained with QuickGELU, such as OpenAI's and
         LAION-400M's, a `-quickgelu` one: under the plain name they silently compute something else.
     pretrained: a tag that open_clip knows (`openai`), a file (.safetensors), or None (random).
-    config: a JSON file of open_clip's form that registers `name`; None for open_clip's own models.
+    config: a JSON file of open_clip's form that registers `name`; None for a model of open_clip.
         `<name>.merges.txt.gz` beside it replaces the tokenizer's vocabulary.
     """
 
@@ -40,7 +40,7 @@ class Clip:
         _architecture(name, config)
         merges = config and Path(resource(config)).with_name(f"{name}.merges.txt.gz")
         self.model = open_clip.create_model(name, pretrained=_weights(name, pretrained))
-        # What `encode_text` computes. Other towers would be read at the wrong token.
+        # As `encode_text` computes it. Other towers would be read at the wrong token.
         if (
             getattr(self.model, "text_pool_type", None) != "argmax"
             or getattr(self.model, "attn_mask", None) is None
@@ -74,7 +74,7 @@ class Clip:
 
 
 def _weights(name: str, pretrained: str | None) -> str | None:
-    """What open_clip loads into the model `name`: a file or a tag; ValueError where it cannot."""
+    """The file or tag that open_clip loads into the model `name`; ValueError where it cannot."""
     if pretrained is None:
         return None
     path = Path(resource(pretrained))
@@ -82,29 +82,29 @@ def _weights(name: str, pretrained: str | None) -> str | None:
         if path.suffix != ".safetensors":
             raise ValueError(
                 f"model.pretrained {pretrained}: weights are read from a .safetensors file alone;"
-                " other kinds may run whatever their maker put in"
+                " other kinds may run code of their maker"
             )
         return str(path)
-    known = open_clip.get_pretrained_cfg(name, pretrained)
-    if not known:
+    published = open_clip.get_pretrained_cfg(name, pretrained)
+    if not published:
         tags = ", ".join(open_clip.list_pretrained_tags_by_model(name)) or "none"
         raise ValueError(
             f"model.pretrained {pretrained}: there is no such file, and open_clip knows no such"
             f" weights for {name} (it knows {tags})"
         )
-    if known.get("quick_gelu") and not open_clip.get_model_config(name).get("quick_gelu"):
+    if published.get("quick_gelu") and not open_clip.get_model_config(name).get("quick_gelu"):
         raise ValueError(
             f"model.name {name}, pretrained {pretrained}: those weights were trained with"
             f" QuickGELU; use {name}-quickgelu"
         )
     other = [
-        f"{key} {known[key]}"
+        f"{key} {published[key]}"
         for key, value in PREPROCESSING.items()
-        if known.get(key, value) != value
+        if published.get(key, value) != value
     ]
     if other:
         raise ValueError(
-            f"model.pretrained {pretrained}: those weights need pictures of {', '.join(other)};"
+            f"model.pretrained {pretrained}: those weights need images of {', '.join(other)};"
             " here all are prepared as OpenAI's CLIP has them, so use other weights"
         )
     return pretrained
@@ -116,10 +116,10 @@ def image_size(name: str, config: str | None = None) -> int:
 
 
 def _architecture(name: str, config: str | None) -> dict[str, Any]:
-    """What open_clip builds as `name`, which `config` registers; ValueError where it cannot."""
+    """The architecture of `name`, which `config` registers; ValueError where there is none."""
     if ":" in name:  # hf-hub:..., local-dir:...
         raise ValueError(
-            f"model.name {name}: such a name brings its own weights, and open_clip would never read"
+            f"model.name {name}: such a name brings weights with it, and open_clip would never read"
             " fine-tuned ones; use a plain name, and the weights' file as model.pretrained"
         )
     if config is not None:
@@ -129,10 +129,10 @@ def _architecture(name: str, config: str | None) -> dict[str, Any]:
                 f" {name}.json, or model.name {Path(config).stem}"
             )
         open_clip.add_model_config(resource(config))
-    known = open_clip.get_model_config(name)
-    if known is None:
+    architecture = open_clip.get_model_config(name)
+    if architecture is None:
         raise ValueError(f"model.name {name}: open_clip has no such model; name its model.config")
-    return known
+    return architecture
 
 
 def cut_padding(tokens: np.ndarray) -> np.ndarray:

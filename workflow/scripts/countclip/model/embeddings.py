@@ -1,15 +1,18 @@
 """Normalised embeddings of images and texts, and their cosine similarities."""
 
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor
 
 from countclip.model.clip import Clip, cut_padding, encode_image, encode_text
+from countclip.model.libraries import Fabric
 from countclip.runtime.files import progress
 from countclip.runtime.gpus import least_busy_gpu
+
+Key = TypeVar("Key")
 
 
 @torch.inference_mode()
@@ -66,16 +69,36 @@ def similarities(clip: Clip, images: np.ndarray, tokens: np.ndarray, **how: Any)
 
 
 @torch.autocast("cpu", enabled=False)  # bfloat16 would make many of them equal
+def cosines_of_all(image: Tensor, text: Tensor) -> np.ndarray:
+    """(n, m) of normalised embeddings (n, d) and (m, d), float32."""
+    return (image @ text.T).numpy()
+
+
+@torch.autocast("cpu", enabled=False)
 def cosines(image: Tensor, text: Tensor) -> np.ndarray:
     """(n, C) of normalised embeddings (n, d) and (n, C, d), float32."""
     return torch.einsum("nd,ncd->nc", image, text).numpy()
 
 
 def fabric_of(accelerator: str, precision: str, threads: int) -> Fabric:
-    """Where models are asked for their answers, and how exactly, as lightning-fabric has it; torch
-    is set for it in the whole process."""
+    """The device and precision of an evaluation; sets torch for them in the whole process."""
     torch.set_num_threads(threads)
-    torch.backends.cudnn.allow_tf32 = False  # or a GPU rounds pictures as no CPU does
+    torch.backends.cudnn.allow_tf32 = False  # or a GPU rounds images as no CPU does
     return Fabric(
         accelerator=accelerator, devices=least_busy_gpu(accelerator, 1), precision=precision
     )
+
+
+def each_checkpoint(
+    checkpoints: dict[Key, str | None], model: dict[str, Any], fabric: Fabric
+) -> Iterator[tuple[Key, Clip]]:
+    """Each checkpoint's key and model, on its device and, until the next, under its autocast.
+
+    checkpoints: key -> weights; None stands for the pretrained ones. model: `name`, `pretrained`
+    and `config` of `Clip`.
+    """
+    for key, weights in checkpoints.items():
+        clip = Clip(model["name"], weights or model["pretrained"], model["config"])
+        clip.model.to(fabric.device)
+        with fabric.autocast():
+            yield key, clip

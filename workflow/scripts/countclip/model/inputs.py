@@ -4,10 +4,10 @@ from collections.abc import Iterable
 
 import numpy as np
 from PIL import Image
-from torchvision import transforms
 
 from countclip.data import captions
 from countclip.model.clip import Clip
+from countclip.model.libraries import transforms
 from countclip.runtime.files import progress, publish
 
 
@@ -23,14 +23,14 @@ def resize(image: Image.Image, size: int) -> np.ndarray:
 
 
 def pack_images(images: Iterable[Image.Image], n: int, size: int, path: str) -> None:
-    """Publish `n` pictures as one uint8 array (n, size, size, 3) that is mapped into memory later.
+    """Publish `n` images as one uint8 array (n, size, size, 3) that is mapped into memory later.
 
     Decoding and resizing happen once here instead of once an epoch and variant.
     """
-    about = {"descr": "|u1", "fortran_order": False, "shape": (n, size, size, 3)}
+    header = {"descr": "|u1", "fortran_order": False, "shape": (n, size, size, 3)}
     # Written and not mapped: a full disk is then an error, and no signal that ends the process.
     with publish(path) as temporary, open(temporary, "wb") as file:
-        np.lib.format.write_array_header_1_0(file, about)
+        np.lib.format.write_array_header_1_0(file, header)
         done = 0
         for image in progress(images, total=n, unit="image", desc="pack"):
             file.write(resize(image, size).tobytes())
@@ -44,8 +44,8 @@ def nine_captions(clip: Clip, caption: str, number: int, everywhere: bool = Fals
 
     Nine equal token sequences would be counted right or wrong by chance.
     """
-    fitted = captions.truncate(caption, number, clip.tokenizer.encode, clip.token_limit)
-    return captions.with_each_number(fitted, number, everywhere)
+    short = captions.truncate(caption, number, clip.tokenizer.encode, clip.token_limit)
+    return captions.with_each_number(short, number, everywhere)
 
 
 def tokens_of(clip: Clip, rows: list[list[str]]) -> np.ndarray:

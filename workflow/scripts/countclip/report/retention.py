@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.stats import hypergeom
 
 from countclip.report import pages, scores, sheets, statistics
 from countclip.report.sheets import COUNT, SIGNED, TWO_DECIMALS, Cell, Format, Sheet
@@ -59,6 +58,8 @@ def _before_and_after(
     answers: pd.DataFrame, k: int, variants: list[dict[str, str]]
 ) -> list[dict[str, Any]]:
     """The rows of one measure, from the answers to its questions."""
+    from scipy.stats import hypergeom  # half a second, which no other table needs
+
     answers = answers.assign(hit=answers["rank"] < k)
     hits = answers.pivot_table(
         "hit", ["picture", "index"], ["variant", "checkpoint"], aggfunc="mean"

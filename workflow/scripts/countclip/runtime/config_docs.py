@@ -1,7 +1,4 @@
-"""What does each key of the config mean? config/README.md, written from the schema.
-
-`make docs` calls it; a test holds the file to the schema.
-"""
+"""The manual of the config, config/README.md, written from the schema by `make docs`."""
 
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -13,18 +10,30 @@ from countclip.runtime.resources import HOME
 
 MANUAL = HOME / "config/README.md"
 SCHEMA = HOME / "workflow/schemas/config.schema.yaml"
+FIRST_KEYS = (
+    *("scale", "network", "seeds", "variants", "laion.source", "laion.parts", "fetch.connections"),
+    *("detector.weights", "detector.device", "counting_set.class_rule", "countbench.variant"),
+    *("countbench.repairs", "benchmarks", "model.pretrained", "training.epochs"),
+    *("training.learning_rate", "training.micro_batch", "training.accelerator"),
+    *("evaluation.accelerator", "retention.tasks"),
+)
+"""The keys that people change most, on the first page of the manual."""
 HEAD = """\
 # The manual of the config
 
-`config.yaml` is the default, the miniature. For a run of your own write what differs into a file
-and add `--configfile that.yaml`: it is laid over the default. Every key is checked before anything
-runs, and unknown ones are refused. Small numbers need a point (`1.0e-5`): YAML takes `1e-5` for a
-text. Changing a key reruns only the stages that use it.
+`config.yaml` is the default, the miniature. For another run, write what differs into a file and add
+`--configfile that.yaml`. It is laid over the default, and several files over each other in order.
 
-A path that begins with `resources/` belongs to the workflow; others are seen from the folder that
-the workflow runs in.
+- Every key is checked before anything runs, and unknown keys are refused.
+- Small numbers need a point: YAML reads `1e-5` as a text, `1.0e-5` as a number.
+- A changed key reruns only the stages that use it ([reruns](../docs/reference/reruns.md)).
+- A path that begins with `resources/` belongs to the workflow. All others are relative to the
+  folder that the workflow runs in.
 
-Written from `workflow/schemas/config.schema.yaml` by `make docs`.
+`config/paper.yaml` and `config/paiss.yaml` are such files, with a reason beside each choice. This
+page is written from `workflow/schemas/config.schema.yaml` by `make docs`.
+
+## First page: the keys that people change most
 """
 
 
@@ -33,32 +42,52 @@ def main() -> None:
 
 
 def manual() -> str:
-    """The page: a section for each section of the config, a row for each key."""
+    """The page: an index, the first keys, then a table for each section of the config."""
     schema = yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))
     default = yaml.safe_load((HOME / "config/config.yaml").read_text(encoding="utf-8"))
-    pages = [HEAD]
     single = {name: below for name, below in schema["properties"].items() if not _nested(below)}
-    pages.append("\n" + _table(_rows({"properties": single}, default, ())))
-    for name, below in schema["properties"].items():
-        if name not in single:
-            pages.append(f"\n## {name}\n")
-            if "description" in below:
-                pages.append(f"\n{below['description']}\n")
-            if rows := list(_rows(_own(below, schema), default[name], ())):
-                pages.append(f"\n{_table(rows)}")
+    nested = {name: below for name, below in schema["properties"].items() if name not in single}
+    index = ", ".join(f"[{name}](#{name})" for name in ("single keys", *nested))
+    pages = [
+        f"{HEAD}\n",
+        _table(_first_rows(schema, default), ("key", "default", "meaning")),
+        "\n## All keys\n\n",
+        f"{index.replace('(#single keys)', '(#single-keys)')}.\n",
+        "\n## single keys\n\n",
+        _table(_rows({"properties": single}, default, ())),
+    ]
+    for name, below in nested.items():
+        pages.append(f"\n## {name}\n")
+        if "description" in below:
+            pages.append(f"\n{below['description']}\n")
+        if rows := list(_rows(_unshared(below, schema), default[name], ())):
+            pages.append(f"\n{_table(rows)}")
     return "".join(pages)
 
 
-def _own(section: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
-    """A section without the keys that its entries share with another one, which explains them:
-    those of a variant with `training`, those of a counting set with `counting_set`."""
+def _first_rows(schema: dict[str, Any], default: dict[str, Any]) -> Iterator[tuple[str, ...]]:
+    """Key, default and meaning of FIRST_KEYS; the key leads to its section."""
+    for key in FIRST_KEYS:
+        inner, value = schema, default
+        for part in key.split("."):
+            inner, value = inner["properties"][part], value[part]
+        section = key.split(".")[0] if _nested(schema["properties"][key.split(".")[0]]) else ""
+        shown = "" if _nested(inner) else f"`{_short(value)}`"
+        yield f"[`{key}`](#{section or 'single-keys'})", shown, inner["description"]
+
+
+def _unshared(section: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
+    """A section without the keys that its entries share with another, which has their rows.
+
+    A variant shares those of `training`, a counting set those of `counting_set`.
+    """
     entry = section.get("additionalProperties")
     if not entry:
         return section
     sections = schema["properties"].values()
     shared = [item for other in sections for item in other.get("properties", {}).items()]
-    own = dict(item for item in entry["properties"].items() if item not in shared)
-    return {**section, "additionalProperties": {**entry, "properties": own}}
+    unshared = dict(item for item in entry["properties"].items() if item not in shared)
+    return {**section, "additionalProperties": {**entry, "properties": unshared}}
 
 
 def _nested(schema: dict[str, Any]) -> bool:
@@ -110,8 +139,11 @@ def _short(value: Any) -> str:
     return yaml.safe_dump(value, default_flow_style=True, width=1000).removesuffix("...\n").strip()
 
 
-def _table(rows: Iterable[tuple[str, ...]]) -> str:
-    head = [("key", "values", "default", "meaning"), ("---",) * 4]
+def _table(
+    rows: Iterable[tuple[str, ...]],
+    headers: tuple[str, ...] = ("key", "values", "default", "meaning"),
+) -> str:
+    head = [headers, ("---",) * len(headers)]
     return "".join(f"| {' | '.join(cells)} |\n" for cells in [*head, *rows])
 
 

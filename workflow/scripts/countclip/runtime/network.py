@@ -116,7 +116,7 @@ class _Session(requests.Session):
         return min(self.timeout, left)
 
     def request(self, method: str, url: str, *, headers=None, **_) -> requests.Response:
-        """Send a request, in half the time of requests, which merges many settings each time."""
+        """Send a request of a URL and headers. Merging more settings, as requests does, is slow."""
         prepared = requests.PreparedRequest()
         headers = {**self.headers, **(headers or {})}
         prepared.prepare(method, url, headers, cookies={}, auth=lambda request: request)
@@ -140,7 +140,10 @@ class _Session(requests.Session):
         return response
 
     def get_redirect_target(self, resp: requests.Response) -> str | None:
-        """Discard the body of a redirect; DownloadError if it is large and unframed."""
+        """Leave the body of a redirect unread; if nothing states its length, it must end.
+
+        A stream without end is too_large, like any other. One that falls silent is a redirect.
+        """
         target = super().get_redirect_target(resp)
         if target and not resp.raw.closed:
             unframed = resp.raw.length_remaining is None and not resp.raw.chunked
@@ -177,8 +180,8 @@ def session(
     agent = f"{AGENT} (+{contact})" if contact else AGENT
     new.headers.update({"User-Agent": agent, "Accept-Encoding": "identity"})
     new.max_redirects = 10
-    bundles = [(environment or os.environ).get(name) for name in CA_BUNDLES]
-    adapter = _Adapter(new, tuple(filter(None, bundles)) or (DEFAULT_CA_BUNDLE_PATH,))
+    bundles = [(environment or os.environ).get(name, "") for name in CA_BUNDLES]
+    adapter = _Adapter(new, tuple(filter(os.path.exists, bundles)) or (DEFAULT_CA_BUNDLE_PATH,))
     new.mount("http://", adapter)
     new.mount("https://", adapter)
     # Looking for a proxy at each request is slow, so only where there is one.
@@ -225,7 +228,7 @@ def get(
             content_type = response.headers.get("Content-Type", "")
             return Answer(bytes(body), response.url, content_type, response.status_code)
 
-    return _retrying(retries)(attempt)
+    return _retrying(retries)(attempt) if retries else attempt()
 
 
 def download(
@@ -350,7 +353,7 @@ def _stream(
             response = session.get(url, headers=headers)
         with response:
             if not response.ok:
-                raise DownloadError(url, f"http_{response.status_code}", response.reason, response)
+                raise DownloadError(url, f"http_{response.status_code}", answer=response)
             yield response, chunks()
 
 
@@ -386,7 +389,7 @@ def _reason(error: Exception, cause: Exception) -> str:
         (inner.NameResolutionError, "dns"),
         ((outer.SSLError, inner.SSLError), "tls"),
         (inner.ProtocolError, "truncated"),
-        (http.client.RemoteDisconnected, "unreachable"),
+        (http.client.RemoteDisconnected, "unreachable"),  # which is an HTTPException too
         ((http.client.HTTPException, outer.InvalidHeader, inner.DecodeError), "bad_answer"),
     ):
         if isinstance(error, kinds) or isinstance(cause, kinds):
@@ -491,7 +494,7 @@ class _Adapter(HTTPAdapter):
 
     def __init__(self, session: _Session, bundles: tuple[str, ...]) -> None:
         super().__init__(pool_connections=4, pool_maxsize=1)
-        self.session, self.bundles = session, bundles
+        self.session, self.tls = session, _trust(bundles)
 
     def get_connection_with_tls_context(self, *args, **kwargs) -> urllib3.HTTPConnectionPool:
         pool = super().get_connection_with_tls_context(*args, **kwargs)
@@ -501,7 +504,7 @@ class _Adapter(HTTPAdapter):
 
     def build_connection_pool_key_attributes(self, *args) -> tuple[dict, dict]:
         host, _ = super().build_connection_pool_key_attributes(*args)
-        return host, {"ssl_context": _trust(self.bundles)} if host["scheme"] == "https" else {}
+        return host, {"ssl_context": self.tls} if host["scheme"] == "https" else {}
 
     def cert_verify(self, *_) -> None:
         """Do nothing: requests would read the certificates anew for each connection."""

@@ -1,22 +1,35 @@
-"""A batch: the images and tokens of one step."""
+"""The images and tokens of one training step."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
 
+class BatchSource(Protocol):
+    """The batches of a training: `size` samples each, `steps_per_epoch` in a pass over the data."""
+
+    size: int
+
+    @property
+    def steps_per_epoch(self) -> int: ...
+
+    def batch(self, step: int) -> Any:
+        """The batch of a step, counted from 0: a function of the seed and the step alone."""
+
+
 @dataclass
 class Images:
-    """The pictures of one batch; `images[first:last]` reads those, uint8 (n, size, size, 3).
+    """The images of one batch; `images[first:last]` reads those, uint8 (n, size, size, 3).
 
-    All of a batch of 32,768 would be 5 GB. sources: arrays of pictures and which of their rows, one
-    after the other. augment: `none`, or `flip_shift`, which mirrors half of the pictures and moves
+    All of a batch of 32,768 would be 5 GB. sources: arrays of images and which of their rows, one
+    after the other. augment: `none`, or `flip_shift`, which mirrors half of the images and moves
     each by up to a sixteenth of its side, the edge repeated: no object is enlarged, none is lost
-    but at the very edge. seed: of that; a picture's fate depends on its place in the batch and on
-    `seed`.
+    but at the very edge. seed: of that; what happens to an image depends on its place in the batch
+    and on `seed`.
     """
 
     sources: Sequence[tuple[np.ndarray, np.ndarray]]
@@ -52,10 +65,14 @@ def _flip_shift(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 @dataclass
 class Batch:
-    """One step's work: `images` of its B pairs; `tokens` (B + N K, length), the B captions and then
-    the K counterfactuals of each of the N counting pairs, which are the first N of the batch;
-    `weights` (N,), their lambdas."""
+    """B image-caption pairs, of which the first N have K wrong captions each.
+
+    tokens: int64 (B + N K, length), the B captions and then the wrong ones of each of the N pairs.
+    labels: int64 (B,), the class of each pair; in counting its number, 0 for none.
+    lambdas: (N,), the weight of each of the N pairs in the loss of its wrong captions.
+    """
 
     images: Images
     tokens: Tensor
-    weights: Tensor
+    labels: Tensor
+    lambdas: Tensor

@@ -5,9 +5,9 @@ import logging
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from importlib import metadata
+from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 import torch
@@ -20,27 +20,51 @@ from countclip.training import trainable
 log = logging.getLogger(__name__)
 
 
-def save(model: torch.nn.Module, path: str | Path, about: dict[str, Any]) -> None:
-    """Publish the weights as safetensors; `about` (model name, digest, step...) is metadata."""
+def save(module: nn.Module, path: str | Path, metadata: dict[str, Any]) -> None:
+    """Publish the weights of `module` as safetensors; `metadata` (model name, digest, step...) is
+    the JSON `about` of the file's header."""
     state = {
         name: tensor.detach().cpu().contiguous()
-        for name, tensor in trainable.state_dict(model).items()
+        for name, tensor in trainable.state_dict(module).items()
     }
     with publish(path) as temporary:
-        temporary.write_bytes(to_bytes(state, {"about": json.dumps(about, sort_keys=True)}))
+        temporary.write_bytes(to_bytes(state, {"about": json.dumps(metadata, sort_keys=True)}))
 
 
 def versions() -> dict[str, str]:
-    """Of the libraries that decide what a model computes."""
+    """Versions of the libraries that decide what a model computes."""
     names = ("torch", "open_clip_torch", "lightning-fabric", "safetensors", "numpy")
-    return {name: metadata.version(name) for name in names}
+    return {name: version(name) for name in names}
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric of the evaluations, and where the weights go at the point where it was best."""
+
+    name: str
+    path: str
+    better: Literal["higher", "lower"] = "higher"
+
+    def height(self, row: dict[str, float]) -> float:
+        """The metric in a row of the history, with the sign that makes the highest the best."""
+        return row[self.name] if self.better == "higher" else -row[self.name]
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Files that a training publishes: the history as CSV, the last weights (`end`), and those at
+    the best point of each metric, the earliest of equals."""
+
+    history: str
+    end: str
+    best: tuple[Metric, ...] = ()
 
 
 @dataclass
 class Run:
-    """Where a training run stands, besides the weights: what its end follows from.
+    """The state of a training beside its objective and optimizer.
 
-    step: steps done. history: a row an evaluation. best: metric -> step at which it was highest.
+    step: steps done. history: a row an evaluation. best: metric -> step at which it was best.
     sums: of each loss over the `since` steps after the last evaluation. No random state: all
     chance is a function of the seed and the step.
     """
@@ -58,9 +82,9 @@ class Run:
         for name, value in losses.items():
             self.sums[name] = self.sums.get(name, 0) + value
 
-    def row(self, model: nn.Module, rate: float, steps_per_epoch: int) -> dict[str, float]:
-        """A row of the history without its metrics: the mean losses since the last one, and where
-        the training stands. FloatingPointError: they are no numbers any more."""
+    def row(self, steps_per_epoch: int, rate: float) -> dict[str, float]:
+        """The beginning of a row of the history: where the training stands, and the mean losses
+        since the last row. FloatingPointError where they are no numbers any more."""
         means = {name: float(value) / self.since for name, value in self.sums.items()}
         self.sums, self.since = {}, 0
         if not math.isfinite(means["loss"]):
@@ -68,36 +92,35 @@ class Run:
                 f"the loss is {means['loss']} by step {self.step};"
                 " lower training.learning_rate or use precision 32-true"
             )
-        return {
-            "step": self.step,
-            "epoch": round(self.step / steps_per_epoch, 4),
-            **means,
-            "learning_rate": rate,
-            "logit_scale": model.logit_scale.exp().item(),
-        }
+        epoch = self.step / steps_per_epoch
+        return {"step": self.step, "epoch": epoch, **means, "learning_rate": rate}
 
-    def enter(self, row: dict[str, float], metrics: Iterable[str]) -> list[str]:
-        """Add an evaluation's row; returns which of `metrics` are higher than at any before it. The
-        untouched model, the first row, is no candidate."""
+    def enter(self, row: dict[str, float], metrics: Iterable[Metric]) -> list[Metric]:
+        """Add an evaluation's row; returns which of `metrics` are better than at any before it. The
+        first row, the model before training, is no candidate."""
         earlier = self.history[1:]
-        risen = [name for name in metrics if all(row[name] > other[name] for other in earlier)]
-        self.best |= dict.fromkeys(risen, self.step)
+        better = [
+            metric
+            for metric in metrics
+            if all(metric.height(row) > metric.height(other) for other in earlier)
+        ]
+        self.best |= {metric.name: self.step for metric in better}
         self.history.append(row)
-        return risen
+        return better
 
     def write_history(self, path: str) -> None:
         # The first row has no losses, so the order of columns is the last one's.
         columns = dict.fromkeys(name for row in self.history[::-1] for name in row)
         table = pd.DataFrame(self.history, columns=list(columns))
-        write_text(table.to_csv(index=False, float_format="%.6g", lineterminator="\n"), path)
+        write_text(table.to_csv(index=False, lineterminator="\n"), path)
 
-    def save(self, path: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    def save(self, path: Path, objective: nn.Module, optimizer: torch.optim.Optimizer) -> None:
         with publish(path) as temporary:
             torch.save(
                 {
                     "versions": versions(),
                     "run": vars(self),
-                    "model": model.state_dict(),
+                    "objective": objective.state_dict(),
                     "optimizer": optimizer.state_dict(),
                 },
                 temporary,
@@ -105,16 +128,20 @@ class Run:
 
     @classmethod
     def load(
-        cls, path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, device: torch.device
+        cls,
+        path: Path,
+        objective: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        device: torch.device,
     ) -> "Run":
-        """The run that was saved, its weights put in place; a new one where there is none, or
+        """The run that was saved, its parameters put in place; a new one where there is none, or
         where other libraries computed it: half of each would be no run that anyone can repeat."""
         if not path.exists():
             return cls()
-        kept = torch.load(path, map_location=device, weights_only=True)
-        if kept["versions"] != versions():
-            log.warning("%s is of other libraries, %s: starting anew", path, kept["versions"])
+        stored = torch.load(path, map_location=device, weights_only=True)
+        if stored["versions"] != versions():
+            log.warning("%s is of other libraries, %s: starting anew", path, stored["versions"])
             return cls()
-        model.load_state_dict(kept["model"])
-        optimizer.load_state_dict(kept["optimizer"])
-        return cls(**kept["run"])
+        objective.load_state_dict(stored["objective"])
+        optimizer.load_state_dict(stored["optimizer"])
+        return cls(**stored["run"])

@@ -1,7 +1,4 @@
-"""Fine-tuning for counting: pairs, batches with counterfactuals, one variant's training.
-
-Batches are a pure function of seed and step.
-"""
+"""Fine-tuning for counting: pairs, batches with counterfactuals, one variant's training."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -10,22 +7,25 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from lightning_fabric.utilities import rank_zero_only
 
 from countclip.data import lambda_schemes, number_words
 from countclip.evaluation.counting import Questions, accuracy
 from countclip.model.clip import Clip, cut_padding
 from countclip.model.embeddings import similarities
 from countclip.model.inputs import nine_captions, tokens_of
+from countclip.model.libraries import rank_zero_only
 from countclip.runtime.files import write_json, write_text
 from countclip.training import checkpoints
 from countclip.training.batches import Batch, Images
+from countclip.training.checkpoints import Metric, Outputs
+from countclip.training.contrastive import Contrastive
 from countclip.training.loggers import open_loggers
 from countclip.training.loop import fit
 from countclip.training.losses import CountClipLoss
+from countclip.training.settings import from_config
 
 COUNTERFACTUALS = {"none": 0, "count": 1, "count_plus": 8}
-"""Counterfactual captions per pair, K, that each loss of the config asks for."""
+"""Counterfactual captions per pair, K, of each loss of the config."""
 
 
 @dataclass
@@ -34,8 +34,8 @@ class Pairs:
 
     images: uint8 (m, size, size, 3), in memory or mapped from a file. rows: int (n,), which of
     them each pair has. tokens: uint16 (n, 1 + C, length), the caption first and then its C
-    counterfactuals (C is 8 for counting pairs, 0 for others). numbers: int (n,), the class of each
-    pair, which decides its weight: the number that its caption names, 0 for none.
+    counterfactuals (C is 8 for counting pairs, 0 for others). numbers: int (n,), the label of each
+    pair, which decides its lambda: the number that its caption names, 0 for none.
     """
 
     images: np.ndarray
@@ -76,8 +76,8 @@ class Pairs:
 class Batches:
     """Batches of `size` pairs, `n_counting` of them counting pairs, the rest others.
 
-    Each kind is shuffled anew in every pass over it. `batch(step)` depends on the seed and the step
-    alone, so a resumed run sees what an undisturbed one would have seen.
+    Each kind is shuffled anew in every pass over it. `batch(step)` is a function of the seed and
+    the step, so a resumed run sees what an undisturbed one would have seen.
 
     counterfactuals: K, how many of its C are drawn for each counting pair, anew at each step; or,
         if they are `fixed`, once for the whole training, as the published code did.
@@ -131,8 +131,8 @@ class Batches:
         """The batch of a step, counted from 0."""
         counting = self._rows(1, len(self.counting), self.n_counting, step)
         others = self._rows(2, len(self.others), self.size - self.n_counting, step)
-        anew = self.fixed is None
-        drawn = self._draw(len(counting), 0, step) if anew else self.fixed[counting]
+        drawn_anew = self.fixed is None
+        drawn = self._draw(len(counting), 0, step) if drawn_anew else self.fixed[counting]
         drawn = drawn[:, : self.k]
         parts = [
             self.counting.tokens[counting, 0],
@@ -145,7 +145,8 @@ class Batches:
         tokens = np.concatenate(
             [np.pad(part, ((0, 0), (0, length - part.shape[1]))) for part in parts]
         )
-        weights = [self.lambdas[int(number)] for number in self.counting.numbers[counting]]
+        numbers = self.counting.numbers[counting]
+        lambdas = [self.lambdas[int(number)] for number in numbers]
         return Batch(
             Images(
                 (
@@ -156,14 +157,15 @@ class Batches:
                 (self.seed, 4, step),
             ),
             torch.from_numpy(cut_padding(tokens).astype(np.int64)),
-            torch.tensor(weights, dtype=torch.float32),
+            torch.from_numpy(np.concatenate([numbers, self.others.numbers[others]])),
+            torch.tensor(lambdas, dtype=torch.float32),
         )
 
     def _draw(self, n: int, *stream: int) -> np.ndarray:
-        """The counterfactuals of `n` pairs, each in an order of its own: int (n, C) in 1..C."""
+        """The counterfactuals of `n` pairs, each in another order: int (n, C) in 1..C."""
         rng = np.random.default_rng([self.seed, *stream])
-        every = np.arange(1, self.counting.tokens.shape[1])
-        return rng.permuted(np.tile(every, (n, 1)), axis=1)
+        places = np.arange(1, self.counting.tokens.shape[1])
+        return rng.permuted(np.tile(places, (n, 1)), axis=1)
 
     def _rows(self, stream: int, n_pairs: int, n: int, step: int) -> np.ndarray:
         """The rows of step `step` in an endless sequence of shuffled passes over `n_pairs` rows."""
@@ -176,11 +178,11 @@ class Batches:
 
     def _order(self, stream: int, n_pairs: int, epoch: int) -> np.ndarray:
         # The last two orders of a stream serve a batch that lies across two passes.
-        known = self._orders.setdefault(stream, {})
-        if epoch not in known:
-            known[epoch] = np.random.default_rng([self.seed, stream, epoch]).permutation(n_pairs)
-            known.pop(epoch - 2, None)
-        return known[epoch]
+        orders = self._orders.setdefault(stream, {})
+        if epoch not in orders:
+            orders[epoch] = np.random.default_rng([self.seed, stream, epoch]).permutation(n_pairs)
+            orders.pop(epoch - 2, None)
+        return orders[epoch]
 
 
 def finetune(
@@ -190,9 +192,10 @@ def finetune(
     benchmark: Iterable[dict[str, Any]],
     outputs: dict[str, str],
     state: str,
-    about: dict[str, Any],
+    metadata: dict[str, Any],
     *,
     model: dict[str, Any],
+    replace: str,
     seed: int,
     batch_size: int,
     counting_per_batch: int,
@@ -205,6 +208,10 @@ def finetune(
     counterfactuals: str,
     count_logit_scale: float | None,
     augment: str,
+    train_logit_scale: bool,
+    tower: str = "both",
+    last_blocks: int | None = None,
+    lora_rank: int | None = None,
     micro_batch: int | None = None,
     threads: int,
     loggers: Sequence[str] = (),
@@ -212,14 +219,15 @@ def finetune(
 ) -> None:
     """Train one variant with one seed on the counting set.
 
-    counting, non_counting: the tables of the counting set; images: their pictures as one array
+    counting, non_counting: the tables of the counting set; images: their images as one array
         (`inputs.pack_images`), the counting rows first.
     benchmark: rows of `store.read_benchmark`, for the paper's protocol, which selects on them.
     outputs: `end`, `best` (of the benchmark's accuracy) and `selected` (of the held-out pairs'),
         the weights; `history`; `lambdas` (number, n, lambda); `model`, a JSON of what they are of.
-    about: the variant, the seed, all settings and their digest, for that JSON and the weights.
+    metadata: the variant, the seed, all settings and their digest, for that JSON and the weights.
+    replace: as `evaluation.counting.evaluate` has it, of both accuracies.
     loggers: see `loggers.open_loggers`.
-    settings: the other keys of the config's section `training`, handed to `fit`.
+    settings: the other keys of the config's section `training` (`settings.from_config`).
     """
     torch.set_num_threads(threads)
     clip = Clip(**model)
@@ -243,42 +251,51 @@ def finetune(
         fixed=counterfactuals == "fixed",
         augment=augment,
     )
+    objective = Contrastive(
+        clip,
+        CountClipLoss(count_logit_scale, rows=micro_batch),
+        tower=tower,
+        last_blocks=last_blocks,
+        lora_rank=lora_rank,
+        train_logit_scale=train_logit_scale,
+        micro_batch=micro_batch,
+    )
+    everywhere = replace == "everywhere"
     questions = {
-        "heldout_accuracy": Questions.heldout(clip, counting, images),
-        "benchmark_accuracy": Questions.of(clip, benchmark),
+        "heldout_accuracy": Questions.heldout(clip, counting, images, everywhere),
+        "benchmark_accuracy": Questions.of(clip, benchmark, everywhere),
     }
 
-    def evaluate(clip: Clip) -> dict[str, float]:
+    def evaluate() -> dict[str, float]:
         return {
-            name: accuracy(similarities(clip, asked.images, asked.tokens), asked.numbers)
-            for name, asked in questions.items()
+            name: accuracy(similarities(clip, of.images, of.tokens), of.numbers)
+            for name, of in questions.items()
         }
 
-    about = about | {"versions": checkpoints.versions()}
-    with open_loggers(loggers, about) as watching:
-        weights_of = fit(
-            clip,
+    best = (
+        Metric("benchmark_accuracy", outputs["best"]),
+        Metric("heldout_accuracy", outputs["selected"]),
+    )
+    metadata = metadata | {"versions": checkpoints.versions()}
+    with open_loggers(loggers, metadata) as watching:
+        steps_of = fit(
+            objective,
             batches,
-            CountClipLoss(count_logit_scale, rows=micro_batch),
             evaluate,
-            {
-                "history": outputs["history"],
-                "end": outputs["end"],
-                "benchmark_accuracy": outputs["best"],
-                "heldout_accuracy": outputs["selected"],
-            },
+            Outputs(outputs["history"], outputs["end"], best),
             state,
-            about,
-            steps=steps or epochs * batches.steps_per_epoch,
-            evaluations=epochs,
-            seed=seed,
-            watched="heldout_accuracy",
-            micro_batch=micro_batch,
-            loggers=watching,
-            **settings,
+            metadata,
+            **from_config(
+                steps=steps or epochs * batches.steps_per_epoch,
+                evaluations=epochs,
+                seed=seed,
+                watched="heldout_accuracy",
+                loggers=watching,
+                **settings,
+            ),
         )
     if rank_zero_only.rank == 0:  # of several processes one writes
         rows = [{"number": k, "n": counts[k], "lambda": value} for k, value in lambdas.items()]
         table = pd.DataFrame(rows)
         write_text(table.to_csv(index=False, lineterminator="\n"), outputs["lambdas"])
-        write_json(about | {"steps": weights_of}, outputs["model"])
+        write_json(metadata | {"steps": steps_of}, outputs["model"])

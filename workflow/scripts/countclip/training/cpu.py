@@ -1,4 +1,4 @@
-"""What speeds up training on a CPU: memory, the token table's gradient, patches."""
+"""Speed of training on a CPU: memory, the token table's gradient, patches."""
 
 import ctypes
 import os
@@ -47,7 +47,7 @@ class TokenGradient:
         self.dirty = torch.zeros(0, dtype=torch.int64)
 
     def prepare(self, tokens: Tensor) -> None:
-        """Before the gradients of a batch with these tokens."""
+        """Make way for the gradients of a batch with these tokens."""
         self.gradient[self.dirty] = 0
         self.weight.grad = self.gradient
         self.dirty = tokens.unique()
@@ -57,7 +57,7 @@ TRIM_THRESHOLD, TOP_PAD, MMAP_MAX = -1, -2, -4  # from glibc's malloc.h
 
 
 def prepare_process(device: torch.device) -> None:
-    """Let torch compute the same each time, and let the process keep what memory it was given.
+    """Let torch compute the same each time, and let the process keep its memory.
 
     A CPU's step frees all gradients and asks for them again. From the kernel that is 600 MB of new
     pages, a fifth of the step with bf16-mixed; from glibc, told not to give them back, nothing.

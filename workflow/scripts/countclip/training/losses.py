@@ -1,11 +1,11 @@
-"""What is minimised? Small losses over embeddings, one shape convention.
+"""Losses and criteria over embeddings, with one shape convention.
 
-A training minimises one criterion: (image, text, batch, logit scale), the embeddings of a whole
-batch as `Batch` orders them, -> the parts of the loss by name and their sum, `loss`.
+A criterion maps (image, text, batch, logit scale), the embeddings of a whole batch as `Batch`
+orders them, to the parts of the loss by name and their sum, `loss`.
 
 In a loss `image` is (batch, d), `text` is (batch, d), both L2-normalised. A counting loss takes the
 N counting pairs: `image` (N, d), `captions` (N, 1 + K, d) with the true caption first and its K
-counterfactuals after it, and `weights` (N,), the lambda of each pair. All reductions are float32
+counterfactuals after it, and `lambdas` (N,), the weight of each pair. All reductions are float32
 or wider, whatever autocast does around them.
 """
 
@@ -36,13 +36,13 @@ class ClipLoss(nn.Module):
             return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
         total = image.new_zeros(())
         for one, other in ((image, text), (text, image)):
-            for part, right in zip(one.split(self.rows), target.split(self.rows), strict=True):
-                total = total + checkpoint(_entropy, part, other, scale, right, use_reentrant=False)
+            for part, true in zip(one.split(self.rows), target.split(self.rows), strict=True):
+                total = total + checkpoint(_entropy, part, other, scale, true, use_reentrant=False)
         return total / (2 * len(image))
 
 
-def _entropy(part: Tensor, other: Tensor, scale: Tensor, right: Tensor) -> Tensor:
-    return F.cross_entropy(scale * (part @ other.T), right, reduction="sum")
+def _entropy(part: Tensor, other: Tensor, scale: Tensor, target: Tensor) -> Tensor:
+    return F.cross_entropy(scale * (part @ other.T), target, reduction="sum")
 
 
 class CountLoss(nn.Module):
@@ -58,12 +58,12 @@ class CountLoss(nn.Module):
         super().__init__()
         self.logit_scale = 1.0 if logit_scale is None else float(logit_scale)
 
-    def forward(self, image: Tensor, captions: Tensor, weights: Tensor) -> Tensor:
+    def forward(self, image: Tensor, captions: Tensor, lambdas: Tensor) -> Tensor:
         similarity = torch.einsum(
             "nd,nkd->nk", _at_least_float32(image), _at_least_float32(captions)
         )
         log_probability = F.log_softmax(self.logit_scale * similarity, dim=1)[:, 0]
-        return -(weights * log_probability).mean()
+        return -(lambdas * log_probability).mean()
 
 
 class CountClipLoss(nn.Module):
@@ -84,14 +84,14 @@ class CountClipLoss(nn.Module):
         self, image: Tensor, text: Tensor, batch: Batch, logit_scale: Tensor
     ) -> dict[str, Tensor]:
         """image: (B, d). text: (B + N K, d), captions and then counterfactuals."""
-        size, n = len(image), len(batch.weights)
+        size, n = len(image), len(batch.lambdas)
         losses = {"loss_clip": self.clip_loss(image, text[:size], logit_scale)}
         losses["loss_count"] = losses["loss_clip"].new_zeros(())
         if len(text) > size:
             counterfactuals = text[size:].reshape(n, -1, text.shape[1])
             captions = torch.cat([text[:n, None], counterfactuals], dim=1)
-            weights = batch.weights.to(image.device)
-            losses["loss_count"] = self.count_loss(image[:n], captions, weights)
+            lambdas = batch.lambdas.to(image.device)
+            losses["loss_count"] = self.count_loss(image[:n], captions, lambdas)
         losses["loss"] = losses["loss_clip"] + losses["loss_count"]
         return losses
 

@@ -1,20 +1,20 @@
-"""Which weights are trained? All, one tower, the last blocks, or low-rank additions to them."""
+"""Trainable parameters of a CLIP: all, one tower, the last blocks, or low-rank additions."""
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 TOWERS = {"both": ("image", "text"), "image": ("image",), "text": ("text",)}
-AFTER = {"image": ("visual.ln_post.", "visual.proj"), "text": ("ln_final.", "text_projection")}
-"""What of each tower comes after its last block, by the beginning of its name."""
+HEADS = {"image": ("visual.ln_post.", "visual.proj"), "text": ("ln_final.", "text_projection")}
+"""Parameters of each tower after its last block, by the beginning of their names."""
 
 
 class LowRank(nn.Module):
     """W + B A with W frozen (LoRA; Hu et al., 2021, arXiv:2106.09685), as a parametrisation.
 
     A module that reads its `weight` gets the sum, whatever it then does with it. That is how
-    `nn.MultiheadAttention` can have it, whose one matrix for queries, keys and values is no layer
-    of its own. B begins at zero, so training begins at the pretrained model.
+    `nn.MultiheadAttention` can have it, whose one matrix for queries, keys and values is no
+    layer. B begins at zero, so training begins at the pretrained model.
     """
 
     def __init__(self, weight: Tensor, rank: int) -> None:
@@ -45,7 +45,7 @@ def choose(
     model.requires_grad_(False)
     for name in TOWERS[tower]:
         if last_blocks is None and lora_rank is None:
-            for parameter in _parameters(model, name).values():
+            for parameter in parameters(model, name).values():
                 parameter.requires_grad_(True)
             continue
         part = model.visual if name == "image" else model
@@ -66,31 +66,22 @@ def choose(
             else:
                 _add_low_rank(block, lora_rank)
         if lora_rank is None:
-            for key, parameter in _parameters(model, name).items():
-                parameter.requires_grad_(parameter.requires_grad or key.startswith(AFTER[name]))
+            for key, parameter in parameters(model, name).items():
+                parameter.requires_grad_(parameter.requires_grad or key.startswith(HEADS[name]))
     model.logit_scale.requires_grad_(logit_scale)
 
 
-def trained(model: nn.Module) -> tuple[bool, bool]:
-    """Whether anything of the image tower is trained, and of the text tower."""
-    image, text = (
-        any(parameter.requires_grad for parameter in _parameters(model, tower).values())
-        for tower in ("image", "text")
-    )
-    return image, text
-
-
-def train(model: nn.Module) -> None:
-    """Put a model in training mode, but for its frozen batch norms: each batch would move their
+def freeze_statistics(model: nn.Module) -> None:
+    """Put the frozen batch norms of a model in evaluation mode: each batch would move their
     statistics, and with them what a tower computes that is not trained."""
-    model.train()
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d) and not module.weight.requires_grad:
             module.eval()
 
 
-def _parameters(model: nn.Module, tower: str) -> dict[str, nn.Parameter]:
-    """A tower's parameters; what is not in `visual` is the text tower's, the logit scale aside."""
+def parameters(model: nn.Module, tower: str) -> dict[str, nn.Parameter]:
+    """Parameters of a tower by name; the text tower has what is outside `visual`, but not the logit
+    scale."""
     return {
         name: parameter
         for name, parameter in model.named_parameters()
@@ -110,7 +101,7 @@ def _add_low_rank(block: nn.Module, rank: int) -> None:
 
 
 def state_dict(model: nn.Module) -> dict[str, Tensor]:
-    """The weights under open_clip's own names, low-rank additions merged into theirs."""
+    """The weights under their plain names, low-rank additions merged into them."""
     state = {
         name: tensor
         for name, tensor in model.state_dict().items()

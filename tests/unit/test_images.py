@@ -1,4 +1,4 @@
-"""Pictures are decoded in one way, and hostile ones are refused."""
+"""Decoding of images: the same everywhere, hostile ones refused."""
 
 import io
 
@@ -15,7 +15,7 @@ def file(image: Image.Image, kind: str) -> bytes:
     return stream.getvalue()
 
 
-def test_hostile_pictures_are_refused() -> None:
+def test_hostile_images_are_refused() -> None:
     with pytest.raises(Unusable, match="too many"):
         decode(file(Image.new("L", (1100, 1100)), "PNG"), max_pixels=1_000_000)
     for body in (b"", b"<svg xmlns='http://www.w3.org/2000/svg'/>", b"%PDF-1.7", b"P5 9 9 9 "):
@@ -28,7 +28,7 @@ def test_hostile_pictures_are_refused() -> None:
 
 
 def test_a_jpeg_has_no_more_scans_than_any_program_writes() -> None:
-    """Each walks the whole picture: a small file could take hours."""
+    """Each walks the whole image: a small file could take hours."""
     assert decode(faults.endless_scans(20, side=64)).size == (64, 64)
     with pytest.raises(Unusable, match="undecodable .a JPEG of more than 500 scans"):
         decode(faults.endless_scans(500, side=64))

@@ -1,0 +1,110 @@
+"""CLIP under a criterion over the embeddings of a whole batch: the objective of fine-tuning."""
+
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from countclip.model.clip import LARGEST_LOGIT_SCALE, Clip, encode_image, encode_text
+from countclip.model.libraries import Fabric
+from countclip.training import checkpoints, cpu, trainable
+from countclip.training.batches import Batch
+from countclip.training.cpu import TokenGradient
+from countclip.training.grad_cache import GradCache, Tower
+from countclip.training.objective import Objective
+
+
+class Contrastive(Objective):
+    """A CLIP that minimises a criterion (losses.py), with one pass of each tower a step.
+
+    tower, last_blocks, lora_rank, train_logit_scale: what is trained (`trainable.choose`).
+    micro_batch: images, and captions, that are computed at a time (`GradCache`).
+    """
+
+    def __init__(
+        self,
+        clip: Clip,
+        criterion: nn.Module,
+        *,
+        tower: str = "both",
+        last_blocks: int | None = None,
+        lora_rank: int | None = None,
+        train_logit_scale: bool = True,
+        micro_batch: int | None = None,
+    ) -> None:
+        super().__init__()
+        self.clip, self.model, self.criterion = clip, clip.model, criterion
+        self.micro_batch = micro_batch
+        self.choice = {
+            "tower": tower,
+            "last_blocks": last_blocks,
+            "lora_rank": lora_rank,
+            "logit_scale": train_logit_scale,
+        }
+
+    def setup(self, fabric: Fabric) -> None:
+        by_batch = any(isinstance(module, nn.BatchNorm2d) for module in self.model.modules())
+        if by_batch and (self.micro_batch or fabric.world_size > 1):
+            raise ValueError(
+                "training.micro_batch and training.devices: this model normalises by the statistics"
+                " of a batch, which no piece of it has; set them to null and 1, or use a vision"
+                " transformer"
+            )
+        trainable.choose(self.model, **self.choice)
+        super().setup(fabric)
+        self.device = fabric.device
+        towers = [
+            Tower(encode, list(trainable.parameters(self.model, name).values()))
+            for name, encode in (("image", self._encode_image), ("text", self._encode_text))
+        ]
+        self.grad_cache = GradCache(fabric, towers, self.micro_batch)
+        with fabric.autocast():
+            self.bfloat16_on_cpu = self.device.type == "cpu" and torch.is_autocast_enabled("cpu")
+        if self.bfloat16_on_cpu:
+            cpu.patches_by_product(self.model)
+        self.token_gradient = None
+        if self.device.type == "cpu" and self.model.token_embedding.weight.requires_grad:
+            self.token_gradient = TokenGradient(self.model)
+
+    def train(self, mode: bool = True) -> "Contrastive":
+        super().train(mode)
+        if mode:
+            trainable.freeze_statistics(self.model)
+        return self
+
+    def backward(self, batch: Batch, seed: int) -> dict[str, Tensor]:
+        if self.token_gradient:
+            self.token_gradient.prepare(batch.tokens)
+
+        def criterion(image: Tensor, text: Tensor) -> dict[str, Tensor]:
+            return self.criterion(image, text, batch, self.model.logit_scale.exp())
+
+        return self.grad_cache.backward((batch.images, batch.tokens), criterion, seed)
+
+    def after_step(self) -> None:
+        with torch.no_grad():
+            self.model.logit_scale.clamp_(max=LARGEST_LOGIT_SCALE)
+
+    def columns(self) -> dict[str, float]:
+        return {"logit_scale": self.model.logit_scale.exp().item()}
+
+    def save(self, path: str | Path, metadata: dict[str, Any]) -> None:
+        """Publish the CLIP under open_clip's names."""
+        checkpoints.save(self.model, path, metadata)
+
+    def _encode_image(self, images: Tensor) -> Tensor:
+        with self._attention():
+            images = images.to(self.device, non_blocking=True)
+            return encode_image(self.model, self.clip.normalise(images))
+
+    def _encode_text(self, tokens: Tensor) -> Tensor:
+        with self._attention():
+            return encode_text(self.model, tokens.to(self.device, non_blocking=True))
+
+    def _attention(self) -> AbstractContextManager:
+        """torch's fused attention for bfloat16 on CPUs has a backward pass that is slower, on the
+        few tokens of CLIP, than plain matrix products."""
+        return sdpa_kernel(SDPBackend.MATH) if self.bfloat16_on_cpu else nullcontext()
