@@ -90,8 +90,7 @@ def test_a_server_that_goes_away_is_in_the_log(world: Path, caplog) -> None:
     with connection("miniature", world):
         (server,) = psutil.Process().children()
         server.kill()
-        while server.status() != psutil.STATUS_ZOMBIE:  # it is for Popen to read its exit code
-            time.sleep(0.01)
+        os.waitid(os.P_PID, server.pid, os.WEXITED | os.WNOWAIT)  # its exit code is Popen's to read
     assert f"{world}: the miniature's server ended early\nexit code -9" in caplog.text
 
 

@@ -282,7 +282,7 @@ def test_an_address_that_showed_its_picture_is_not_asked_again(copied, monkeypat
     monkeypatch.setattr(network, "get", get)
     good = "3,replace,http://a.miniature.example/other,,,web,,\n"
     dead = "4,replace,http://a.miniature.example/3,,,web,,\n"
-    message = r"line 3 \(index 4\): .*http_404 \(Not Found\); run again later"
+    message = r"line 3 \(index 4\): .*http_404; run again later"
     with pytest.raises(ValueError, match=message):
         repair(folder, environment, good + dead)
     row = repair(folder, environment, good)[3]

@@ -65,10 +65,13 @@ def fetch_all(folder: Path, urls: dict[str, str], state: Path, **settings) -> tu
     rows = {"sample_id": list(urls), "url": list(urls.values())}
     write_table(pa.table(rows), folder / "candidates.parquet")
     manifest, counts = folder / "images/part.parquet", folder / "images/part.json"
-    given = {"images": IMAGES, "environment": {}, "shard_rows": 100, "attempts": 1} | settings
-    candidates = folder / "candidates.parquet"
+    defaults = {"images": IMAGES, "environment": {}, "shard_rows": 100, "attempts": 1}
     fetch.fetch_images(
-        candidates=candidates, manifest=manifest, counts=counts, state=state, **given
+        candidates=folder / "candidates.parquet",
+        manifest=manifest,
+        counts=counts,
+        state=state,
+        **defaults | settings,
     )
     return manifest, json.loads(counts.read_text())
 

@@ -116,7 +116,7 @@ class _Session(requests.Session):
         return min(self.timeout, left)
 
     def request(self, method: str, url: str, *, headers=None, **_) -> requests.Response:
-        """Send a request, in half the time of requests, which merges many settings each time."""
+        """Send a request of a URL and headers. Merging more settings, as requests does, is slow."""
         prepared = requests.PreparedRequest()
         headers = {**self.headers, **(headers or {})}
         prepared.prepare(method, url, headers, cookies={}, auth=lambda request: request)
@@ -140,7 +140,10 @@ class _Session(requests.Session):
         return response
 
     def get_redirect_target(self, resp: requests.Response) -> str | None:
-        """Discard the body of a redirect; DownloadError if it is large and unframed."""
+        """Leave the body of a redirect unread; if nothing states its length, it must end.
+
+        A stream without end is too_large, like any other. One that falls silent is a redirect.
+        """
         target = super().get_redirect_target(resp)
         if target and not resp.raw.closed:
             unframed = resp.raw.length_remaining is None and not resp.raw.chunked
@@ -386,7 +389,7 @@ def _reason(error: Exception, cause: Exception) -> str:
         (inner.NameResolutionError, "dns"),
         ((outer.SSLError, inner.SSLError), "tls"),
         (inner.ProtocolError, "truncated"),
-        (http.client.RemoteDisconnected, "unreachable"),
+        (http.client.RemoteDisconnected, "unreachable"),  # which is an HTTPException too
         ((http.client.HTTPException, outer.InvalidHeader, inner.DecodeError), "bad_answer"),
     ):
         if isinstance(error, kinds) or isinstance(cause, kinds):
