@@ -1,5 +1,6 @@
 """The miniature's server: a process that lives as long as the block and as its parent."""
 
+import os
 import subprocess
 import sys
 import time
@@ -27,7 +28,7 @@ def world(tmp_path: Path) -> Path:
 def answers(proxy: str) -> bool:
     try:
         return requests.get(URL, proxies={"http": proxy}, timeout=30).status_code == 200
-    except requests.exceptions.ProxyError:  # nobody listens
+    except requests.exceptions.ConnectionError:  # nobody listens
         return False
 
 
@@ -62,14 +63,12 @@ def test_the_server_ends_with_a_parent_that_is_killed(world: Path) -> None:
         command, stdout=subprocess.PIPE, text=True, env={"PYTHONPATH": str(SCRIPTS)}
     ) as parent:
         proxy = parent.stdout.readline().strip()
-        (server,) = psutil.Process(parent.pid).children()
         assert answers(proxy)
         parent.kill()
     end = time.monotonic() + 60
-    while server.is_running() and server.status() != psutil.STATUS_ZOMBIE:  # init may be slow
+    while answers(proxy):
         assert time.monotonic() < end, "the server outlives its parent"
         time.sleep(0.05)
-    assert not answers(proxy)
 
 
 @pytest.mark.parametrize(

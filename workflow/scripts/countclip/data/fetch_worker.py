@@ -48,7 +48,7 @@ def image_downloader(images: dict[str, Any], agent: str) -> Callable[..., tuple]
             answer = network.get(url, session=thread.session, decode=False, **limits)
         except network.DownloadError as error:
             wait = f", retry after {error.retry_after:.0f} s" if error.retry_after else ""
-            return key, None, f"{error.reason} ({error.detail}{wait})"
+            return key, None, f"{error.reason} ({error.detail or 'no body'}{wait})"
         except Exception as error:  # one image must not end a shard
             return key, None, f"other ({error!r:.300})"
         return key, io.BytesIO(answer.body), None

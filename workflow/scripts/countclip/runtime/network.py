@@ -228,7 +228,7 @@ def get(
             content_type = response.headers.get("Content-Type", "")
             return Answer(bytes(body), response.url, content_type, response.status_code)
 
-    return _retrying(retries)(attempt)
+    return _retrying(retries)(attempt) if retries else attempt()
 
 
 def download(
@@ -353,7 +353,7 @@ def _stream(
             response = session.get(url, headers=headers)
         with response:
             if not response.ok:
-                raise DownloadError(url, f"http_{response.status_code}", response.reason, response)
+                raise DownloadError(url, f"http_{response.status_code}", answer=response)
             yield response, chunks()
 
 
