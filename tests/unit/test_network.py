@@ -280,6 +280,28 @@ def test_the_body_of_a_redirect_is_left_unread(framing):
     assert sum(sent) < 20_000_000  # what fits into the sockets' buffers, of 65 MB
 
 
+def test_a_connection_that_the_host_closed_meanwhile_is_replaced():
+    """As hosts do with idle ones; a new connection that breaks is an error all the same."""
+    asked = []
+
+    def hanging_up(handler: Handler) -> None:
+        asked.append(handler.client_address)
+        if "broken" in handler.path:
+            handler.close_connection = True
+            return
+        replying("Content-Length: 5", body=b"there")(handler)
+        handler.close_connection = True  # without a word of it
+
+    with serving(hanging_up) as proxy:
+        session = behind(proxy)
+        for number in range(20):  # whether the end is seen in time is a race
+            answer = network.get(f"http://x.example/{number}", session=session, max_bytes=10)
+            assert answer.body == b"there"
+        with pytest.raises(DownloadError, match="unreachable"):
+            network.get("http://x.example/broken", session=behind(proxy), max_bytes=10)
+    assert len(set(asked)) == len(asked) == 21
+
+
 def test_a_redirect_of_no_stated_length_that_falls_silent_is_followed():
     def silent(handler: Handler) -> None:
         if handler.path.endswith("/there"):

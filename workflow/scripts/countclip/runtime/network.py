@@ -133,7 +133,10 @@ class _Session(requests.Session):
             raise error
         if rest > 0:
             time.sleep(rest)
-        response = super().send(request, **kwargs | {"timeout": self.patience()})
+        try:
+            response = super().send(request, **kwargs | {"timeout": self.patience()})
+        except _StaleError:  # with the next connection, a new one
+            response = super().send(request, **kwargs | {"timeout": self.patience()})
         if response.status_code in (429, 503):
             end = time.monotonic() + retry_after(response.headers.get("Retry-After", ""))
             self.resting[host] = max(self.resting.get(host, 0), end)
@@ -405,6 +408,10 @@ class _LateError(urllib3.exceptions.HTTPError):
     pass
 
 
+class _StaleError(urllib3.exceptions.HTTPError):
+    """The host closed a connection that was open from an earlier request (RFC 9112, 9.3.1)."""
+
+
 class _Timed(io.RawIOBase):
     """The stream of a socket (plain or TLS) within the time limit of its session.
 
@@ -443,6 +450,7 @@ class _Connection:
         self.session = session
 
     def _new_conn(self) -> socket.socket:
+        self.responses = 0
         if self.proxy:
             return super()._new_conn()
         try:
@@ -467,8 +475,13 @@ class _Connection:
 
     def getresponse(self) -> urllib3.HTTPResponse:
         """Read the head of a response, which must be complete within the timeout."""
-        with self.session.within(self.timeout, "no whole head of a response"):
-            return super().getresponse()
+        try:
+            with self.session.within(self.timeout, "no whole head of a response"):
+                response = super().getresponse()
+        except (http.client.RemoteDisconnected, ConnectionResetError) as error:
+            raise _StaleError(str(error)) if self.responses else error from error
+        self.responses += 1
+        return response
 
     def response_class(self, sock: socket.socket, *args, **kwargs) -> http.client.HTTPResponse:
         received = io.BufferedReader(_Timed(sock, self.session))
