@@ -33,7 +33,7 @@ def page(tmp_path, monkeypatch):
     run.add_sheet("paper.json", (), rows=rows, **hostile)
     script = "<script>window.hacked=1</script>"
     run.add_sheet("benchmarks/mine/table.json", *[("=1+1",)] * FOLDED, headers=[script])
-    run.add("figures/figure.svg", SVG)
+    run.add("figures/training_curves.svg", SVG)
     config = {"seeds": [1], "variants": {HOSTILE[0]: {"label": HOSTILE[1] + "x" * 300}}}
     return run.render("miniature", config=config)
 

@@ -144,22 +144,28 @@ def test_what_is_wrong_is_named(trained, folder, tmp_path):
         predict.from_files([folder / "nowhere"], "{} dogs")
     table = folder / "pairs.csv"
     table.write_text("image,text\na.png,{} dogs\n", encoding="utf-8")
-    with pytest.raises(ValueError, match=r"pairs.csv: its first line must name the column caption"):
+    with pytest.raises(
+        ValueError, match=r"image and caption, separated by commas; it is 'image,te"
+    ):
         predict.from_table(table)
     table.write_text("image;caption\na.png;{} dogs\n", encoding="utf-8")
     with pytest.raises(ValueError, match="image and caption, separated by commas; it is 'image;ca"):
         predict.from_table(table)
     table.write_text("image,caption\na.png,{} dogs\na.png,dogs\n", encoding="utf-8")
-    with pytest.raises(ValueError, match=r"pairs.csv, line 3: caption 'dogs': write {} once"):
+    with pytest.raises(
+        ValueError, match=r"pairs.csv: 1 wrong\n  line 3: caption 'dogs': write {} once"
+    ):
         predict.from_table(table)
     table.write_text("image,caption\na.png,two dogs, three cats\n", encoding="utf-8")
-    with pytest.raises(ValueError, match=r"line 2: must have as many fields.*quote one with a com"):
+    with pytest.raises(
+        ValueError, match=r"line 2: must have 2 fields, as the.*quote a field with a com"
+    ):
         predict.from_table(table)
     table.write_text("image,caption\n", encoding="utf-8")
     with pytest.raises(ValueError, match=r"pairs.csv: it names no image; write a row for each"):
         predict.from_table(table)
     table.write_bytes(b"image,caption\n\xff\xfe,{} dogs\n")
-    with pytest.raises(ValueError, match=r"pairs.csv: it cannot be read as a CSV in UTF-8"):
+    with pytest.raises(ValueError, match=r"pairs.csv: is not UTF-8; save it as CSV UTF-8"):
         predict.from_table(table)
 
 

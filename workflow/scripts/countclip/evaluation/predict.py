@@ -9,8 +9,6 @@ lowest); the nine cosines; and, where an image could not be read, `problem` in p
 """
 
 import argparse
-import csv
-import io
 import json
 import sys
 from collections import Counter
@@ -30,6 +28,7 @@ from countclip.model import embeddings
 from countclip.model.clip import Clip
 from countclip.model.inputs import nine_captions, resize, tokens_of
 from countclip.model.libraries import Fabric
+from countclip.runtime import csv_files
 from countclip.runtime.files import progress, write_text
 
 MAX_BYTES = 100_000_000
@@ -88,29 +87,20 @@ def from_files(paths: list[Path], caption: str) -> list[Pair]:
 
 def from_table(path: Path) -> list[Pair]:
     """The rows of a CSV with the columns image, seen from its folder, and caption."""
-    pairs = []
-    try:
-        text = path.read_bytes().decode("utf-8-sig")
-        reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
-        names = reader.fieldnames or ()
-        if lacking := [name for name in ("image", "caption") if name not in names]:
-            raise ValueError(
-                f"{path}: its first line must name the column {' and '.join(lacking)}, separated"
-                f" by commas; it is {','.join(names)[:200]!r}"
-            )
-        for row in reader:
-            place = f"{path}, line {reader.line_num}"
-            if None in row or None in row.values():
-                raise ValueError(
-                    f"{place}: must have as many fields as the first line; quote one with a comma"
-                )
-            try:
-                filled = captions.fill(row["caption"])
-            except ValueError as error:
-                raise ValueError(f"{place}: {error}") from error
-            pairs.append(Pair(path.parent / row["image"], row["caption"], *filled))
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{path}: it cannot be read as a CSV in UTF-8: {error}") from error
+    pairs, problems = [], []
+    lines = csv_files.read_lines(
+        path,
+        columns="image and caption",
+        has_columns=lambda names: {"image", "caption"} <= set(names),
+        problems=problems,
+    )
+    for number, fields in lines:
+        try:
+            filled = captions.fill(fields["caption"])
+            pairs.append(Pair(path.parent / fields["image"], fields["caption"], *filled))
+        except ValueError as error:
+            problems.append(f"line {number}: {error}")
+    csv_files.raise_problems(path, problems)
     if not pairs:
         raise ValueError(f"{path}: it names no image; write a row for each")
     return pairs
