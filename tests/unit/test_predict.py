@@ -144,22 +144,16 @@ def test_what_is_wrong_is_named(trained, folder, tmp_path):
         predict.from_files([folder / "nowhere"], "{} dogs")
     table = folder / "pairs.csv"
     table.write_text("image,text\na.png,{} dogs\n", encoding="utf-8")
-    with pytest.raises(
-        ValueError, match=r"image and caption, separated by commas; it is 'image,te"
-    ):
+    with pytest.raises(ValueError, match=r"separated by commas; it is 'image,text'"):
         predict.from_table(table)
     table.write_text("image;caption\na.png;{} dogs\n", encoding="utf-8")
     with pytest.raises(ValueError, match="image and caption, separated by commas; it is 'image;ca"):
         predict.from_table(table)
     table.write_text("image,caption\na.png,{} dogs\na.png,dogs\n", encoding="utf-8")
-    with pytest.raises(
-        ValueError, match=r"pairs.csv: 1 wrong\n  line 3: caption 'dogs': write {} once"
-    ):
+    with pytest.raises(ValueError, match=r"1 wrong\n  line 3: caption 'dogs': write {} once"):
         predict.from_table(table)
     table.write_text("image,caption\na.png,two dogs, three cats\n", encoding="utf-8")
-    with pytest.raises(
-        ValueError, match=r"line 2: must have 2 fields, as the.*quote a field with a com"
-    ):
+    with pytest.raises(ValueError, match=r"line 2: must have 2 fields.*quote a field with a comma"):
         predict.from_table(table)
     table.write_text("image,caption\n", encoding="utf-8")
     with pytest.raises(ValueError, match=r"pairs.csv: it names no image; write a row for each"):
