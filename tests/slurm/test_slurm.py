@@ -166,7 +166,7 @@ def test_a_training_that_slurm_ends_goes_on_where_it_was(disturbed):
     texts = {log.stem: log.read_text() for log in logs}
     ended = [disturbed.ended[how] for how in WAYS]
     retried = [job for job in texts if job not in ended[:2]]
-    saved = {job: re.findall(r"asked to stop: step (\d+) of 19", texts[job]) for job in ended}
+    saved = {job: re.findall(r"stopped: step (\d+) of 19 is saved", texts[job]) for job in ended}
     gone_on = {job: re.findall(r"going on from step (\d+) of 19", texts[job]) for job in retried}
     print(disturbed.ended, saved, gone_on)
     assert all(0 < int(step) < 19 for (step,) in saved.values())
