@@ -48,14 +48,8 @@ rule make_benchmark_table:
     input:
         predictions=lambda wildcards: settings.predictions(config, wildcards.benchmark),
         benchmark="results/benchmarks/{benchmark}/benchmark.parquet",
-        counting=expand(
-            "results/counting_set/{set}/counting.parquet",
-            set=settings.counting_sets(config),
-        ),
-        non_counting=expand(
-            "results/counting_set/{set}/non_counting.parquet",
-            set=settings.counting_sets(config),
-        ),
+        counting=each_set("results/counting_set/{set}/counting.parquet"),
+        non_counting=each_set("results/counting_set/{set}/non_counting.parquet"),
         countbench="results/countbench/benchmark.parquet",
     output:
         csv=report(
@@ -455,10 +449,7 @@ rule render_report:
     input:
         table1="results/table1.csv",
         results=targets(config),
-        funnels=expand(
-            "results/counting_set/{set}/summary.json",
-            set=settings.counting_sets(config),
-        ),
+        funnels=each_set("results/counting_set/{set}/summary.json"),
         benchmark="results/countbench/summary.json",
         further=expand(
             "results/benchmarks/{benchmark}/summary.json",

@@ -72,13 +72,7 @@ def sheet(table: pd.DataFrame) -> Sheet:
     first = texts.drop_duplicates("number").set_index("number")
     uniform = [Cell(first.loc[number, "uniform"]) for number in numbers]
     lines = [[Cell("if all tokens mattered alike"), *uniform]]
-    for _, rows in table.groupby("variant", sort=False):  # two may have one label
-        columns = texts.loc[rows.index, ["share", "share_low", "share_high"]]
-        cells = [
-            Cell(mean, f"[{low}, {high}]" if low else "")
-            for mean, low, high in columns.itertuples(index=False)
-        ]
-        lines.append([Cell(rows["label"].iloc[0]), *cells])
+    lines += sheets.lines_of_models(table, texts, "share")
     captions = ", ".join(f"{number}: {first.loc[number, 'captions']}" for number in numbers)
     return Sheet(
         "Relevancy: share of the number word in a caption's similarity with its image, in %",

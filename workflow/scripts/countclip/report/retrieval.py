@@ -155,13 +155,7 @@ def _sheet(kind: str, k: int, table: pd.DataFrame) -> Sheet:
         [Cell(title), *(Cell(first.loc[number, column]) for number in numbers)]
         for title, column in (("chance", "chance"), ("best possible", "ceiling"))
     ]
-    for _, rows in table.groupby("variant", sort=False):  # two may have one label
-        columns = texts.loc[rows.index, ["precision", "precision_low", "precision_high"]]
-        cells = [
-            Cell(mean, f"[{low}, {high}]" if low else "")
-            for mean, low, high in columns.itertuples(index=False)
-        ]
-        lines.append([Cell(rows["label"].iloc[0]), *cells])
+    lines += sheets.lines_of_models(table, texts, "precision")
     queries = ", ".join(f"{number}: {first.loc[number, 'queries']}" for number in numbers)
     return Sheet(
         f"Retrieval by count: precision at {k} in %, {kind}",

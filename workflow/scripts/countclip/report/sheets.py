@@ -69,6 +69,23 @@ class Cell(NamedTuple):
     best: bool = False
 
 
+def lines_of_models(table: pd.DataFrame, texts: pd.DataFrame, name: str) -> list[list[Cell]]:
+    """A line for each model: its label, and the mean `name` of each number with its interval.
+
+    table: rows by variant, then number; of two variants with one label each has a line. texts: of
+    its rows (`texts`), with `<name>_low` and `<name>_high`.
+    """
+    lines = []
+    for _, rows in table.groupby("variant", sort=False):
+        columns = texts.loc[rows.index, [name, f"{name}_low", f"{name}_high"]]
+        cells = [
+            Cell(mean, f"[{low}, {high}]" if low else "")
+            for mean, low, high in columns.itertuples(index=False)
+        ]
+        lines.append([Cell(rows["label"].iloc[0]), *cells])
+    return lines
+
+
 @dataclass
 class Sheet:
     """A table as people read it, free of markup.
