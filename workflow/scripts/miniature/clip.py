@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from countclip.evaluation.counting import Questions, accuracy
+from countclip.evaluation.counting import accuracy
 from countclip.model.clip import Clip
 from countclip.model.embeddings import similarities
 from countclip.model.inputs import resize
@@ -24,8 +24,9 @@ from countclip.training.counting import Batches, Pairs
 from countclip.training.loop import fit
 from countclip.training.losses import CountClipLoss
 from countclip.training.settings import from_config
-from miniature.scenes import draw, make
-from miniature.world import COUNTED, caption, pretraining_pairs, vocabulary
+from miniature import development
+from miniature.scenes import draw
+from miniature.world import pretraining_pairs, vocabulary
 
 
 def cut_merges(words: Iterable[str], path: str | Path) -> int:
@@ -51,17 +52,17 @@ def cut_merges(words: Iterable[str], path: str | Path) -> int:
 
 NAME = "miniature-vit"
 ARCHITECTURE: dict[str, Any] = {
-    "embed_dim": 96,
+    "embed_dim": 64,
     "quick_gelu": True,
     "vision_cfg": {
         "image_size": 64,
         "patch_size": 8,
         "layers": 3,
-        "width": 96,
+        "width": 64,
         "head_width": 32,
         "pool_type": "avg",
     },
-    "text_cfg": {"context_length": 32, "layers": 2, "width": 96, "heads": 3},
+    "text_cfg": {"context_length": 32, "layers": 2, "width": 64, "heads": 2},
 }
 
 
@@ -81,8 +82,8 @@ def pretrain(
 ) -> None:
     """Train from random weights and publish `config`, `merges`, `weights`, `history`, `recipe`.
 
-    pairs: how many there are; `named_share` of their captions name the number. test_scenes: unseen
-    ones, to measure on. The other settings are those of `settings.from_config`, and
+    pairs: how many there are; `named_share` of their captions name the number. test_scenes:
+    development scenes to measure on. The other settings are those of `settings.from_config`, and
     `train_logit_scale`.
     """
     torch.set_num_threads(threads)
@@ -103,11 +104,11 @@ def pretrain(
     batches = Batches(
         none, plain, size=batch_size, n_counting=0, counterfactuals=0, lambdas={}, seed=seed
     )
-    unseen = _unseen(clip, test_scenes)
+    scenes = development.questions(clip, test_scenes)
 
     def evaluate() -> dict[str, float]:
-        similarity = similarities(clip, unseen.images, unseen.tokens)
-        return {"unseen_accuracy": accuracy(similarity, unseen.numbers)}
+        similarity = similarities(clip, scenes.images, scenes.tokens)
+        return {"development_accuracy": accuracy(similarity, scenes.numbers)}
 
     made_by = recipe(
         seed=seed,
@@ -140,14 +141,3 @@ def recipe(**settings: Any) -> dict[str, Any]:
         "settings": settings,
     }
     return with_digest(made_by)
-
-
-def _unseen(clip: Clip, n: int) -> Questions:
-    """Scenes of a stream that nothing is trained on, captioned as a counting caption would be."""
-    rng = np.random.default_rng(0)
-    rows = []
-    for index in range(n):
-        scene = make("detector_test", index, 2 + index % 9)
-        text = caption(scene, str(rng.choice(COUNTED)))
-        rows.append({"index": index, "image": draw(scene), "caption": text, "number": scene.number})
-    return Questions.of(clip, rows)

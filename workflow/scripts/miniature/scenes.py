@@ -25,6 +25,7 @@ STREAMS = {
     "detector_test": 5,
     "own_benchmark": 6,
     "retention": 7,
+    "development": 8,
 }
 
 GLYPHS = {
