@@ -16,7 +16,7 @@ from countclip.data import number_words
 from countclip.runtime import network
 from countclip.runtime.connection import connection
 from countclip.runtime.files import sha256
-from miniature import clip, detector, scenes, server, world
+from miniature import clip, detector, development, scenes, server, world
 
 HOME = Path(__file__).parents[2]
 CONFIG = yaml.safe_load((HOME / "config/config.yaml").read_text(encoding="utf-8"))
@@ -231,4 +231,14 @@ def test_committed_clip_follows_its_recipe_and_counts_badly():
     assert about["recipe"] == clip.recipe(**settings)
     assert about["sha256"] == sha256(weights)
     assert weights.stat().st_size < 4e6
-    assert 0.2 < about["unseen_accuracy"] < 0.4
+    assert 0.2 < about["development_accuracy"] < 0.4
+    measured = development.measure(
+        {
+            "name": clip.NAME,
+            "pretrained": str(weights),
+            "config": str(weights.with_suffix(".json")),
+        },
+        [],
+        CONFIG["miniature_clip"]["test_scenes"],
+    )
+    assert measured == {str(weights): pytest.approx(about["development_accuracy"], abs=0.005)}
