@@ -115,7 +115,7 @@ def test_laion_is_as_wild_and_as_long_as_planned(rows, web):
         kind, shown = web.get(row["URL"], ("unusable", {}))
         if word and kind == "scene" and shown["number"] == word.number:
             honest.append(word.number)
-    assert len(honest) > 2200
+    assert len(honest) > 0.35 * settings["rows"]
     shares = np.bincount(honest, minlength=11)[2:] / len(honest)
     assert shares == pytest.approx(settings["class_shares"], abs=0.03)
     texts = [row["TEXT"] for row in rows]
