@@ -10,7 +10,7 @@ from audits import picture
 from countclip.benchmarks import custom
 from countclip.report import pages, run_page
 from countclip.report.sheets import Cell
-from reports import DEFAULT, FUNNEL, STAMPS, Run, table1
+from reports import DEFAULT, FUNNEL, STAMPS, Run
 
 
 @pytest.fixture
@@ -51,7 +51,8 @@ def test_each_figure_stands_below_its_table(run) -> None:
     for name in ("relevancy", "retrieval", "wise_ft", "retention"):
         run.add_sheet(f"{name}.json", ("x",), title=f"the table {name}")
     text = run.render().read_text()
-    shown = re.findall(r"<h3>(the table \w+|Pairs of each .*?)</h3>|<figcaption>results/(.*?)<", text)
+    parts = r"<h3>(the table \w+|Pairs of each .*?)</h3>|<figcaption>results/(.*?)<"
+    shown = re.findall(parts, text)
     assert [table or figure for table, figure in shown] == [
         "figures/training_curves.svg",
         "the table retention", "the table wise_ft", "figures/wise_ft.svg",

@@ -70,11 +70,11 @@ def _compared(best: pd.Series, variants: pd.DataFrame) -> str:
     which = "the only variant" if len(variants) == 1 else f"the best of {len(variants)} variants"
     seeds = len(best["seeds"].split())
     mean = f" (mean of {seeds} seeds)" if seeds > 1 else ""
+    gain = ": a significant gain" if _kind(best) == "above" else ""
     low, high = (_number(best[f"difference_baseline_{bound}"]) for bound in ("low", "high"))
     return (
         f"{_verdict(best, variants)}{ONE_DECIMAL(best['accuracy_end'])} % correct with"
-        f" {which}{mean}, {_distance(_points(best))} the pretrained baseline"
-        f"{': a significant gain'  if _kind(best) == 'above' else ''}"
+        f" {which}{mean}, {_distance(_points(best))} the pretrained baseline{gain}"
         f" (95 % interval {low} to {high} points, {_p(best)})."
     )
 

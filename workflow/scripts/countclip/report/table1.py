@@ -32,9 +32,8 @@ FORMATS = {
 }  # fmt: skip
 """Of each number that the sheet shows."""
 AT_CHANCE, NOT_AT_CHANCE = "at chance", "NOT at chance"
-CLASS_SIZES = (
-    f"{NOT_AT_CHANCE}, but within what unequal class sizes allow without seeing the image"
-)
+CLASS_SIZES = f"{NOT_AT_CHANCE}, but within what unequal class sizes allow without seeing the image"
+"""Verdicts on a control."""
 
 
 def make_table1(
@@ -200,7 +199,7 @@ def _paper_notes(table: pd.DataFrame) -> list[str]:
 
 
 def control_verdicts(table: pd.DataFrame) -> dict[str, str]:
-    """Verdict on each control by its interval: AT_CHANCE, CLASS_SIZES or NOT_AT_CHANCE, by label."""
+    """AT_CHANCE, CLASS_SIZES or NOT_AT_CHANCE for each control, by its label and interval."""
     shares = _class_shares(table)
     verdicts = {}
     for row in table[table["variant"].isin(CONTROLS)].itertuples():
