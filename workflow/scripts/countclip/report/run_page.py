@@ -37,15 +37,15 @@ FOLDED = 40
 
 
 STEPS = {
-    "filter": "caption and number word",
+    "filter": "a caption that names a number",
     "download": "image downloaded",
-    "detect": "objects counted as the caption says",
-    "duplicates": "no pair and no image twice",
-    "cap": "at most so many of a number",
-    "sample": "sample",
-    "read": "image read",
+    "detect": "as many objects detected as the caption says",
+    "duplicates": "no duplicate of a pair or image",
+    "cap": "within the cap of its number",
+    "sample": "drawn for the sample",
+    "read": "image readable",
     "benchmark": "not in the benchmark",
-    "split": "training and held-out pairs apart",
+    "split": "no near duplicate across training and held-out pairs",
 }
 """The steps of a counting set's funnel, as what they require of a row."""
 PACKAGES = (
@@ -258,7 +258,7 @@ def _funnel(rows: int, steps: list[dict[str, Any]], title: str, path: str) -> Sh
         lines.append([Cell(STEPS[step["step"]]), *(Cell(f"{n:,}") for n in figures), Cell(why)])
         left = step["kept"]
     notes = [f"{rows:,} rows − {rows - left:,} removed = {left:,} pairs."]
-    return Sheet(title, ["requirement", "in", "lost", "out", "why"], lines, notes)
+    return Sheet(title, ["requirement", "in", "removed", "left", "reasons"], lines, notes)
 
 
 def _audit(path: str) -> Iterable[Sheet]:
