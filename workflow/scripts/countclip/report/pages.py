@@ -19,12 +19,12 @@ class Stamp(NamedTuple):
 STAMPS = {
     "miniature": Stamp(
         "Miniature: not CLIP's numbers",
-        "A tiny model trained on drawn scenes: its numbers show that the workflow works and say"
-        " nothing about CLIP. Only values marked as the paper's are CLIP's.",
+        "The miniature is a tiny model trained on drawn scenes. Its numbers show that the workflow"
+        " works and say nothing about CLIP. Only values marked as the paper's are CLIP's.",
     ),
     "partial": Stamp(
         "Partial run: not the whole experiment",
-        "This run has fewer parts, variants, seeds or images than the whole experiment. Its numbers"
+        "This partial run has fewer parts, variants, seeds or images than the whole experiment. Its numbers"
         " may differ for that reason alone.",
     ),
     "paper": None,
