@@ -24,8 +24,8 @@ STAMPS = {
     ),
     "partial": Stamp(
         "Partial run: not the whole experiment",
-        "This partial run has fewer parts, variants, seeds or images than the whole experiment. Its numbers"
-        " may differ for that reason alone.",
+        "This partial run has fewer parts, variants, seeds or images than the whole experiment. Its"
+        " numbers may differ for that reason alone.",
     ),
     "paper": None,
 }
