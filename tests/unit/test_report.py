@@ -10,7 +10,7 @@ from audits import picture
 from countclip.benchmarks import custom
 from countclip.report import pages, run_page
 from countclip.report.sheets import Cell
-from reports import DEFAULT, FUNNEL, STAMPS, Run, table1
+from reports import DEFAULT, FUNNEL, STAMPS, Run
 
 
 @pytest.fixture
@@ -19,64 +19,59 @@ def run(tmp_path, monkeypatch) -> Run:
     return Run()
 
 
-BASE = ("baseline", 30.43, None)
-TEST = "exact McNemar test, Holm-corrected p"
-NOT_BETTER = "better than the pretrained baseline"
-CONTROL = ("control_text_only", 99.0, None)  # no variant, whatever its figures
-
-
-@pytest.mark.parametrize(
-    ("rows", "said"),
-    [
-        (
-            [("a", 45.06, 8.2e-7), ("b", 31.0, 0.9)],
-            "“label of a”, the best of 2 variants, counts 45.06 % of 506 images correctly at the"
-            " end of training, the pretrained baseline 30.43 %: 14.63 points more [10.63, 18.63],"
-            " which is significant (exact McNemar test, Holm-corrected p = 8.2e-07); the variant"
-            " was chosen on these same images, so the gain and its interval are optimistic, and p"
-            " alone is corrected for the choice.",
-        ),
-        ([("a", 32.0, 0.05)], f"which is not significant ({TEST} = 0.05)."),
-        ([("a", 32.0, 0.0496)], f"which is significant ({TEST} = 0.0496)."),
-        ([("a", 32.0, 0.05004)], f"which is not significant ({TEST} = 0.05)."),
-        ([("a", 32.0, 0.04)], "“label of a”, the only variant, "),
-        ([("a", 32.0, None)], "which is not significant (not tested)."),  # nothing was chosen
-        ([("a", 30.43, 1.0), ("b", 20.0, 1e-5)], f"No variant is {NOT_BETTER}: “label of a”"),
-        ([("a", 29.0, 0.6)], f"The only variant is not {NOT_BETTER}: “label of a”"),
-        ([("a", 29.0, 0.6)], f"30.43 %, 1.43 points less ({TEST} = 0.6)."),
-        (
-            [],
-            "Nothing was trained in this run; the pretrained baseline counts 30.43 % of 506 images",
-        ),
-    ],
-)
-def test_the_main_result_is_right_whatever_the_numbers_are(rows, said) -> None:
-    sentence = run_page.finding(table1([BASE, *rows, CONTROL], {}))
-    assert said in sentence
-    assert sentence.count(". ") == 0  # one sentence
-    assert "99" not in sentence
-
-
-def test_all_variants_are_judged_not_the_best_alone() -> None:
-    rows = [BASE, ("a", 45, 0.0496), ("b", 46, 0.05), ("c", 20, 0.01), ("d", 40, None), CONTROL]
-    said = run_page.verdicts(table1(rows, {}))
-    assert "Of 4 variants, significantly better: 1, significantly worse: 1, neither: 2" in said
-    assert run_page.verdicts(table1([BASE], {})) == ""
-
-
-@pytest.mark.parametrize(("p", "better"), [(0.0496, 1), (0.0504, 0)])
-def test_the_page_judges_the_exact_p_of_the_csv(tmp_path, monkeypatch, p, better) -> None:
-    monkeypatch.chdir(tmp_path)
-    text = Run(rows=[BASE, ("a", 45.06, p)]).render().read_text()
-    assert f"significantly better: {better}," in text
-    assert ("which is significant" in text) == bool(better)
-
-
 @pytest.mark.parametrize("scale", pages.STAMPS)
 def test_the_page_is_stamped(run, scale) -> None:
     text = run.render(scale).read_text()
     shown = [part for part in STAMPS if str(escape(part)) in text]
     assert shown == list(pages.stamp(scale) or ())
+    before_the_table = text.partition('<section id="table1">')[0]
+    for part in shown:
+        assert str(escape(part)) in before_the_table
+
+
+def test_the_finding_comes_first_then_the_plot_then_the_table(run) -> None:
+    text = run.render().read_text()
+    order = ["<h1>", 'class="finding">45.1', '<figure class="plot"', '<section id="table1">']
+    places = [text.index(part) for part in order]
+    assert places == sorted(places)
+
+
+@pytest.mark.parametrize(("p", "better"), [(0.0496, 1), (0.0504, 0)])
+def test_the_page_judges_the_exact_p_of_the_csv(tmp_path, monkeypatch, p, better) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = Run(rows=[("baseline", 30.43, None), ("a", 45.06, p)]).render().read_text()
+    assert f"significantly above the baseline: {better}<" in text
+    assert ("a significant gain" in text) == bool(better)
+
+
+def test_each_figure_stands_below_its_table(run) -> None:
+    for name in ("wise_ft", "retrieval", "relevancy", "training_curves", "lambdas_main"):
+        run.add(f"figures/{name}.svg", "<svg/>")
+    run.add("figures/class_frequency_other.svg", "<svg/>")  # of no counting set of the run
+    for name in ("relevancy", "retrieval", "wise_ft", "retention"):
+        run.add_sheet(f"{name}.json", ("x",), title=f"the table {name}")
+    text = run.render().read_text()
+    parts = r"<h3>(the table \w+|Pairs of each .*?)</h3>|<figcaption>results/(.*?)<"
+    shown = re.findall(parts, text)
+    assert [table or figure for table, figure in shown] == [
+        "figures/training_curves.svg",
+        "the table retention", "the table wise_ft", "figures/wise_ft.svg",
+        "the table retrieval", "figures/retrieval.svg",
+        "the table relevancy", "figures/relevancy.svg",
+        "figures/class_frequency_other.svg",
+        "Pairs of each number, counting set main", "figures/lambdas_main.svg",
+    ]  # fmt: skip
+
+
+def test_the_papers_results_are_folded_away_and_so_are_several_notes(run) -> None:
+    run.add_sheet("paper.json", ("p",), title="of the paper", notes=["one note"])
+    run.add_sheet("retention.json", ("r",), title="of ours", notes=["note a", "note b"])
+    text = run.render().read_text()
+    assert "<summary>of the paper</summary>" in text
+    assert "<h3>of ours</h3>" in text
+    assert '<p class="note">one note</p>' in text
+    notes = text.partition("<summary>Notes (2)</summary>")[2].partition("</details>")[0]
+    assert "<li>note a</li><li>note b</li>" in notes
 
 
 def test_a_table_is_shown_as_its_json_has_it_and_a_long_one_is_folded_away(run) -> None:
@@ -152,7 +147,7 @@ def test_the_funnel_shows_every_reason_and_adds_up(run) -> None:
     text = run.render().read_text()
     assert "no number word 20" in text
     assert "http 404 7, timeout 2" in text
-    assert "50 rows less 29 lost are 21 pairs" in text
+    assert "50 rows − 29 removed = 21 pairs" in text
     assert "nsfw" not in text.split("<details>")[0]  # nothing was lost by it
     leaking = copy.deepcopy(FUNNEL)
     leaking[1]["lost"]["timeout"] = 1

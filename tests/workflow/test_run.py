@@ -84,9 +84,9 @@ def test_the_funnel_adds_up_from_the_first_row_to_the_last_pair(finished):
 def test_the_report_says_what_ran(finished):
     page = (finished.folder / "results/report.html").read_text(encoding="utf-8")
     assert page.count("Miniature: not CLIP&#39;s numbers") >= 2
-    assert f"the best of {len(KEPT)} variants, counts" in page
+    assert f" correct with the best of {len(KEPT)} variants, " in page
     sections = set(re.findall('<section id="(.*?)">', page))
-    made = {"table1", "paper", "ablations", "figures", "funnel", "audit", "config", "versions"}
+    made = {"table1", "paper", "ablations", "retention", "funnel", "audit", "config", "versions"}
     assert made | {"seeds", "costs", "files"} <= sections
     costs = page.partition('<section id="costs">')[2]
     assert "<th scope=row>train_variant</th>" in costs

@@ -23,7 +23,7 @@ ACCURACIES = {
     "heldout_accuracy": ("accuracy, held-out pairs", "#009e73", "-", "D"),
     "benchmark_accuracy": ("accuracy, benchmark", "#aa4499", "--", "v"),
 }
-CHANCE = {"color": "#555555", "linewidth": 1.0, "linestyle": (0, (1, 2)), "label": "chance"}
+CHANCE_LINE = {"color": "#555555", "linewidth": 1.0, "linestyle": (0, (1, 2)), "label": "chance"}
 
 
 def _counts(class_frequency_csv: str) -> dict[int, int]:
@@ -187,7 +187,7 @@ def training_curves(
             _title(above, variant["label"])
             _log_scale(above)
             below.set_ylim(0, 100)
-            below.axhline(100 / len(NUMBERS), **CHANCE)
+            below.axhline(scores.CHANCE, **CHANCE_LINE)
             below.tick_params(labelbottom=True)
             below.set_xlabel("step")
             if column == 0:

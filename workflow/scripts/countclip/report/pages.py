@@ -19,14 +19,13 @@ class Stamp(NamedTuple):
 STAMPS = {
     "miniature": Stamp(
         "Miniature: not CLIP's numbers",
-        "These are numbers of the embedded miniature, a tiny model trained on drawn scenes. They"
-        " show that the workflow works and say nothing about CLIP. Only the values marked as the"
-        " paper's are CLIP's.",
+        "The miniature is a tiny model trained on drawn scenes. Its numbers show that the workflow"
+        " works and say nothing about CLIP. Only values marked as the paper's are CLIP's.",
     ),
     "partial": Stamp(
         "Partial run: not the whole experiment",
-        "This run is part of the experiment: it has fewer parts, variants, seeds or images than"
-        " the whole, and its numbers may differ from the whole's for that reason alone.",
+        "This partial run has fewer parts, variants, seeds or images than the whole experiment. Its"
+        " numbers may differ for that reason alone.",
     ),
     "paper": None,
 }

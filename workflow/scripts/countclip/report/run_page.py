@@ -19,12 +19,12 @@ import yaml
 
 from countclip.benchmarks import countbench, custom
 from countclip.data.number_words import WORDS
-from countclip.report import pages, scores, statistics
-from countclip.report.sheets import TWO_DECIMALS, Cell, Sheet, p_value, read_sheets
+from countclip.report import main_result, pages, scores
+from countclip.report.sheets import Cell, Sheet, read_sheets
 from countclip.runtime.files import write_text
 from countclip.runtime.provenance import canonical, leaves
 from countclip.runtime.resources import HOME
-from countclip.runtime.results import SECTIONS, patterns_of, section_of
+from countclip.runtime.results import SECTIONS, id_of, patterns_of, place_of, section_of
 
 log = logging.getLogger(__name__)
 
@@ -37,15 +37,15 @@ FOLDED = 40
 
 
 STEPS = {
-    "filter": "caption and number word",
+    "filter": "a caption that names a number",
     "download": "image downloaded",
-    "detect": "objects counted as the caption says",
-    "duplicates": "no pair and no image twice",
-    "cap": "at most so many of a number",
-    "sample": "sample",
-    "read": "image read",
+    "detect": "as many objects detected as the caption says",
+    "duplicates": "no duplicate of a pair or image",
+    "cap": "within the cap of its number",
+    "sample": "drawn for the sample",
+    "read": "image readable",
     "benchmark": "not in the benchmark",
-    "split": "training and held-out pairs apart",
+    "split": "no near duplicate across training and held-out pairs",
 }
 """The steps of a counting set's funnel, as what they require of a row."""
 PACKAGES = (
@@ -53,6 +53,14 @@ PACKAGES = (
     *("ultralytics-opencv-headless", "openvino", "onnxruntime", "img2dataset", "numpy", "pandas"),
     *("polars", "pyarrow", "pillow", "scipy", "statsmodels", "matplotlib"),
 )
+
+
+@dataclass
+class Table:
+    """A table of the page; `folded`: away under its title."""
+
+    sheet: Sheet
+    folded: bool = False
 
 
 @dataclass
@@ -69,14 +77,12 @@ class Figure:
 
 @dataclass
 class Section:
-    """A section of the page. folded: tables that are folded away, under their titles."""
+    """A section of the page: tables and figures from top to bottom, each figure after its table."""
 
     id: str
     title: str
     intro: str = ""
-    sheets: list[Sheet] = field(default_factory=list)
-    figures: list[Figure] = field(default_factory=list)
-    folded: list[Sheet] = field(default_factory=list)
+    parts: list[Table | Figure] = field(default_factory=list)
 
 
 def render_report(
@@ -106,15 +112,19 @@ def render_report(
     costs, config: shown as they are found.
     """
     table = scores.read_table1(table1_csv)
-    sections, absent = _results(results)
-    images = [*_audit(audit_summary), *_further(benchmark_summaries)]
+    sections = _sections(results, funnels)
+    audited = [*_audit(audit_summary), *_further(benchmark_summaries)]
     sections += [
-        Section("funnel", "Where the counting set comes from", FUNNEL, list(_funnels(funnels))),
-        Section("audit", "The benchmark and its audit", AUDIT, images),
+        Section("audit", "The benchmark and its audit", AUDIT, _tables(audited)),
         _config(config),
-        Section("versions", "Versions", VERSIONS, [_versions([_json(path) for path in models])]),
-        Section("seeds", "Seeds", SEEDS, [_seeds(config)]),
-        Section("costs", "Costs", COSTS, [_costs(Path(costs), gpus)]),
+        Section(
+            "versions",
+            "Versions",
+            VERSIONS,
+            _tables([_versions([_json(path) for path in models])]),
+        ),
+        Section("seeds", "Seeds", SEEDS, _tables([_seeds(config)])),
+        Section("costs", "Costs", COSTS, _tables([_costs(Path(costs), gpus)])),
     ]
     inputs = [
         *(audit_page, table1_csv, *results),
@@ -124,101 +134,32 @@ def render_report(
         template,
         styles=["page.css", "table.css", "report.css"],
         stamp=pages.stamp(scale),
-        finding=finding(table),
-        verdicts=verdicts(table),
+        finding=main_result.finding(table, scale),
+        remarks=main_result.remarks(table),
+        warnings=main_result.warnings(table),
+        plot=main_result.dot_plot(table),
         facts=_facts(table, funnels, audit_summary, config),
         sections=sections,
-        absent=absent,
+        absent=_absent(sections),
         places=_places(inputs, Path(page).parent),
     )
     write_text(text, page)
     log.info("%s: %d sections, %.1f MB", page, len(sections), len(text) / 1e6)
 
 
-# ---- main result ----
-
-SELECTION = (
-    "; the variant was chosen on these same images, so the gain and its interval are optimistic,"
-    " and p alone is corrected for the choice"
-)
-
-
-def finding(table: pd.DataFrame) -> str:
-    """The main result in one sentence, true whatever the numbers are.
-
-    It compares the best variant at the end of training, where no checkpoint is chosen on the
-    benchmark, with the pretrained baseline. The variant itself is chosen on the benchmark, and the
-    sentence says what that does.
-    """
-    baseline, variants = _models(table)
-    n = f"{baseline['n']} images"
-    before = TWO_DECIMALS(baseline["accuracy_end"])
-    if variants.empty:
-        return (
-            "Nothing was trained in this run; the pretrained baseline counts"
-            f" {before} % of {n} correctly."
-        )
-    best = variants.loc[variants["accuracy_end"].idxmax()]
-    which = "the only variant" if len(variants) == 1 else f"the best of {len(variants)} variants"
-    result = (
-        f"“{best['label']}”, {which}, counts {TWO_DECIMALS(best['accuracy_end'])} % of {n}"
-        f" correctly at the end of training, the pretrained baseline {before} %"
-    )
-    low, high = map(TWO_DECIMALS, best[["difference_baseline_low", "difference_baseline_high"]])
-    points = f"{TWO_DECIMALS(abs(best['difference_baseline']))} points"
-    if best["difference_baseline"] > 0:
-        verdict = "significant" if _significant(best) else "not significant"
-        return (
-            f"{result}: {points} more [{low}, {high}], which is {verdict} ({_test(best)})"
-            f"{'' if len(variants) == 1 else SELECTION}."
-        )
-    none = "The only variant is not" if len(variants) == 1 else "No variant is"
-    return f"{none} better than the pretrained baseline: {result}, {points} less ({_test(best)})."
-
-
-def verdicts(table: pd.DataFrame) -> str:
-    """How many variants differ significantly from the pretrained baseline."""
-    _, variants = _models(table)
-    if variants.empty:
-        return ""
-    significant = variants.apply(_significant, axis=1)
-    better = int((significant & (variants["difference_baseline"] > 0)).sum())
-    worse = int((significant & (variants["difference_baseline"] < 0)).sum())
-    neither = len(variants) - better - worse
-    return (
-        f"Of {len(variants)} variants, significantly better: {better}, significantly worse:"
-        f" {worse}, neither: {neither}; at the level of {100 * statistics.LEVEL:g} %, corrected."
-    )
-
-
-def _models(table: pd.DataFrame) -> tuple[pd.Series, pd.DataFrame]:
-    """The pretrained baseline and the variants, without the controls."""
-    is_baseline = table["variant"] == scores.BASELINE["id"]
-    is_control = table["variant"].isin(scores.CONTROLS)
-    return table[is_baseline].iloc[0], table[~is_baseline & ~is_control]
-
-
-def _significant(row: pd.Series) -> bool:
-    return bool(row["p_end_vs_baseline_holm"] < statistics.LEVEL)  # nan is not
-
-
-def _test(row: pd.Series) -> str:
-    p = row["p_end_vs_baseline_holm"]
-    if pd.isna(p):
-        return "not tested"
-    return f"exact McNemar test, Holm-corrected p = {p_value(p)}"
+# ---- size of the run ----
 
 
 def _facts(
     table: pd.DataFrame, funnels: list[str], audit_summary: str, config: dict[str, Any]
 ) -> dict[str, str]:
     """The size of the run: name and value."""
-    baseline, variants = _models(table)
+    baseline, variants = main_result.models(table)
     sets, listed = [_json(path) for path in funnels], _json(audit_summary)["rows"]
     return {
         f"images of the benchmark, {baseline['benchmark']}": f"{baseline['n']} of {listed}",
-        "variants trained": f"{len(variants)}",
-        "seeds per variant": f"{len(config['seeds'])}",
+        "variant" + "s" * (len(variants) != 1): f"{len(variants)}",
+        "seed" + "s" * (len(config["seeds"]) != 1) + " per variant": f"{len(config['seeds'])}",
         "training pairs": " / ".join(f"{one['train']:,}" for one in sets),
         "rows of metadata": f"{max((one['rows'] for one in sets), default=0):,}",
     }
@@ -231,35 +172,40 @@ def _json(path: str) -> Any:
 # ---- tables and figures ----
 
 
-def _results(files: list[str]) -> tuple[list[Section], dict[str, str]]:
-    """The sections that have files, and title and patterns of those that have none."""
-    by_section: dict[str, list[str]] = {}
-    for path in files:
-        by_section.setdefault(section_of(path), []).append(path)
-    sections = [
-        _section(section.id, section.title, section.introduction, by_section[section.id])
+def _sections(files: list[str], funnels: list[str]) -> list[Section]:
+    """The sections of tables and figures that this run has, in their order."""
+    parts: dict[str, list[Table | Figure]] = {section.id: [] for section in SECTIONS}
+    folded = {section.id: section.folded for section in SECTIONS}
+    of_sets: dict[str, list[Figure]] = {Path(path).parent.name: [] for path in funnels}
+    for path in sorted(files, key=place_of):
+        section = section_of(path)
+        if path.endswith(".json"):
+            parts[section] += _tables(map(_bounded, read_sheets(path)), folded[section])
+        elif path.endswith(".svg"):
+            of_set = of_sets.get(id_of(path)) if section == "funnel" else None
+            (parts[section] if of_set is None else of_set).append(_figure(path, files))
+    for path in funnels:
+        parts["funnel"] += [*_tables(_funnels(path)), *of_sets[Path(path).parent.name]]
+    return [
+        Section(section.id, section.title, section.introduction, parts[section.id])
         for section in SECTIONS
-        if section.id in by_section
+        if parts[section.id]
     ]
-    absent = {
+
+
+def _absent(sections: list[Section]) -> dict[str, str]:
+    """Title and patterns of the sections of tables and figures that this run does not have."""
+    shown = {section.id for section in sections}
+    return {
         section.title: ", ".join(patterns_of(section.id))
         for section in SECTIONS
-        if section.id not in by_section
+        if section.id not in shown
     }
-    return sections, absent
 
 
-def _section(id: str, title: str, introduction: str, files: list[str]) -> Section:
-    """A section of the tables among `files`, long ones folded away, and of the figures."""
-    tables = [sheet for path in files if path.endswith(".json") for sheet in read_sheets(path)]
-    return Section(
-        id,
-        title,
-        introduction,
-        [_bounded(sheet) for sheet in tables if len(sheet.rows) < FOLDED],
-        _figures(files),
-        [_bounded(sheet) for sheet in tables if len(sheet.rows) >= FOLDED],
-    )
+def _tables(sheets: Iterable[Sheet], folded: bool = False) -> list[Table | Figure]:
+    """Tables of some sheets, long ones folded away."""
+    return [Table(sheet, folded or len(sheet.rows) >= FOLDED) for sheet in sheets]
 
 
 def _bounded(sheet: Sheet) -> Sheet:
@@ -269,14 +215,11 @@ def _bounded(sheet: Sheet) -> Sheet:
     return sheet
 
 
-def _figures(files: list[str]) -> list[Figure]:
-    """Each figure once: the SVG, else the PNG beside it, else neither if both are too large."""
-    figures = []
-    for svg in (path for path in files if path.endswith(".svg")):
-        forms = [svg, *(path for path in files if path == svg.removesuffix("svg") + "png")]
-        small = [path for path in forms if Path(path).stat().st_size <= LARGEST]
-        figures.append(Figure(svg, _uri(Path(small[0])) if small else ""))
-    return figures
+def _figure(svg: str, files: list[str]) -> Figure:
+    """A figure as SVG, else as the PNG beside it, else as neither if both are too large."""
+    forms = [svg, *(path for path in files if path == svg.removesuffix("svg") + "png")]
+    small = [path for path in forms if Path(path).stat().st_size <= LARGEST]
+    return Figure(svg, _uri(Path(small[0])) if small else "")
 
 
 def _uri(path: Path) -> str:
@@ -286,24 +229,22 @@ def _uri(path: Path) -> str:
 
 # ---- counting sets and benchmarks ----
 
-FUNNEL = "Every row of the metadata, and the step and reason that removed it."
-AUDIT = "What the benchmark's links give today, and how many images of each class count."
+AUDIT = "What the benchmark's links return today, and how many images of each class count."
 
 
-def _funnels(paths: list[str]) -> Iterable[Sheet]:
-    """Both funnels of each counting set, and its pairs of each number.
+def _funnels(path: str) -> Iterable[Sheet]:
+    """Both funnels of a counting set, and its pairs of each number.
 
     ValueError for a funnel that does not add up.
     """
-    for path in paths:
-        summary = _json(path)
-        name = Path(path).parent.name
-        for kind in ("counting", "non_counting"):
-            title = f"{kind.replace('_', '-')} pairs, counting set {name}"
-            yield _funnel(summary["rows"], summary[kind], title, path)
-        headers = ["number", "candidates", "downloaded", "matched", "train", "heldout"]
-        rows = [[Cell(f"{one[key]:,}") for key in headers] for one in summary["numbers"]]
-        yield Sheet(f"Pairs of each number, counting set {name}", headers, rows, [])
+    summary = _json(path)
+    name = Path(path).parent.name
+    for kind in ("counting", "non_counting"):
+        title = f"{kind.replace('_', '-')} pairs, counting set {name}"
+        yield _funnel(summary["rows"], summary[kind], title, path)
+    headers = ["number", "candidates", "downloaded", "matched", "train", "heldout"]
+    rows = [[Cell(f"{one[key]:,}") for key in headers] for one in summary["numbers"]]
+    yield Sheet(f"Pairs of each number, counting set {name}", headers, rows, [])
 
 
 def _funnel(rows: int, steps: list[dict[str, Any]], title: str, path: str) -> Sheet:
@@ -316,8 +257,8 @@ def _funnel(rows: int, steps: list[dict[str, Any]], title: str, path: str) -> Sh
         figures = (step["rows"], left - step["kept"], step["kept"])
         lines.append([Cell(STEPS[step["step"]]), *(Cell(f"{n:,}") for n in figures), Cell(why)])
         left = step["kept"]
-    notes = [f"{rows:,} rows less {rows - left:,} lost are {left:,} pairs."]
-    return Sheet(title, ["requirement", "in", "lost", "out", "why"], lines, notes)
+    notes = [f"{rows:,} rows − {rows - left:,} removed = {left:,} pairs."]
+    return Sheet(title, ["requirement", "in", "removed", "left", "reasons"], lines, notes)
 
 
 def _audit(path: str) -> Iterable[Sheet]:
@@ -356,9 +297,8 @@ def _further(paths: list[str]) -> Iterable[Sheet]:
 VERSIONS = "Packages that trained the models, and packages that made this page."
 SEEDS = "Every random draw is seeded: the same inputs and config give the same results."
 COSTS = (
-    "Time and memory of the jobs of each rule, as far as they were measured. The times of jobs that"
-    " ran in parallel are added up, so the sum is longer than the wait. A job that was stopped and"
-    " resumed counts its last attempt only."
+    "Measured time and memory of each rule's jobs. Times are added up, also of jobs that ran in"
+    " parallel, so the sum is longer than the wait. Of a resumed job only the last attempt counts."
 )
 
 
@@ -372,15 +312,14 @@ def _config(config: dict[str, Any]) -> Section:
         for key in differ
     ]
     whole = [[Cell(".".join(key)), Cell(_value(config, key), best=key in differ)] for key in keys]
+    differences = Sheet("Differences from the default", ["key", "here", "default"], changed, [])
     note = "▲ differs from the default."
+    all_keys = Sheet(f"All {len(keys)} keys", ["key", "value"], whole, [note])
     return Section(
         "config",
         "Config",
         "As it was when this page was made." + ("" if differ else " It is the default."),
-        [Sheet("Differences from the default", ["key", "here", "default"], changed, [])]
-        if differ
-        else [],
-        folded=[Sheet(f"All {len(keys)} keys", ["key", "value"], whole, [note])],
+        [*_tables([differences] if differ else []), *_tables([all_keys], folded=True)],
     )
 
 

@@ -30,6 +30,8 @@ CONTROLS = {
     "control_shuffled": "control: true numbers shuffled",
     "control_text_only": "control: captions without images",
 }
+CHANCE = 100 / len(NUMBERS)
+"""Accuracy of guessing, in percent."""
 OTHERS = ("baseline", "reference")
 """What every variant is compared with."""
 COLUMNS = [

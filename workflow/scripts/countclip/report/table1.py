@@ -5,9 +5,10 @@ import logging
 import pandas as pd
 
 from countclip.benchmarks import countbench
-from countclip.data.number_words import NUMBERS, WORDS
+from countclip.data.number_words import WORDS
 from countclip.report import pages, sheets
 from countclip.report.scores import (
+    CHANCE,
     CHECKPOINTS,
     CONTROLS,
     PAPER,
@@ -30,6 +31,9 @@ FORMATS = {
     **{f"paper_{name}": TWO_DECIMALS for name in PAPER},
 }  # fmt: skip
 """Of each number that the sheet shows."""
+AT_CHANCE, NOT_AT_CHANCE = "at chance", "NOT at chance"
+CLASS_SIZES = f"{NOT_AT_CHANCE}, but within what unequal class sizes allow without seeing the image"
+"""Verdicts on a control."""
 
 
 def make_table1(
@@ -194,20 +198,30 @@ def _paper_notes(table: pd.DataFrame) -> list[str]:
     return ["Inside, outside: whether the paper's value lies in our interval."]
 
 
-def _control_note(table: pd.DataFrame) -> str:
-    chance = 100 / len(NUMBERS)
-    shares = [100 * int(count) / table["n"][0] for count in table["n_per_class"][0].split()]
-    verdicts = []
+def control_verdicts(table: pd.DataFrame) -> dict[str, str]:
+    """AT_CHANCE, CLASS_SIZES or NOT_AT_CHANCE for each control, by its label and interval."""
+    shares = _class_shares(table)
+    verdicts = {}
     for row in table[table["variant"].isin(CONTROLS)].itertuples():
         low, high = row.accuracy_end_low, row.accuracy_end_high
-        verdict = "at chance" if low <= chance <= high else "NOT at chance"
-        if verdict == "NOT at chance" and low <= max(shares) and high >= min(shares):
-            verdict += ", but within what unequal class sizes allow without seeing the image"
-        verdicts.append(f"“{row.label}” is {verdict}")
+        verdict = AT_CHANCE if low <= CHANCE <= high else NOT_AT_CHANCE
+        if verdict == NOT_AT_CHANCE and low <= max(shares) and high >= min(shares):
+            verdict = CLASS_SIZES
+        verdicts[row.label] = verdict
+    return verdicts
+
+
+def _class_shares(table: pd.DataFrame) -> list[float]:
+    """Share of the images of each class, in percent."""
+    return [100 * int(count) / table["n"][0] for count in table["n_per_class"][0].split()]
+
+
+def _control_note(table: pd.DataFrame) -> str:
+    verdicts = [f"“{label}” is {verdict}" for label, verdict in control_verdicts(table).items()]
     return (
-        f"Controls: each is the mean over all models above. Chance is {chance:.2f} %; always"
-        f" answering the most common number is right for {max(shares):.2f} %. By their intervals,"
-        f" {' and '.join(verdicts)}."
+        f"Controls: each is the mean over all models above. Chance is {CHANCE:.2f} %; always"
+        f" answering the most common number is right for {max(_class_shares(table)):.2f} %. By"
+        f" their intervals, {' and '.join(verdicts)}."
     )
 
 

@@ -4,10 +4,10 @@ Targets of `all`, the sections of the report and the plan follow from RESULTS. T
 an entry here and a rule; a new section is an entry of SECTIONS.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import product
-from pathlib import Path
 
 from countclip.runtime import config as settings
 from countclip.runtime.config import Config
@@ -17,11 +17,15 @@ TABLE, FIGURE = ("csv", "json", "md"), ("svg", "png")
 
 @dataclass(frozen=True)
 class Section:
-    """A section of the report that holds tables and figures."""
+    """A section of the report that holds tables and figures.
+
+    folded: its tables are folded away under their titles.
+    """
 
     id: str
     title: str
     introduction: str
+    folded: bool = False
 
 
 @dataclass(frozen=True)
@@ -57,15 +61,16 @@ SECTIONS = (
     Section(
         "table1",
         "Table 1",
-        "Each variant and the pretrained baseline on the same images. The end of training involves"
-        " no choice; the selected checkpoint is chosen on pairs held out of the counting set; the"
-        " best on the benchmark, the paper's protocol, on the same images that it is measured on.",
+        "All models on the same images, at three checkpoints. End of training: no checkpoint is"
+        " chosen. Selected: chosen on pairs held out of the counting set. Best on the benchmark:"
+        " chosen on these same images, as in the paper, so its accuracy is optimistic.",
     ),
     Section(
         "paper",
         "The paper's results",
-        "Table 1 shows them beside ours. Here is what follows from the paper's confusion matrices:"
-        " which of its differences are significant.",
+        "Which differences between the paper's own models are significant, computed from its"
+        " confusion matrices. Table 1 shows the paper's accuracies beside ours.",
+        folded=True,
     ),
     Section(
         "ablations",
@@ -85,13 +90,26 @@ SECTIONS = (
         "Images found by a caption with a number, and how much the number word matters to the"
         " model.",
     ),
-    Section("figures", "Figures", "Each also lies beside the page, as SVG and as PNG."),
+    Section(
+        "funnel",
+        "The counting set",
+        "The pairs that models are trained on. Each step shows how many rows of the metadata it"
+        " removed, and why.",
+    ),
 )
 """In the order of the report."""
 
 RESULTS = (
     Result("table1", "make_table1", "results/table1", (*TABLE, "tex")),
     Result("table1", "make_table1", "results/table1_per_class", ("csv",)),
+    Result(
+        "table1",
+        "plot_confusion",
+        "results/figures/confusion_{id}",
+        FIGURE,
+        lambda config: list(config["figures"]["confusion"]),
+    ),
+    Result("table1", "plot_training_curves", "results/figures/training_curves", FIGURE),
     Result("paper", "make_paper", "results/paper", TABLE),
     Result("ablations", "make_ablations", "results/ablations", TABLE, _where(settings.reference)),
     Result(
@@ -127,28 +145,21 @@ RESULTS = (
     Result("retrieval", "plot_relevancy", "results/relevancy", ("csv", "json")),
     Result("retrieval", "plot_relevancy", "results/figures/relevancy", FIGURE),
     Result(
-        "figures",
+        "funnel",
         "plot_class_frequency",
         "results/figures/class_frequency_{id}",
         FIGURE,
         settings.counting_sets,
     ),
     Result(
-        "figures",
+        "funnel",
         "plot_lambdas",
         "results/figures/lambdas_{id}",
         FIGURE,
         settings.counting_sets,
     ),
-    Result("figures", "plot_training_curves", "results/figures/training_curves", FIGURE),
-    Result(
-        "figures",
-        "plot_confusion",
-        "results/figures/confusion_{id}",
-        FIGURE,
-        lambda config: list(config["figures"]["confusion"]),
-    ),
 )
+"""In the order of the report: each figure after the table that it belongs to."""
 
 
 def targets(config: Config) -> list[str]:
@@ -158,9 +169,27 @@ def targets(config: Config) -> list[str]:
 
 def section_of(path: str) -> str:
     """Id of the section that shows a file, wherever `results` lies; ValueError for none."""
+    return _registered(path)[0].section
+
+
+def id_of(path: str) -> str:
+    """What stands for {id} in a file's path; empty for a result without an id."""
+    return _registered(path)[1]
+
+
+def place_of(path: str) -> int:
+    """Place of a file's result in RESULTS."""
+    return RESULTS.index(_registered(path)[0])
+
+
+def _registered(path: str) -> tuple[Result, str]:
+    """The result that a file belongs to, and its id."""
     for result in RESULTS:
-        if any(Path(path).match(pattern) for pattern in result.patterns()):
-            return result.section
+        before, _, after = map(re.escape, result.path.partition("{id}"))
+        name = "([^/]+)" if "{id}" in result.path else "()"
+        pattern = rf"(?:.*/)?{before}{name}{after}\.(?:{'|'.join(result.kinds)})"
+        if found := re.fullmatch(pattern, path):
+            return result, found[1]
     raise ValueError(f"no section shows {path}: register it in runtime/results.py")
 
 
