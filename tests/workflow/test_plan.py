@@ -220,13 +220,3 @@ def test_a_variant_of_an_overlay_comes_after_the_others(tmp_path):
     planned = Workflow(tmp_path)("results/figures/training_curves.svg", "-n", cores=1, variants=own)
     inputs = re.search(r"rule plot_training_curves:\n +input: (.*)", planned)[1]
     assert re.findall(r"training/(\w+)/", inputs) == [*KEPT, "mine"]
-
-
-def test_the_plan_names_what_changed_and_runs_nothing(finished):
-    before = sorted(finished.folder.rglob("results/**/*"))
-    text = finished("plan", training={"learning_rate": 1.0e-5})
-    assert "training.learning_rate: 0.00015 -> 1e-05\n    train_variant (2)" in text
-    assert "jobs here" in text  # what training took before
-    assert "fetch_images" not in text.split("## Why")[1]
-    assert "Nothing to be done" in finished("plan")
-    assert sorted(finished.folder.rglob("results/**/*")) == before

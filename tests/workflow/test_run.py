@@ -155,22 +155,23 @@ def test_a_set_that_a_variant_names_is_made_and_no_other_is_made_again(finished)
     assert "detect_objects" not in planned
 
 
-def test_the_same_table_byte_for_byte_on_one_core(finished, tmp_path):
-    other = Workflow(tmp_path / "one core")
-    names = [TABLE, "results/table1.json", "results/counting_set/main/counting.parquet"]
-    names += [f"results/training/{name}/seed1/end.safetensors" for name in KEPT]
-    names += ["results/figures/confusion_figure4.svg", "results/retention.csv"]
-    names += ["results/wise_ft.csv"]
-    other(*names, cores=1)
-    for name in names:
-        assert (other.folder / name).read_bytes() == (finished.folder / name).read_bytes(), name
+def test_the_plan_names_what_changed_and_runs_nothing(finished):
+    before = sorted(finished.folder.rglob("results/**/*"))
+    text = finished("plan", training={"learning_rate": 1.0e-5})
+    assert "training.learning_rate: 0.00015 -> 1e-05\n    train_variant (2)" in text
+    assert "jobs here" in text  # what training took before
+    assert "fetch_images" not in text.split("## Why")[1]
+    assert "Nothing to be done" in finished("plan")
+    assert sorted(finished.folder.rglob("results/**/*")) == before
 
 
-def test_deleted_results_come_back_the_same(finished):
-    table, page = finished.folder / TABLE, finished.folder / "results/report.html"
+def test_deleted_results_come_back_the_same(finished, tmp_path):
+    home = shutil.copytree(finished.home, tmp_path / "checkout")
+    again = Workflow(home / "runs/tiny", home)
+    table, page = again.folder / TABLE, again.folder / "results/report.html"
     before = table.read_bytes(), page.read_text().partition('<section id="costs">')[0]
-    shutil.rmtree(finished.folder / "results/evaluation")
+    shutil.rmtree(again.folder / "results/evaluation")
     table.unlink()
-    finished("all")
+    again("all")
     assert table.read_bytes() == before[0]
     assert page.read_text().partition('<section id="costs">')[0] == before[1]
