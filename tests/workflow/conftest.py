@@ -81,14 +81,16 @@ class Workflow:
         """The jobs of each rule that a dry run with `overlay` would run."""
         return jobs(self(*targets, "-n", "--quiet", "rules", cores=1, **overlay))
 
-    def plans(self, overlays: list[dict[str, Any]]) -> list[dict[str, int] | str]:
-        """The same for each overlay, many times as fast; the error where there is one."""
-        return dry_runs(
-            [
-                self.where(overlay, name=f"overlay{number}")
-                for number, overlay in enumerate(overlays)
-            ]
-        )
+    def plans(
+        self, overlays: dict[str, dict], file: str = "overlay"
+    ) -> dict[str, dict[str, int] | str]:
+        """The same of `all` with each overlay, many times as fast; an error where there is one.
+        The overlays become files of this name and a number."""
+        commands = [
+            self.where(overlay, name=f"{file}{number}")
+            for number, overlay in enumerate(overlays.values())
+        ]
+        return dict(zip(overlays, dry_runs(commands), strict=True))
 
     def edited(self, modules: Iterable[Path], folder: Path) -> "Workflow":
         """A copy of the checkout, with its run, in which each of `modules` ends with a comment."""

@@ -100,7 +100,7 @@ def reruns(finished) -> dict[str, Any]:
         MINIATURE / "repairs.csv",
     ):
         shutil.copy(file, finished.folder / f"another_{file.name}")
-    return dict(zip(KEYS, finished.plans([changed(key) for key in KEYS]), strict=True))
+    return finished.plans({key: changed(key) for key in KEYS}, "key")
 
 
 @pytest.mark.parametrize("key", KEYS)
