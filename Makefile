@@ -1,7 +1,7 @@
 # `make demo` and `make test` need Python 3.11 or 3.12, git and make; everything else they install in .venv.
-# The first that runs: a name on the path may be a launcher of a Python that is not installed.
+# The first that can make an environment: some names start nothing, and Debian's Python lacks ensurepip.
 PYTHON ?= $(shell for name in python3.11 python3.12; do \
-  if $$name --version >/dev/null 2>&1; then echo $$name; exit; fi; done; echo python3)
+  if $$name -c "import ensurepip" 2>/dev/null; then echo $$name; exit; fi; done; echo python3)
 VENV   ?= .venv
 CORES  ?= all
 TARGET ?= results/table1.csv

@@ -1,8 +1,12 @@
 import shutil
 import subprocess
+import tomllib
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
 
 from countclip.runtime.resources import HOME
 
@@ -13,6 +17,27 @@ def test_conda_and_pip_install_the_same_versions():
     conda = yaml.safe_load((HOME / "environment.yml").read_text(encoding="utf-8"))
     assert conda["dependencies"][-1]["pip"] == pinned, "run `make lock`"
     assert len(pinned) > 100
+
+
+@pytest.mark.parametrize("python", ["3.11.0", "3.12.11"])
+def test_the_lock_has_one_version_of_each_package_for_each_python(python):
+    machine = {"python_full_version": python, "python_version": python.rpartition(".")[0]}
+    lines = (HOME / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    pinned = [Requirement(line) for line in lines if not line.startswith("#")]
+    here = [one for one in pinned if not one.marker or one.marker.evaluate(machine)]
+    names = [canonicalize_name(one.name) for one in here]
+    assert len(names) == len(set(names))
+    wanted = [
+        Requirement(line.partition("#")[0])
+        for line in (HOME / "requirements.in").read_text(encoding="utf-8").splitlines()
+        if line.partition("#")[0].strip()
+    ]
+    assert {canonicalize_name(one.name) for one in wanted} <= set(names)
+    project = tomllib.loads((HOME / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    supported = SpecifierSet(project["requires-python"])
+    assert python in supported
+    assert "3.10.14" not in supported
+    assert "3.13.0" not in supported
 
 
 def make_demo(folder, *variables, path="/usr/bin:/bin"):
