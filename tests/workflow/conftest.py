@@ -5,7 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -92,15 +92,25 @@ class Workflow:
         ]
         return dict(zip(overlays, dry_runs(commands), strict=True))
 
+    def copy(self, folder: Path, copy_function: Callable = shutil.copy2) -> "Workflow":
+        """A copy of the checkout with its run. Of Snakemake's files only the metadata go along:
+        locks and logs may vanish while they are copied, as another process runs in the original."""
+
+        def left_out(place: str, names: list[str]) -> set[str]:
+            return set(names) - {"metadata"} if Path(place).name == ".snakemake" else set()
+
+        shutil.copytree(self.home, folder, ignore=left_out, copy_function=copy_function)
+        return Workflow(folder / self.folder.relative_to(self.home), folder)
+
     def edited(self, modules: Iterable[Path], folder: Path) -> "Workflow":
-        """A copy of the checkout, with its run, in which each of `modules` ends with a comment."""
-        shutil.copytree(self.home, folder, copy_function=os.link)
+        """A copy, of hard links, in which each of `modules` ends with a comment."""
+        copy = self.copy(folder, os.link)
         for module in modules:
             text = module.read_text(encoding="utf-8")
-            copy = folder / module.relative_to(self.home)
-            copy.unlink()  # it is a link to the original
-            copy.write_text(f"{text}# edited\n", encoding="utf-8")
-        return Workflow(folder / self.folder.relative_to(self.home), folder)
+            edited = folder / module.relative_to(self.home)
+            edited.unlink()  # it is a link to the original
+            edited.write_text(f"{text}# edited\n", encoding="utf-8")
+        return copy
 
 
 def dry_runs(commands: list[list[str]]) -> list[dict[str, int] | str]:

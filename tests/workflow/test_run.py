@@ -11,7 +11,7 @@ import pytest
 
 from countclip.report import scores
 
-from .conftest import DEFAULT, HOME, KEPT, Workflow
+from .conftest import DEFAULT, HOME, KEPT
 from .test_reruns import rules
 
 TABLE = "results/table1.csv"
@@ -177,8 +177,7 @@ def test_the_plan_names_what_changed_and_runs_nothing(finished):
 
 
 def test_deleted_results_come_back_the_same(finished, tmp_path):
-    home = shutil.copytree(finished.home, tmp_path / "checkout")
-    again = Workflow(home / "runs/tiny", home)
+    again = finished.copy(tmp_path / "checkout")
     table, page = again.folder / TABLE, again.folder / "results/report.html"
     before = table.read_bytes(), page.read_text().partition('<section id="costs">')[0]
     shutil.rmtree(again.folder / f"results/evaluation/countbench/{KEPT[0]}")
