@@ -1,5 +1,7 @@
-# `make demo` and `make test` need Python 3.11, git and make; everything else they install in .venv.
-PYTHON ?= $(shell command -v python3.11 || echo python3)
+# `make demo` and `make test` need Python 3.11 or 3.12, git and make; everything else they install in .venv.
+# The first that can make an environment: some names start nothing, and Debian's Python lacks ensurepip.
+PYTHON ?= $(shell for name in python3.11 python3.12; do \
+  if $$name -c "import ensurepip" 2>/dev/null; then echo $$name; exit; fi; done; echo python3)
 VENV   ?= .venv
 CORES  ?= all
 TARGET ?= results/table1.csv
@@ -22,8 +24,8 @@ run: $(DONE)  ## build any target: make run TARGET=results/figures/class_frequen
 predict: $(DONE)  ## count in pictures of your own: make predict ARGS="--help"
 	@PYTHONPATH=workflow/scripts $(BIN)/python -m countclip.evaluation.predict $(ARGS)
 
-test: $(DONE)  ## all tests
-	PATH="$(BIN):$$PATH" python -m pytest
+test: $(DONE)  ## all tests, those of one file one after another
+	PATH="$(BIN):$$PATH" python -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 BENCHES := $(filter-out common,$(notdir $(basename $(wildcard perf/*.py))))
 
@@ -47,7 +49,7 @@ docs: $(DONE)  ## config/README.md from the schema, the README's diagram from th
 	PYTHONPATH=workflow/scripts $(BIN)/python -m countclip.runtime.config_docs
 	PATH="$(BIN):$$PATH" python docs/draw_pipeline.py
 
-lock: $(DONE)  ## resolve requirements.in; torch pins its own CUDA packages, on Linux only
+lock: $(DONE)  ## resolve requirements.in for 3.11 and later; torch pins its own CUDA packages, on Linux only
 	$(BIN)/pip install --quiet uv
 	$(BIN)/uv pip compile requirements.in --universal --python-version 3.11 --no-annotate \
 	  --custom-compile-command "make lock" --output-file requirements.txt \
@@ -60,9 +62,9 @@ lock: $(DONE)  ## resolve requirements.in; torch pins its own CUDA packages, on 
 	sed -n '/^[a-z]/s/.*/      - "&"/p' requirements.txt >> environment.yml
 
 $(DONE): requirements.txt
-	@case "$$($(PYTHON) --version 2>&1)" in "Python 3.11."*) ;; *) \
-	  echo "make needs Python 3.11, which all packages are locked for, and $(PYTHON) is not it:" \
-	    "install it, or say where it is: make $(MAKECMDGOALS) PYTHON=/path/to/python3.11." \
+	@case "$$($(PYTHON) --version 2>&1)" in "Python 3.11."*|"Python 3.12."*) ;; *) \
+	  echo "make needs Python 3.11 or 3.12 (img2dataset does not run on 3.13), and $(PYTHON) is neither:" \
+	    "install one, or say where it is: make $(MAKECMDGOALS) PYTHON=/path/to/python3.12." \
 	    "Or let conda bring it: conda env create -f environment.yml" >&2; exit 1;; esac
 	@echo "installing into $(VENV), once: some minutes, and 7 GB on Linux"
 	$(PYTHON) -m venv $(VENV)

@@ -2,12 +2,25 @@ import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported anywhere
 
+import shutil
+
 import pytest
+from filelock import FileLock
 
 from workflow.conftest import Workflow, finish
 
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory) -> Workflow:
-    """The tiny workflow after a whole run, which the tests of workflow/ and slurm/ share."""
-    return finish(tmp_path_factory.mktemp("finished") / "checkout")
+    """The tiny workflow after a whole run: one for all processes of xdist, made where it is first
+    needed. Its results stay as they are, and only the tests of test_run.py run Snakemake in it."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent  # of all processes
+    home, done = folder / "finished/checkout", folder / "finished/done"
+    with FileLock(folder / "finished.lock"):
+        if not done.exists():
+            shutil.rmtree(home, ignore_errors=True)  # a run that failed
+            finish(home)
+            done.touch()
+    return Workflow(home / "runs/tiny", home)

@@ -5,7 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -81,24 +81,36 @@ class Workflow:
         """The jobs of each rule that a dry run with `overlay` would run."""
         return jobs(self(*targets, "-n", "--quiet", "rules", cores=1, **overlay))
 
-    def plans(self, overlays: list[dict[str, Any]]) -> list[dict[str, int] | str]:
-        """The same for each overlay, many times as fast; the error where there is one."""
-        return dry_runs(
-            [
-                self.where(overlay, name=f"overlay{number}")
-                for number, overlay in enumerate(overlays)
-            ]
-        )
+    def plans(
+        self, overlays: dict[str, dict], file: str = "overlay"
+    ) -> dict[str, dict[str, int] | str]:
+        """The same of `all` with each overlay, many times as fast; an error where there is one.
+        The overlays become files of this name and a number."""
+        commands = [
+            self.where(overlay, name=f"{file}{number}")
+            for number, overlay in enumerate(overlays.values())
+        ]
+        return dict(zip(overlays, dry_runs(commands), strict=True))
+
+    def copy(self, folder: Path, copy_function: Callable = shutil.copy2) -> "Workflow":
+        """A copy of the checkout with its run. Of Snakemake's files only the metadata go along:
+        locks and logs may vanish while they are copied, as another process runs in the original."""
+
+        def left_out(place: str, names: list[str]) -> set[str]:
+            return set(names) - {"metadata"} if Path(place).name == ".snakemake" else set()
+
+        shutil.copytree(self.home, folder, ignore=left_out, copy_function=copy_function)
+        return Workflow(folder / self.folder.relative_to(self.home), folder)
 
     def edited(self, modules: Iterable[Path], folder: Path) -> "Workflow":
-        """A copy of the checkout, with its run, in which each of `modules` ends with a comment."""
-        shutil.copytree(self.home, folder, copy_function=os.link)
+        """A copy, of hard links, in which each of `modules` ends with a comment."""
+        copy = self.copy(folder, os.link)
         for module in modules:
             text = module.read_text(encoding="utf-8")
-            copy = folder / module.relative_to(self.home)
-            copy.unlink()  # it is a link to the original
-            copy.write_text(f"{text}# edited\n", encoding="utf-8")
-        return Workflow(folder / self.folder.relative_to(self.home), folder)
+            edited = folder / module.relative_to(self.home)
+            edited.unlink()  # it is a link to the original
+            edited.write_text(f"{text}# edited\n", encoding="utf-8")
+        return copy
 
 
 def dry_runs(commands: list[list[str]]) -> list[dict[str, int] | str]:
@@ -122,8 +134,6 @@ def checkout(home: Path) -> Path:
     return home
 
 
-def finish(home: Path) -> Workflow:
-    """The tiny workflow after a whole run with two cores, in a checkout of its own at `home`."""
-    workflow = Workflow(checkout(home) / "runs/tiny", home)
-    workflow("all")
-    return workflow
+def finish(home: Path) -> None:
+    """A whole run of the tiny workflow with two cores, in a checkout of its own at `home`."""
+    Workflow(checkout(home) / "runs/tiny", home)("all")

@@ -13,8 +13,12 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from multiprocessing.connection import Connection, wait
+from pathlib import Path
 
+import yaml
 from snakemake.cli import main
+
+yaml.FullLoader = getattr(yaml, "CFullLoader", yaml.FullLoader)  # libyaml's; Snakemake reads by it
 
 
 def jobs(output: str) -> dict[str, int]:
@@ -27,11 +31,19 @@ def jobs(output: str) -> dict[str, int]:
     return found
 
 
+def forget_other(checkout: Path) -> None:
+    """Drop the modules of another checkout; those of this one have read its files already."""
+    ours = [name for name in sys.modules if name.partition(".")[0] == "countclip"]
+    files = [file for name in ours if (file := sys.modules[name].__file__)]
+    if any(checkout not in Path(file).resolve().parents for file in files):
+        for name in ours:
+            del sys.modules[name]
+
+
 def dry_run(arguments: list[str]) -> dict[str, int] | str:
     with tempfile.TemporaryFile("w+", encoding="utf-8") as file:
         with contextlib.redirect_stdout(file), contextlib.redirect_stderr(file):
-            for name in [name for name in sys.modules if name.startswith("countclip")]:
-                del sys.modules[name]  # the command may be about another checkout
+            forget_other(Path(arguments[arguments.index("--snakefile") + 1]).resolve().parent)
             try:
                 main([*arguments, "-n", "--nolock", "--quiet", "rules", "--cores", "1"])
             except SystemExit as end:

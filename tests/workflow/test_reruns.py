@@ -100,7 +100,7 @@ def reruns(finished) -> dict[str, Any]:
         MINIATURE / "repairs.csv",
     ):
         shutil.copy(file, finished.folder / f"another_{file.name}")
-    return dict(zip(KEYS, finished.plans([changed(key) for key in KEYS]), strict=True))
+    return finished.plans({key: changed(key) for key in KEYS}, "key")
 
 
 @pytest.mark.parametrize("key", KEYS)
@@ -124,7 +124,7 @@ def test_an_edited_module_reruns_the_rules_that_reach_it_and_what_follows(finish
     copies = [finished.edited([module], tmp_path / str(n)) for n, module in enumerate(modules)]
     commands = [copy.where({}) for copy in copies]
     planned = dict(zip(modules, dry_runs(commands), strict=True))
-    graph = finished("all", "--rulegraph", cores=1)
+    graph = copies[0]("all", "--rulegraph", cores=1)
     names = dict(re.findall(r'(\d+)\[label = "(\w+)"', graph))
     after = {name: {name} for name in names.values()}
     edges = [(names[one], names[other]) for one, other in re.findall(r"(\d+) -> (\d+)", graph)]

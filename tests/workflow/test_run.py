@@ -11,7 +11,7 @@ import pytest
 
 from countclip.report import scores
 
-from .conftest import DEFAULT, HOME, KEPT, Workflow
+from .conftest import DEFAULT, HOME, KEPT
 from .test_reruns import rules
 
 TABLE = "results/table1.csv"
@@ -107,70 +107,81 @@ def test_a_second_run_has_nothing_to_do(finished):
     assert "Nothing to be done" in finished("all")
 
 
-def test_touched_files_rerun_nothing(finished):
-    for folder in ("workflow", "resources", "config"):
-        for file in (finished.home / folder).rglob("*.*"):
-            file.touch()
-    assert finished.plan("all") == {}
-
-
-def test_a_line_of_repairs_reruns_what_follows_from_it_and_asks_nobody(finished):
+@pytest.fixture(scope="module")
+def planned(finished):
+    """The jobs of each rule that would run again after a change."""
     repairs = HOME / DEFAULT["countbench"]["repairs"]
     copy = finished.folder / "mine/repairs.csv"
     shutil.copytree(repairs.parent / "images", copy.parent / "images")
     copy.write_text(repairs.read_text() + "5,exclude,,,,,,blurred\n")
-    assert set(finished.plan("all", countbench={"repairs": str(copy)})) == rules(["repaired"])
-
-
-def test_a_lock_file_judges_anew_and_asks_nobody(finished):
     lock = finished.folder / "mine.lock.csv"
     lock.write_text("index,url,sha256,phash,width,height,bytes,date\n")
-    planned = finished.plan("all", countbench={"lock": str(lock)})
-    assert set(planned) == rules(["audited"])
-
-
-def test_a_list_of_rows_redraws_tables_and_figures_alone(finished):
     indices = finished.folder / "indices.txt"
     indices.write_text("".join(f"{index}\n" for index in range(300)))
-    chosen = {"variant": "intersection", "intersection": str(indices)}
+    for folder in ("workflow", "resources", "config"):
+        for file in (finished.home / folder).rglob("*.*"):
+            file.touch()
+    overlays = {
+        "touched": {},
+        "repairs": {"countbench": {"repairs": str(copy)}},
+        "lock": {"countbench": {"lock": str(lock)}},
+        "rows": {"countbench": {"variant": "intersection", "intersection": str(indices)}},
+        "variant": {
+            "variants": {"mine": {"label": "mine", "lambda_scheme": "log", "lambda_0": 0.5}}
+        },
+        "set": {
+            "counting_sets": {"strict": {"confidence": 0.5}, "nobodys": {}},
+            "variants": {"mine": {"label": "mine", "counting_set": "strict"}},
+        },
+    }
+    return finished.plans(overlays, "change")
+
+
+def test_touched_files_rerun_nothing(planned):
+    assert planned["touched"] == {}
+
+
+def test_a_line_of_repairs_reruns_what_follows_from_it_and_asks_nobody(planned):
+    assert set(planned["repairs"]) == rules(["repaired"])
+
+
+def test_a_lock_file_judges_anew_and_asks_nobody(planned):
+    assert set(planned["lock"]) == rules(["audited"])
+
+
+def test_a_list_of_rows_redraws_tables_and_figures_alone(planned):
     redrawn = rules(["tables", "mixed", "looked"]) | {"plot_confusion", "render_audit"}
-    assert set(finished.plan("all", countbench=chosen)) == redrawn
+    assert set(planned["rows"]) == redrawn
 
 
-def test_a_new_variant_trains_that_one_alone(finished):
-    own = {"label": "mine", "lambda_scheme": "log", "lambda_0": 0.5}
-    planned = finished.plan("all", variants={"mine": own})
+def test_a_new_variant_trains_that_one_alone(planned):
     benchmarks = {"countbench", *DEFAULT["benchmarks"]}
-    assert (planned["train_variant"], planned["evaluate"]) == (1, len(benchmarks))
+    jobs = planned["variant"]
+    assert (jobs["train_variant"], jobs["evaluate"]) == (1, len(benchmarks))
 
 
-def test_a_set_that_a_variant_names_is_made_and_no_other_is_made_again(finished):
-    planned = finished.plan(
-        "all",
-        counting_sets={"strict": {"confidence": 0.5}, "nobodys": {}},
-        variants={"mine": {"label": "mine", "counting_set": "strict"}},
-    )
+def test_a_set_that_a_variant_names_is_made_and_no_other_is_made_again(planned):
     for rule in ("assemble_counting_set", "pack_images", "train_variant", "plot_lambdas"):
-        assert planned[rule] == 1, rule
-    assert "detect_objects" not in planned
+        assert planned["set"][rule] == 1, rule
+    assert "detect_objects" not in planned["set"]
 
 
-def test_the_same_table_byte_for_byte_on_one_core(finished, tmp_path):
-    other = Workflow(tmp_path / "one core")
-    names = [TABLE, "results/table1.json", "results/counting_set/main/counting.parquet"]
-    names += [f"results/training/{name}/seed1/end.safetensors" for name in KEPT]
-    names += ["results/figures/confusion_figure4.svg", "results/retention.csv"]
-    names += ["results/wise_ft.csv"]
-    other(*names, cores=1)
-    for name in names:
-        assert (other.folder / name).read_bytes() == (finished.folder / name).read_bytes(), name
+def test_the_plan_names_what_changed_and_runs_nothing(finished):
+    before = sorted(finished.folder.rglob("results/**/*"))
+    text = finished("plan", training={"learning_rate": 1.0e-5})
+    assert "training.learning_rate: 0.00015 -> 1e-05\n    train_variant (2)" in text
+    assert "jobs here" in text  # what training took before
+    assert "fetch_images" not in text.split("## Why")[1]
+    assert "Nothing to be done" in finished("plan")
+    assert sorted(finished.folder.rglob("results/**/*")) == before
 
 
-def test_deleted_results_come_back_the_same(finished):
-    table, page = finished.folder / TABLE, finished.folder / "results/report.html"
+def test_deleted_results_come_back_the_same(finished, tmp_path):
+    again = finished.copy(tmp_path / "checkout")
+    table, page = again.folder / TABLE, again.folder / "results/report.html"
     before = table.read_bytes(), page.read_text().partition('<section id="costs">')[0]
-    shutil.rmtree(finished.folder / "results/evaluation")
+    shutil.rmtree(again.folder / f"results/evaluation/countbench/{KEPT[0]}")
     table.unlink()
-    finished("all")
+    again("all")
     assert table.read_bytes() == before[0]
     assert page.read_text().partition('<section id="costs">')[0] == before[1]

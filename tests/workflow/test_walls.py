@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from countclip.runtime.provenance import SCRIPTS, code
+from countclip.runtime.provenance import SCRIPTS, code, modules_of
 
 from .conftest import Workflow, checkout, dry_runs
 
@@ -30,6 +30,24 @@ def test_empty_files_of_packages_are_no_part_of_code_and_others_are():
     assert not any("__init__" in name for name in code("train_variant"))
     for file in SCRIPTS.glob("*/**/__init__.py"):
         assert file.read_bytes() == b"", file
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{}",
+        "class A:\n    async def f(self):\n        if 0:\n            {}",
+        "if 0:\n    pass\nelse:\n    {}",
+        "try:\n    pass\nexcept OSError:\n    {}",
+        "try:\n    pass\nfinally:\n    {}",
+        "for i in ():\n    pass\nelse:\n    while i:\n        {}",
+        "match 1:\n    case 1:\n        with open('x'):\n            {}",
+    ],
+)
+def test_an_import_is_found_however_deep_it_stands(tmp_path, text):
+    script = tmp_path / "script.py"
+    script.write_text(text.format("from countclip.runtime import hosts") + "\n", encoding="utf-8")
+    assert SCRIPTS / "countclip/runtime/hosts.py" in modules_of(script)
 
 
 @pytest.fixture(scope="module")
