@@ -1,13 +1,14 @@
 """Decoding of image files from any source, with bounds on the cost."""
 
 import io
+import os
 import struct
 import warnings
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
-from PIL import Image, ImageOps
+from PIL import IcoImagePlugin, Image, ImageOps
 
 MAX_PIXELS = 220_000_000
 """Bound for any image; cameras of phones have 200 million. The config sets lower ones."""
@@ -68,12 +69,12 @@ _UNREAD = {
 }
 """What people have among images, by its first bytes, and what to do."""
 _AT_MOST = f": at most {MAX_PIXELS} are read, so make it smaller"
+_ICON = b"\0\0\1\0"
 _HEIC = ("heic", "heix", "heim", "heis", "hevc", "hevx", "hevm", "hevs", "mif1", "msf1")
 _TEXT = (b"tEXt", b"zTXt", b"iTXt", b"iCCP")
 _PREVIEW, _DNG, _PHOTOMETRIC = 254, 50706, 262  # tags of TIFF
 
-# The bounds are those of this module. Pillow refuses twice as much as it warns of, also in what
-# a file holds inside, such as the image of an icon.
+# The bounds are those of this module; Pillow refuses twice as much as it warns of.
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS // 2
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
@@ -101,8 +102,8 @@ def read_file(path: Path, max_bytes: int) -> bytes:
         if isinstance(error, Unusable):
             raise
         reason = getattr(error, "strerror", None) or str(error)
-        if path.is_symlink():
-            reason = f"a link to {str(path.readlink())!r}: {reason}"
+        if os.path.islink(path):
+            reason = f"a link to {os.readlink(path)!r}: {reason}"
         raise Unusable("unreadable", reason) from error
     if len(body) > max_bytes:
         raise Unusable("too_large", f"more than {max_bytes} bytes")
@@ -132,10 +133,11 @@ def format_of(body: bytes) -> str:
 def _open(body: bytes) -> Image.Image:
     """An image whose pixels are not decoded yet; Unusable names the format of any other file."""
     try:
-        image = Image.open(io.BytesIO(body), formats=_formats(body))
-        if image.format == "ICO":  # its list of sizes may say less than the image inside
-            image = image.ico.getimage(image.size)
+        if body.startswith(_ICON):  # Image.open would decode it, whatever size the image inside has
+            image = IcoImagePlugin.IcoFile(io.BytesIO(body)).frame(0)
             image.format = "ICO"
+        else:
+            image = Image.open(io.BytesIO(body), formats=_formats(body))
     except Image.DecompressionBombError as error:
         raise Unusable("undecodable", f"too many pixels{_AT_MOST}") from error
     except Exception as error:  # Pillow's readers raise nearly anything on hostile bytes

@@ -181,7 +181,13 @@ def benchmark_settings(config: Config, name: str) -> Config:
         "sha256": None,
         "follow_links": False,
     }
-    return default | _entry(config, "benchmarks", name)
+    return _on_disk(default | _entry(config, "benchmarks", name), "path", "images")
+
+
+def _on_disk(settings: Config, *keys: str) -> Config:
+    """The settings, with paths in the Unicode form that the disk has them in."""
+    paths = {key: str(stored(Path(settings[key]))) for key in keys if settings[key] is not None}
+    return settings | {key: path for key, path in paths.items() if not path.isascii()}
 
 
 def retention_tasks(config: Config) -> list[str]:
@@ -192,6 +198,7 @@ def retention_tasks(config: Config) -> list[str]:
 def retention_source(config: Config, name: str) -> Config:
     """How one retention task is read: everything but its templates."""
     settings = {"follow_links": False} | _entry(config, "retention.tasks", name)
+    settings = _on_disk(settings, "folder", "annotations")
     return {key: value for key, value in settings.items() if key != "templates"}
 
 
@@ -330,7 +337,7 @@ def local_files(config: Config) -> list[str]:
         return []
     if laion["folder"] is None:
         raise ConfigError("laion.source: local needs laion.folder, where your files are")
-    folder = Path(laion["folder"])
+    folder = stored(Path(laion["folder"]))
     return sorted(
         {str(file) for part in laion["parts"] for file in folder.glob(f"{part}*.parquet")}
     )
