@@ -96,8 +96,9 @@ def read_file(path: Path, max_bytes: int) -> bytes:
     try:
         if path.exists() and not path.is_file():  # reading a pipe or a device may never end
             raise Unusable("unreadable", "a folder" if path.is_dir() else "no regular file")
-        with open(path, "rb") as file:
-            body = file.read(max_bytes + 1)
+        with open(path, "rb") as file:  # not even a part of what is too large, such as a video
+            is_too_large = os.fstat(file.fileno()).st_size > max_bytes
+            body = b"" if is_too_large else file.read(max_bytes + 1)
     except (OSError, ValueError) as error:
         if isinstance(error, Unusable):
             raise
@@ -105,7 +106,7 @@ def read_file(path: Path, max_bytes: int) -> bytes:
         if os.path.islink(path):
             reason = f"a link to {os.readlink(path)!r}: {reason}"
         raise Unusable("unreadable", reason) from error
-    if len(body) > max_bytes:
+    if is_too_large or len(body) > max_bytes:
         raise Unusable("too_large", f"more than {max_bytes} bytes")
     return body
 
