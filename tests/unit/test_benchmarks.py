@@ -109,6 +109,39 @@ def test_a_file_may_have_two_spaces_in_its_name(tmp_path):
     assert rows[0]["caption"] == "three blue stars"
 
 
+def test_a_benchmark_of_links_needs_a_word_of_the_config(tmp_path):
+    (tmp_path / "blobs").mkdir()
+    (tmp_path / "blobs/0b5a").write_bytes(scene(4))
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/4.png").symlink_to("../blobs/0b5a")
+    path = csv(tmp_path / "data", "image,number,noun\n4.png,4,stars\na.png,3,stars\n")
+    message = (
+        r"1 wrong\n  line 2: image '4.png' must .* is a link to .*/0b5a: .*`follow_links: true`"
+    )
+    with pytest.raises(ValueError, match=message):
+        read(path, "folder")
+    assert statuses(read(path, "folder", follow_links=True)) == ["included"] * 2
+    (tmp_path / "blobs/0b5a").unlink()
+    rows = read(path, "folder", follow_links=True)
+    assert statuses(rows) == ["missing", "included"]
+    assert rows[0]["detail"].startswith("a link to '../blobs/0b5a': No such file")
+
+
+def test_limits_name_their_keys(tmp_path):
+    path = csv(tmp_path, "image,number,noun\na.png,3,stars\n")
+    for limits, key in (
+        (
+            {"image_limits": {"max_pixels": 99, "min_side": 32}},
+            "countbench.picture.max_pixels is 99",
+        ),
+        ({"max_bytes": 99}, "countbench.request.max_bytes is 99"),
+    ):
+        with pytest.raises(
+            ValueError, match=f"no row is left .*{key}, raise it to take this image"
+        ):
+            read(path, "folder", **limits)
+
+
 def test_a_number_word_inside_another_word_names_no_number(tmp_path):
     text = "image,number,caption\na.png,3,threescore stars\na.png,3,three stars\n"
     assert statuses(read(csv(tmp_path, text), "folder")) == ["caption", "included"]

@@ -144,8 +144,25 @@ def test_images_of_a_table_are_those_inside_its_folder(config, tmp_path, monkeyp
     table.write_text("\ufeffimage,number,noun\n3.jpg,3,cats\n../outside.jpg,2,dogs\ngone.jpg,2,x\n")
     config["benchmarks"]["mine"] = {"source": "folder", "path": "data/mine.csv"}
     assert settings.listed_images(config, "mine") == ["data/3.jpg"]
+    (tmp_path / "data/u\u0308.jpg").symlink_to("../outside.jpg")
+    table.write_text("image,number,noun\n\u00fc.jpg,3,cats\n" + "x" * 300 + ",2,dogs\n", "utf-8")
+    assert settings.listed_images(config, "mine") == ["data/u\u0308.jpg"]
     table.unlink()
     assert settings.listed_images(config, "mine") == []
+
+
+def test_paths_of_the_config_are_found_in_either_unicode_form(config, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "Ku\u0308che").mkdir()
+    (tmp_path / "Ku\u0308che/part-0.parquet").write_bytes(b"x")
+    config["benchmarks"]["mine"] = {"source": "folder", "path": "K\u00fcche/mine.csv"}
+    config["retention"]["tasks"]["mine"] = {"source": "folder", "folder": "K\u00fcche"} | {
+        "annotations": None, "templates": "t.txt"
+    }  # fmt: skip
+    config["laion"] |= {"source": "local", "folder": "K\u00fcche", "parts": ["part"]}
+    assert settings.benchmark_settings(config, "mine")["path"] == "Ku\u0308che/mine.csv"
+    assert settings.retention_source(config, "mine")["folder"] == "Ku\u0308che"
+    assert settings.local_files(config) == ["Ku\u0308che/part-0.parquet"]
 
 
 def test_another_line_of_a_manifest_changes_no_part(config, tmp_path):

@@ -103,6 +103,35 @@ def test_a_table_of_pictures_and_captions(trained, folder):
     assert output.read_bytes() == once
 
 
+def test_linked_folders_are_counted_and_what_is_left_out_is_named(trained, folder, capsys):
+    store = folder / "store"
+    for name in ("store/2023/l.png", "album/.thumbnails/l.png", "album/._l.png"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes((folder / "a.png").read_bytes())
+    album = folder / "album"
+    (album / "years").symlink_to(store)
+    (album / "m.png").symlink_to("years/2023/l.png")
+    (album / "n.png").symlink_to("../elsewhere/n.png")
+    (store / "back").symlink_to(album)
+    pairs = predict.from_files([album], "{} dogs")
+    assert "3 hidden, left by a tool or a loop of links, passed over: " in capsys.readouterr().err
+    problems = predict.predict(trained, pairs, folder / "counts.csv", "cpu", 8)
+    answers = pd.read_csv(folder / "counts.csv")
+    assert answers["image"].tolist() == [
+        str(album / name) for name in ("m.png", "n.png", "years/2023/l.png")
+    ]
+    assert answers["count"].isna().tolist() == [False, True, False]
+    broken = "unreadable (a link to '../elsewhere/n.png': No such file or directory)"
+    assert dict(problems) == {broken: 1}
+
+
+def test_a_table_finds_either_unicode_form(folder):
+    (folder / "a.png").rename(folder / "e\u0301te\u0301.png")
+    (folder / "pairs.csv").write_text("image,caption\n\u00e9t\u00e9.png,{} dogs\n", "utf-8")
+    assert predict.from_table(folder / "pairs.csv")[0].image.is_file()
+    assert predict.from_files([folder / "\u00e9t\u00e9.png"], "{} dogs")[0].image.is_file()
+
+
 def test_no_picture_at_all_ends_with_an_error(trained, folder, monkeypatch, capsys):
     arguments = ("--model", trained, "--images", folder / "notes.txt", "--caption", "{} dogs")
     monkeypatch.setattr(sys, "argv", ["predict", *map(str, arguments)])

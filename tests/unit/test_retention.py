@@ -85,6 +85,49 @@ def test_files_that_are_passed_over_are_counted(tmp_path, caplog):
     assert "1 files have no name of an image" in caplog.text
 
 
+def test_no_class_is_made_of_what_tools_leave(tmp_path, caplog):
+    for name, colour in COLOURS.items():
+        picture(tmp_path / "data" / name / "0.png", colour)
+        picture(tmp_path / "data/__MACOSX" / name / "._0.png", (1, 2, 3))
+    picture(tmp_path / "data/.cache/0.png", (1, 2, 3))
+    picture(tmp_path / "data/hot_dog/.thumbnails/0.png", (1, 2, 3))
+    (tmp_path / "data/hot_dog/Thumbs.db").write_bytes(b"x")
+    assert shown(retention_data.read("folder", str(tmp_path / "data"), None)) == CLASSES
+    assert "4 hidden, left by a tool or a loop of links, passed over: " in caplog.text
+    assert f"{tmp_path}/data/hot_dog/.thumbnails" in caplog.text
+
+
+def test_a_class_may_be_a_link_and_an_image_of_a_phone(tmp_path, caplog):
+    picture(tmp_path / "store/0.png", COLOURS["hot_dog"])
+    picture(tmp_path / "data/apple_pie/0.jp2", COLOURS["apple_pie"])
+    (tmp_path / "data/hot_dog").symlink_to("../store")
+    assert shown(retention_data.read("folder", str(tmp_path / "data"), None)) == CLASSES
+    (tmp_path / "data/hot_dog/1.heic").symlink_to("gone.heic")
+    task = retention_data.read("folder", str(tmp_path / "data"), None)
+    with pytest.raises(ValueError, match=r"hot_dog/1.heic: a link to 'gone.heic': No such file"):
+        list(task.images)
+
+
+def test_a_folder_without_images_is_named(tmp_path):
+    with pytest.raises(ValueError, match="holds no folder, and needs one for each class"):
+        retention_data.read("folder", str(tmp_path), None)
+    (tmp_path / "hot_dog").mkdir()
+    with pytest.raises(ValueError, match="hot_dog: holds no image, so it is no class: take it"):
+        retention_data.read("folder", str(tmp_path), None)
+
+
+def test_captions_name_linked_images_and_either_unicode_form(tmp_path):
+    picture(tmp_path / "cache/u\u0308.png", (200, 0, 0))
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/u\u0308.png").symlink_to("../cache/u\u0308.png")
+    (tmp_path / "captions").write_text("\u00fc.png#0\ta hot dog\n", encoding="utf-8")
+    where = "flickr30k", str(tmp_path / "data"), str(tmp_path / "captions")
+    with pytest.raises(ValueError, match="is a link to .* or set `follow_links: true`"):
+        retention_data.read(*where)
+    task = retention_data.read(*where, follow_links=True)
+    assert shown(task) == [((200, 0, 0), ["a hot dog"])]
+
+
 def test_food101_takes_the_test_pictures_alone(tmp_path):
     meta = tmp_path / "food-101/meta"
     meta.mkdir(parents=True)
@@ -140,6 +183,13 @@ def test_parquet_as_the_hub_has_cifar(tmp_path):
             list(task.images)
     pq.write_table(pa.table(rows), tmp_path / "test-0.parquet")
     with pytest.raises(ValueError, match=r"test-0.parquet.*source: folder"):
+        retention_data.read("parquet", str(tmp_path), None)
+
+
+def test_hidden_parquet_files_are_no_split(tmp_path):
+    for name in ("._test-00000-of-00001.parquet", ".train-00000-of-00001.parquet"):
+        (tmp_path / name).write_bytes(b"x")
+    with pytest.raises(ValueError, match="there is no Parquet file in it"):
         retention_data.read("parquet", str(tmp_path), None)
 
 

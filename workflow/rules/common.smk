@@ -7,8 +7,9 @@ sys.path.insert(0, str(HOME / "workflow" / "scripts"))
 
 from countclip.benchmarks.adapters import ADAPTERS
 from countclip.runtime import config as settings
+from countclip.runtime.folders import files_of
 from countclip.runtime.provenance import canonical, code, digests, sections
-from countclip.runtime.resources import files_of, is_ours, resource
+from countclip.runtime.resources import is_ours, resource
 from countclip.runtime.results import targets
 
 

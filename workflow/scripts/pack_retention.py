@@ -6,5 +6,7 @@ from countclip.runtime.job import start
 
 spec = start(snakemake)  # noqa: F821
 files, outputs = snakemake.input, snakemake.output  # noqa: F821
-task = retention_data.read(spec["task"]["source"], files.folder, files.annotations or None)
+task = retention_data.read(
+    spec["task"]["source"], files.folder, files.annotations or None, spec["task"]["follow_links"]
+)
 retention_data.pack(task, image_size(**spec["model"]), outputs.images, outputs.texts)

@@ -19,4 +19,5 @@ custom.read(
     expected=spec["sha256"],
     max_bytes=spec["countbench"]["request"]["max_bytes"],
     image_limits=spec["countbench"]["picture"],
+    follow_links=spec["follow_links"],
 )

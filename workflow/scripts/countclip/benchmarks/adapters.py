@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 from countclip.data.captions import from_noun
 from countclip.data.number_words import NUMBERS
 from countclip.runtime.csv_files import raise_problems, read_lines
-from countclip.runtime.files import inside, progress, sha256, write_json
+from countclip.runtime.files import progress, sha256, write_json
+from countclip.runtime.folders import ImageFolder, contents, inside
 
 
 class Entry(NamedTuple):
@@ -55,7 +56,7 @@ def counted_noun(question: str) -> str:
 # ---- adapters: the publisher's file, and the place of its images -> its rows, unchanged ----
 
 
-def folder_csv(path: Path, folder: Path) -> list[Entry]:
+def folder_csv(path: Path, folder: ImageFolder) -> list[Entry]:
     """A user's CSV: image (a path in `folder`), number, and caption or noun.
 
     Other columns are ignored. ValueError names every wrong line.
@@ -78,7 +79,7 @@ def folder_csv(path: Path, folder: Path) -> list[Entry]:
     return entries
 
 
-def _folder_entry(fields: dict[str, str], place: str, folder: Path) -> Entry:
+def _folder_entry(fields: dict[str, str], place: str, folder: ImageFolder) -> Entry:
     image = inside(folder, fields["image"].strip())
     fields = {name: " ".join(field.split()) for name, field in fields.items()}
     if not re.fullmatch(r"-?\d{1,9}", fields["number"], re.ASCII):
@@ -89,7 +90,7 @@ def _folder_entry(fields: dict[str, str], place: str, folder: Path) -> Entry:
     return Entry(place, int(fields["number"]), image, caption=caption, noun=noun)
 
 
-def countbenchqa(path: Path, _: Path) -> list[Entry]:
+def countbenchqa(path: Path, _: ImageFolder) -> list[Entry]:
     """CountBenchQA as Parquet (vikhyatk/CountBenchQA): image, text, question, number.
 
     The question tells what is counted. `text`, CountBench's caption, is left out: with it the
@@ -103,18 +104,20 @@ def countbenchqa(path: Path, _: Path) -> list[Entry]:
     return entries
 
 
-def pixmo_count(path: Path, images: Path) -> list[Entry]:
+def pixmo_count(path: Path, images: ImageFolder) -> list[Entry]:
     """PixMo-Count as Parquet (allenai/pixmo-count): image_url, image_sha256, count, label.
 
-    images: a folder of files, or the Parquet file of check_links.py. Either way an image is found
-        by its sha256, not by its name or address.
+    images: a folder of files and folders, or the Parquet file of check_links.py. Either way an
+        image is found by its sha256, not by its name or address.
     """
     rows = _read_parquet(path, ["image_sha256", "count", "label"])
-    if images.is_dir():
-        files = sorted(file for file in images.iterdir() if file.is_file())
+    if images.path.is_dir():
+        listed = contents(images.path)
+        listed.log_passed(images.path)
+        files = [file for file in listed.files if file.is_file()]
         found = {sha256(file): file for file in progress(files, unit="file", desc="images")}
     else:
-        bodies = [row["body"] for row in _read_parquet(images, ["body"])]
+        bodies = [row["body"] for row in _read_parquet(images.path, ["body"])]
         found = {sha256(body): body for body in bodies if body}
     return [
         Entry(f"row {n}", row["count"], found.get(row["image_sha256"]), noun=row["label"])
@@ -137,7 +140,7 @@ def write_links(path: str, links_json: str, template: str) -> None:
     write_json(links, links_json)
 
 
-def tallyqa(path: Path, folder: Path) -> list[Entry]:
+def tallyqa(path: Path, folder: ImageFolder) -> list[Entry]:
     """TallyQA's test.json (manoja328/TallyQA_dataset); only its simple questions are measured on.
 
     folder: holds val2014/ (COCO), VG_100K/ and VG_100K_2/ (Visual Genome), as `image` has them.
@@ -172,7 +175,7 @@ class Adapter(NamedTuple):
     needs_links: without a folder of images, its links must be checked first.
     """
 
-    read: Callable[[Path, Path], list[Entry]]
+    read: Callable[[Path, ImageFolder], list[Entry]]
     lists_images: bool = False
     needs_links: bool = False
 

@@ -89,7 +89,8 @@ def _record(row: Row, answer: dict[str, Any], max_pixels: int, min_side: int) ->
     # A spreadsheet must not take the text of a host for a formula.
     record["content_type"] = record["content_type"].lstrip("=+-@ \t")[:80]
     if reason := answer["reason"]:
-        return {**record, "status": _status_of(reason), "detail": reason}
+        limit = ": more than countbench.request.max_bytes" if reason == "too_large" else ""
+        return {**record, "status": _status_of(reason), "detail": f"{reason}{limit}"}
     record["bytes"] = len(answer["body"])
     try:
         facts, status, detail = examine(answer["body"], max_pixels, min_side)

@@ -24,7 +24,7 @@ import pyarrow as pa
 import requests
 
 from countclip.benchmarks.countbench import Row, load
-from countclip.data.images import SIGNATURES
+from countclip.data.images import known_start
 from countclip.runtime import network
 from countclip.runtime.files import progress, publish, sha256, write_table
 from countclip.runtime.network import DownloadError
@@ -78,7 +78,7 @@ class Answer(NamedTuple):
         """Whether only the host itself can have sent this, such as an image or a 404."""
         if self.reason:
             return self.reason not in NOT_FROM_HOST
-        return self.body.startswith(SIGNATURES)
+        return known_start(self.body) is not None
 
 
 def check_links(

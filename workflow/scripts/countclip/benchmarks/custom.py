@@ -17,9 +17,10 @@ from countclip.benchmarks.adapters import ADAPTERS, Entry, counted_noun
 from countclip.benchmarks.image_checks import examine
 from countclip.data import number_words
 from countclip.data.captions import from_noun
-from countclip.data.images import Unusable
+from countclip.data.images import Unusable, read_file
 from countclip.data.number_words import NUMBERS, word_for
 from countclip.runtime.files import progress, publish, sha256, write_json, write_table
+from countclip.runtime.folders import ImageFolder
 
 log = logging.getLogger(__name__)
 
@@ -70,6 +71,7 @@ def read(
     expected: str | None,
     max_bytes: int,
     image_limits: dict[str, int],
+    follow_links: bool = False,
 ) -> None:
     """Publish a benchmark's rows (SCHEMA), its images (IMAGES) and the funnel between them.
 
@@ -77,6 +79,7 @@ def read(
     image_source: the folder of images; for PixMo-Count also the Parquet file of check_links.py.
     template: see `captions.from_noun`, for rows without a caption. expected: sha256 of `path`.
     max_bytes: of an image file. image_limits: max_pixels and min_side (`image_checks.examine`).
+    follow_links: whether images may be links to files outside their folder.
     Raises ValueError if the file is not as `source` says, or no row is left.
     """
     if expected and sha256(path) != expected:
@@ -85,7 +88,8 @@ def read(
         raise ValueError(
             f"{image_source}: no such folder; the benchmark's key `images` must name one"
         )
-    entries = ADAPTERS[source].read(Path(path), Path(image_source))
+    folder = ImageFolder(Path(image_source), follow_links)
+    entries = ADAPTERS[source].read(Path(path), folder)
     _check_types(entries, path)
     rows: list[dict[str, Any]] = []
     pending = iter(progress(entries, unit="row", desc="rows"))
@@ -168,15 +172,16 @@ def _caption(entry: Entry, template: str) -> str:
 def _body(entry: Entry, max_bytes: int) -> bytes:
     if entry.image is None:
         raise Unusable("missing", "")
-    if isinstance(entry.image, Path):
-        if not entry.image.is_file():
-            raise Unusable("missing", str(entry.image))
-        with open(entry.image, "rb") as file:
-            body = file.read(max_bytes + 1)
-    else:
-        body = entry.image
-    if len(body) > max_bytes:
-        raise Unusable("too_large", f"more than {max_bytes} bytes")
+    try:
+        body = entry.image if isinstance(entry.image, bytes) else read_file(entry.image, max_bytes)
+    except Unusable as error:
+        if error.status == "unreadable":
+            raise Unusable("missing", f"{error.detail}: {entry.image}") from error
+        body = None
+    if body is None or len(body) > max_bytes:
+        raise Unusable(
+            "too_large", f"countbench.request.max_bytes is {max_bytes}, raise it to take this image"
+        )
     return body
 
 

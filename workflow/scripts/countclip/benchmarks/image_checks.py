@@ -5,7 +5,7 @@ from typing import NamedTuple
 import imagehash
 import numpy as np
 
-from countclip.data.images import decode
+from countclip.data.images import TooManyPixels, Unusable, decode
 from countclip.runtime.files import sha256
 
 FLAT = 2.0
@@ -29,7 +29,11 @@ def examine(body: bytes, max_pixels: int, min_side: int) -> tuple[ImageFacts, st
 
     Raises Unusable for anything else than an image (images.decode).
     """
-    image = decode(body, max_pixels)
+    try:
+        image = decode(body, max_pixels)
+    except TooManyPixels as error:
+        limit = f"countbench.picture.max_pixels is {max_pixels}, raise it to take this image"
+        raise Unusable(error.status, f"{error.detail}: {limit}") from error
     grey = image.convert("L")
     facts = ImageFacts(sha256(body), str(imagehash.phash(grey)), *image.size, len(body))
     size = f"{image.width} x {image.height} pixels"

@@ -5,7 +5,6 @@ Archive. A person looks at the lines and takes them over. Nothing is requested h
 verifies a line when it is applied.
 """
 
-import io
 import logging
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,12 +12,11 @@ from typing import Any
 
 import pandas as pd
 import pyarrow.parquet as pq
-from PIL import Image
 
 from countclip.benchmarks import repairs_csv
 from countclip.benchmarks.countbench import USABLE, Row, load
 from countclip.benchmarks.image_checks import examine
-from countclip.data.images import FORMATS, Unusable
+from countclip.data.images import Unusable, format_of
 from countclip.data.near_duplicates import hamming_distance
 from countclip.runtime.files import publish, write_text
 
@@ -71,7 +69,7 @@ def suggest(
                 distance <= image_limits["placeholder_distance"] for distance in distances
             ):
                 continue
-            suffix = Image.open(io.BytesIO(body), formats=FORMATS).format.lower()
+            suffix = format_of(body)
             (folder / f"{index:03}.{suffix}").write_bytes(body)
             sources[index] = {
                 "file": f"images/{index:03}.{suffix}",

@@ -26,6 +26,7 @@ from countclip.data.number_words import per_class
 from countclip.runtime import network
 from countclip.runtime.csv_files import raise_problems
 from countclip.runtime.files import progress, publish, sha256, write_json, write_table
+from countclip.runtime.folders import stored
 from countclip.runtime.network import DownloadError
 
 log = logging.getLogger(__name__)
@@ -166,13 +167,18 @@ def _download(
 
 
 def _read_file(entry: dict[str, Any], folder: Path, max_bytes: int) -> bytes:
-    path = (folder / entry["file"]).resolve()
+    link = stored(folder / entry["file"])
+    path = link.resolve()
     if not path.is_relative_to(folder.resolve()):
-        raise ValueError(f"file {entry['file']!r} lies outside {folder}: put it there")
+        target = f" (a link to {path})" if link.is_symlink() else ""
+        raise ValueError(f"file {entry['file']!r} lies outside {folder}{target}: copy it there")
     if not path.is_file():
         raise ValueError(f"no file {path}: put it there or correct the column file")
     if path.stat().st_size > max_bytes:
-        raise ValueError(f"{path} has more than {max_bytes} bytes: make it smaller")
+        raise ValueError(
+            f"{path} has more than {max_bytes} bytes: make it smaller, or raise"
+            " countbench.request.max_bytes"
+        )
     return path.read_bytes()
 
 

@@ -23,6 +23,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from countclip.runtime.files import publish, sha256
+from countclip.runtime.folders import contents
 
 log = logging.getLogger(__name__)
 
@@ -207,7 +208,7 @@ def digest(weights: str | Path) -> str:
     weights = Path(weights)
     if weights.is_file():
         return sha256(weights)
-    files = sorted(path for path in weights.rglob("*") if path.is_file())
+    files = contents(weights).files
     listing = [[file.relative_to(weights).as_posix(), sha256(file)] for file in files]
     return sha256(json.dumps(listing).encode())
 

@@ -55,6 +55,8 @@ INDEX = pa.schema(
     }
 )
 TEMPORARY = re.compile(r"timeout|truncated|unreachable|lost|http_429|http_5\d\d")
+LIMITS = {"too_many_pixels": "fetch.images.max_pixels", "too_large": "fetch.images.max_bytes"}
+"""The key that sets the limit which rows of a status are above."""
 GRACE = 60.0  # seconds for img2dataset to end by itself after its last shard
 PATIENCE = 120.0  # longest delay of the second pass, in seconds, if hosts send Retry-After
 
@@ -359,7 +361,8 @@ def _counted(
     """Count and log the rows by status; find the hosts that fail most often."""
     statuses = Counter(answer["status"] for answer in answers.values())
     for status, rows in statuses.most_common():
-        log.info("%-20s %9d %6.1f %%", status, rows, 100 * rows / len(urls))
+        limit = f" (raise {LIMITS[status]} to take these)" if status in LIMITS else ""
+        log.info("%-20s %9d %6.1f %%%s", status, rows, 100 * rows / len(urls), limit)
     hosts: dict[str, Counter] = {}
     for i, (url, reason) in enumerate(urls):
         if not reason:

@@ -1,16 +1,82 @@
 """Decoding of image files from any source, with bounds on the cost."""
 
 import io
+import os
+import struct
+import warnings
 from contextlib import suppress
+from functools import cache
+from pathlib import Path
 
-from PIL import Image, ImageOps
+from PIL import IcoImagePlugin, Image, ImageOps
 
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
-SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"RIFF", b"BM", b"II*\0", b"MM\0*")
-MAX_PIXELS = 100_000_000
-"""Bound for a stored image. Downloads have a lower one, from the config."""
+MAX_PIXELS = 220_000_000
+"""Bound for any image; cameras of phones have 200 million. The config sets lower ones."""
+MAX_BYTES = 1_000_000_000
+"""Bound for an image file of a user: MAX_PIXELS with four channels, uncompressed, and some more."""
 MAX_SCANS = 500
 """Scans of a JPEG. Each decodes the whole image, and a small file can hold enough for a day."""
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "JPEG2000", "PPM", "ICO", "PCX",
+           "SGI", "PSD", "TGA")  # fmt: skip
+"""Formats that Pillow reads. HEIC comes from pillow-heif."""
+VAGUE = ("PPM", "ICO", "PCX", "SGI", "TGA")
+"""Formats of which a few bytes tell nothing: a broken one may be anything."""
+SUFFIXES = {
+    *(".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".avif", ".jp2", ".j2k", ".jpx"),
+    *(".heic", ".heif", ".hif", ".ppm", ".pgm", ".pbm", ".pnm", ".tga", ".ico", ".pcx", ".psd"),
+}
+"""Names by which a folder's images are known where only names tell."""
+_SIGNATURES = {
+    b"\xff\xd8\xff": "JPEG",
+    b"\x89PNG": "PNG",
+    b"GIF8": "GIF",
+    b"BM": "BMP",
+    b"II*\0": "TIFF",
+    b"MM\0*": "TIFF",
+    b"\0\0\0\x0cjP  ": "JPEG 2000",
+    b"\xff\x4f\xff\x51": "JPEG 2000",
+    b"8BPS": "PSD",
+}
+_SAVE = "save it as JPEG or PNG"
+_RAW = f"a camera's raw file is not read: {_SAVE}"
+_VIDEO = "a video is not read: save a frame of it as JPEG or PNG"
+_UNREAD = {
+    b"version https://git-lfs": "a pointer of Git LFS: run `git lfs pull`",
+    b"/annex/objects/": "a pointer of git-annex: run `git annex get`",
+    b"PK\x03\x04": "an archive or a document: unpack it",
+    b"\x1f\x8b": "an archive: unpack it",
+    b"\x1aE\xdf\xa3": _VIDEO,
+    **dict.fromkeys((b"FUJIFILMCCD-RAW", b"IIRO", b"IIU\0"), _RAW),
+    **{
+        start: f"{name} is not read: {_SAVE}"
+        for start, name in {
+            b"%PDF": "PDF",
+            b"%!PS": "PostScript",
+            b"<svg": "SVG",
+            b"\xff\x0a": "JPEG XL",
+            b"\0\0\0\x0cJXL ": "JPEG XL",
+            b"II\xbc\x01": "JPEG XR",
+            b"qoif": "QOI",
+            b"icns": "ICNS",
+            b"DDS ": "DDS",
+            b"gimp xcf": "XCF",
+            b"v/1\x01": "OpenEXR",
+            b"#?R": "Radiance HDR",
+            b"SIMPLE  =": "FITS",
+            b"\x93NUMPY": "an array of NumPy",
+        }.items()
+    },
+}
+"""What people have among images, by its first bytes, and what to do."""
+_AT_MOST = f": at most {MAX_PIXELS} are read, so make it smaller"
+_ICON = b"\0\0\1\0"
+_HEIC = ("heic", "heix", "heim", "heis", "hevc", "hevx", "hevm", "hevs", "mif1", "msf1")
+_TEXT = (b"tEXt", b"zTXt", b"iTXt", b"iCCP")
+_PREVIEW, _DNG, _PHOTOMETRIC = 254, 50706, 262  # tags of TIFF
+
+# The bounds are those of this module; Pillow refuses twice as much as it warns of.
+Image.MAX_IMAGE_PIXELS = MAX_PIXELS // 2
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 
 class Unusable(ValueError):
@@ -21,34 +87,212 @@ class Unusable(ValueError):
         self.status, self.detail = status, detail
 
 
+class TooManyPixels(Unusable):
+    """An image above a bound of the caller, who can say which key of the config sets it."""
+
+
+def read_file(path: Path, max_bytes: int) -> bytes:
+    """The bytes of a user's image file; Unusable where it cannot be read or is too large."""
+    try:
+        if path.exists() and not path.is_file():  # reading a pipe or a device may never end
+            raise Unusable("unreadable", "a folder" if path.is_dir() else "no regular file")
+        with open(path, "rb") as file:  # not even a part of what is too large, such as a video
+            is_too_large = os.fstat(file.fileno()).st_size > max_bytes
+            body = b"" if is_too_large else file.read(max_bytes + 1)
+    except (OSError, ValueError) as error:
+        if isinstance(error, Unusable):
+            raise
+        reason = getattr(error, "strerror", None) or str(error)
+        if os.path.islink(path):
+            reason = f"a link to {os.readlink(path)!r}: {reason}"
+        raise Unusable("unreadable", reason) from error
+    if is_too_large or len(body) > max_bytes:
+        raise Unusable("too_large", f"more than {max_bytes} bytes")
+    return body
+
+
 def decode(body: bytes, max_pixels: int = MAX_PIXELS) -> Image.Image:
     """Decode an image as a person sees it: RGB, upright (EXIF), transparency on white.
 
-    Raises Unusable for a file that is no image, is broken, or has too many pixels (which are
-    counted before decoding).
+    More than eight bits become eight (`_grey`, `_spread`). Raises Unusable for a file that is no
+    image, is broken, or has too many pixels (which are counted before decoding).
     """
     try:
-        image = Image.open(io.BytesIO(body), formats=FORMATS)
+        return _decode(_open(body), body, max_pixels)
+    except Unusable:
+        # Pillow refuses a sound PNG whose texts are long: some programs store a document in it.
+        if (lean := _without_text(body)) == body:
+            raise
+    return _decode(_open(lean), lean, max_pixels)
+
+
+def format_of(body: bytes) -> str:
+    """The format of an image that can be decoded, in lower case, as the suffix of its file."""
+    return {"mpo": "jpeg"}.get(name := _open(_without_text(body)).format.lower(), name)
+
+
+def _open(body: bytes) -> Image.Image:
+    """An image whose pixels are not decoded yet; Unusable names the format of any other file."""
+    try:
+        if body.startswith(_ICON):  # Image.open would decode it, whatever size the image inside has
+            image = IcoImagePlugin.IcoFile(io.BytesIO(body)).frame(0)
+            image.format = "ICO"
+        else:
+            image = Image.open(io.BytesIO(body), formats=_formats(body))
     except Image.DecompressionBombError as error:
-        raise Unusable("undecodable", "too many pixels") from error
+        raise Unusable("undecodable", f"too many pixels{_AT_MOST}") from error
     except Exception as error:  # Pillow's readers raise nearly anything on hostile bytes
-        if body.startswith(SIGNATURES):
-            raise Unusable("undecodable", "only the head of an image") from error
-        raise Unusable("not_an_image", "no known image format") from error
+        raise _unopened(body) from error
+    tags = getattr(image, "tag_v2", {})
+    if image.format == "TIFF" and (
+        _DNG in tags or tags.get(_PREVIEW, 0) & 1 or body[8:10] == b"CR"
+    ):
+        raise Unusable("not_an_image", _RAW)
+    return image
+
+
+def _formats(body: bytes) -> tuple[str, ...]:
+    """Formats to try; HEIC where a file says so alone, since its library is slow to import."""
+    return (*FORMATS, "HEIF") if _brand(body) in _HEIC and _has_heif() else FORMATS
+
+
+@cache
+def _has_heif() -> bool:
+    """Register pillow-heif with Pillow, if it is there."""
+    try:
+        import pillow_heif
+    except ImportError:
+        return False
+    pillow_heif.register_heif_opener()
+    return True
+
+
+def _brand(body: bytes) -> str:
+    """The kind of an ISO media file, such as heic, avif or qt; '' of another file."""
+    return body[8:12].decode("latin-1").strip() if body[4:8] == b"ftyp" else ""
+
+
+def known_start(body: bytes) -> str | None:
+    """The format that a file begins as, if it is one that is read and can be told so early."""
+    if _brand(body) in _HEIC:
+        return "HEIC"
+    if _brand(body) in ("avif", "avis"):
+        return "AVIF"
+    if body.startswith(b"RIFF") and b"WEBP".startswith(body[8:12]):
+        return "WEBP"
+    return next((name for start, name in _SIGNATURES.items() if body.startswith(start)), None)
+
+
+def _unopened(body: bytes) -> Unusable:
+    """Why a file cannot be opened: its format, and what to do."""
+    name = known_start(body)
+    if name == "HEIC" and not _has_heif():
+        return Unusable("not_an_image", f"HEIC is read with the package pillow-heif: {_SAVE}")
+    if name:
+        detail = f"a broken, truncated or unusual {name}: get it anew, or {_SAVE}"
+        return Unusable("undecodable", detail)
+    brand = _brand(body)
+    if brand == "crx":
+        return Unusable("not_an_image", _RAW)
+    if brand or body[4:8] in (b"moov", b"mdat", b"wide") or body[8:12] == b"AVI ":
+        return Unusable("not_an_image", _VIDEO)
+    if body[128:132] == b"DICM":
+        return Unusable("not_an_image", f"DICOM is not read: {_SAVE}")
+    if not body:
+        return Unusable("not_an_image", "an empty file: get it anew")
+    text = body.lstrip()
+    unread = (name for start, name in _UNREAD.items() if text.startswith(start))
+    return Unusable("not_an_image", next(unread, "no known image format"))
+
+
+def _without_text(body: bytes) -> bytes:
+    """A PNG without its texts and its colour profile, and any other file as it is."""
+    if not body.startswith(b"\x89PNG\r\n\x1a\n"):
+        return body
+    chunks, at = [body[:8]], 8
+    while at + 8 <= len(body):
+        length, kind = struct.unpack_from(">I4s", body, at)
+        if kind not in _TEXT:
+            chunks.append(body[at : at + length + 12])
+        at += length + 12
+    return b"".join(chunks)
+
+
+def _decode(image: Image.Image, body: bytes, max_pixels: int) -> Image.Image:
+    name = image.format
     if image.width * image.height > max_pixels:
-        raise Unusable("undecodable", f"{image.width} x {image.height} pixels are too many")
-    if image.format in ("JPEG", "MPO") and body.count(b"\xff\xda") > MAX_SCANS:
+        bound = _AT_MOST if max_pixels == MAX_PIXELS else ""
+        raise TooManyPixels(
+            "undecodable", f"{image.width} x {image.height} pixels are too many{bound}"
+        )
+    if name in ("JPEG", "MPO") and body.count(b"\xff\xda") > MAX_SCANS:
         raise Unusable("undecodable", f"a JPEG of more than {MAX_SCANS} scans")
+    # Whether Pillow keeps the upper eight of 16 bits of a colour.
+    is_deep = bool(image.tile) and ";16" in str(image.tile[0].args)
+    is_negative = name == "TIFF" and image.tag_v2.get(_PHOTOMETRIC) == 0
     image.decodermaxblock = 1 << 13  # small steps, between which a caller's alarm is handled
     try:
         image.load()
         with suppress(Exception):  # the image may be sound although its EXIF is broken
             image = ImageOps.exif_transpose(image)
-        if image.mode.startswith("I;16"):  # convert() would make nearly all of it white
-            image = image.convert("I").point(lambda value: value / 256).convert("L")
+        if image.mode.startswith("I;16") or image.mode in ("I", "F"):
+            image = _grey(image)
+            return (ImageOps.invert(image) if is_negative else image).convert("RGB")
+        if is_deep:
+            image = _spread(image)
+        if image.mode == "LAB":
+            image = _from_lab(image)
         if image.has_transparency_data:
             image = image.convert("RGBA")
             image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
         return image.convert("RGB")
+    except Unusable:
+        raise
     except Exception as error:
-        raise Unusable("undecodable", f"broken {image.format}") from error
+        if name in VAGUE:
+            raise Unusable("not_an_image", f"no known image format, or a broken {name}") from error
+        raise Unusable("undecodable", f"broken {name}") from error
+
+
+def _grey(image: Image.Image) -> Image.Image:
+    """Eight bits of grey values that have 16 or 32, or are floats.
+
+    Black is 0 and white the least of 1 (of floats alone), 255 and 65,535 that no value exceeds,
+    where the values span a quarter of that or are all the same. Any others, such as 12 bits in 16,
+    have their own least and largest value for black and white, apart from a few outliers.
+    """
+    import numpy as np
+
+    values = np.asarray(image, dtype=np.float32)
+    finite = values[np.isfinite(values)]
+    if not finite.size:
+        raise Unusable("undecodable", "no value of its pixels is a number")
+    least, largest = float(finite.min()), float(finite.max())
+    low, high = map(float, np.percentile(finite, (0.1, 99.9)))
+    whites = {"F": (1.0, 255.0, 65535.0), "I": (255.0, 65535.0)}.get(image.mode, (65535.0,))
+    white = next((white for white in whites if largest <= white), None)
+    if white and least >= 0 and (high - low >= white / 4 or least == largest):
+        low, high = 0.0, white
+    elif low == high:
+        low, high = least, largest
+    grey = (np.nan_to_num(values, nan=low, posinf=high, neginf=low) - low) / ((high - low) or 1)
+    return Image.fromarray((255 * grey.clip(0, 1)).round().astype(np.uint8))
+
+
+def _spread(image: Image.Image) -> Image.Image:
+    """A colour image of 16 bits, over all eight if it used less than a quarter of its range."""
+    bands = image.getextrema()
+    if image.mode not in ("RGB", "RGBA"):
+        return image
+    low, high = min(band[0] for band in bands[:3]), max(band[1] for band in bands[:3])
+    if not 0 < high - low < 64:
+        return image
+    table = [round(255 * min(max(value - low, 0) / (high - low), 1)) for value in range(256)]
+    return image.point(table * 3 + list(range(256)) * (len(bands) - 3))
+
+
+def _from_lab(image: Image.Image) -> Image.Image:
+    from PIL import ImageCms
+
+    lab, rgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
+    return ImageCms.profileToProfile(image, lab, rgb, outputMode="RGB")

@@ -21,7 +21,7 @@ from safetensors import SafetensorError
 from scipy.special import softmax
 
 from countclip.data import captions
-from countclip.data.images import Unusable, decode
+from countclip.data.images import MAX_BYTES, Unusable, decode, read_file
 from countclip.data.number_words import WORDS
 from countclip.evaluation import counting
 from countclip.model import embeddings
@@ -30,9 +30,8 @@ from countclip.model.inputs import nine_captions, resize, tokens_of
 from countclip.model.libraries import Fabric
 from countclip.runtime import csv_files
 from countclip.runtime.files import progress, write_text
+from countclip.runtime.folders import contents, stored
 
-MAX_BYTES = 100_000_000
-"""Largest image file that is read; its pixels are bounded by `images.MAX_PIXELS`."""
 AT_ONCE = 512  # images in memory, at the model's size
 SIMILARITIES = [f"similarity_{word}" for word in WORDS.values()]
 COLUMNS = ["image", "caption", "count", "probability", "tie", *SIMILARITIES, "problem"]
@@ -72,14 +71,22 @@ def load(weights: Path) -> Clip:
 
 
 def from_files(paths: list[Path], caption: str) -> list[Pair]:
-    """Each file, and each file in a folder and below it, with the same caption."""
+    """Each file, and each file in a folder and below it, with the same caption.
+
+    Links are followed. What tools left in a folder is passed over, and named.
+    """
     filled = captions.fill(caption)
     found: list[Path] = []
-    for path in paths:
-        if not path.exists():
+    for path in map(stored, paths):
+        if not path.exists() and not path.is_symlink():
             raise ValueError(f"{path}: there is no such image or folder")
-        inside = path.rglob("*") if path.is_dir() else [path]
-        found += sorted(file for file in inside if file.is_file())
+        if not path.is_dir():
+            found.append(path)
+            continue
+        listed = contents(path)
+        found += listed.files
+        if listed.passed:
+            print(f"predict: {path}: {listed.note()}", file=sys.stderr)
     if not found:
         raise ValueError(f"{', '.join(map(str, paths))}: no file is in there")
     return [Pair(file, caption, *filled) for file in found]
@@ -97,7 +104,8 @@ def from_table(path: Path) -> list[Pair]:
     for number, fields in lines:
         try:
             filled = captions.fill(fields["caption"])
-            pairs.append(Pair(path.parent / fields["image"], fields["caption"], *filled))
+            image = stored(path.parent / fields["image"])
+            pairs.append(Pair(image, fields["caption"], *filled))
         except ValueError as error:
             problems.append(f"line {number}: {error}")
     csv_files.raise_problems(path, problems)
@@ -106,25 +114,13 @@ def from_table(path: Path) -> list[Pair]:
     return pairs
 
 
-def read(path: Path) -> bytes:
-    """The bytes of an image file; images.Unusable where it is too large or cannot be read."""
-    try:
-        with open(path, "rb") as file:
-            body = file.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise Unusable("unreadable", error.strerror or str(error)) from error
-    if len(body) > MAX_BYTES:
-        raise Unusable("too_large", f"more than {MAX_BYTES} bytes")
-    return body
-
-
 def count(clip: Clip, pairs: list[Pair], fabric: Fabric, batch: int) -> pd.DataFrame:
     """A row with COLUMNS for each pair, in order."""
     rows, readable = [], []
     for pair in pairs:
         row = {"image": str(pair.image), "caption": pair.caption}
         try:
-            image = resize(decode(read(pair.image)), clip.image_size)
+            image = resize(decode(read_file(pair.image, MAX_BYTES)), clip.image_size)
             readable.append((row, image, pair))
         except Unusable as error:
             row["problem"] = str(error)

@@ -5,7 +5,6 @@ Nothing is downloaded, and no loader reads a pickle.
 
 import json
 import logging
-import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -16,16 +15,13 @@ import numpy as np
 import pyarrow.parquet as pq
 from PIL import Image
 
-from countclip.data.images import Unusable, decode
+from countclip.data.images import MAX_BYTES, SUFFIXES, Unusable, decode, read_file
 from countclip.model import inputs
 from countclip.model.libraries import datasets, open_clip
-from countclip.runtime.files import inside, write_json
+from countclip.runtime.files import write_json
+from countclip.runtime.folders import Contents, ImageFolder, contents, inside, subfolders
 
 log = logging.getLogger(__name__)
-
-
-MAX_BYTES = 100_000_000
-"""Largest image file that is read; its pixels are bounded by `images.MAX_PIXELS`."""
 
 
 @dataclass
@@ -43,12 +39,18 @@ class Task:
     templates: Sequence[str] = ()
 
 
-def read(source: str, folder: str, annotations: str | None) -> Task:
+def read(source: str, folder: str, annotations: str | None, follow_links: bool = False) -> Task:
     """The task in `folder`, in the form `source` of SOURCES; `annotations` where that has captions.
-    ValueError where its files are of another form."""
+
+    follow_links: whether images that captions name may be links to files outside the folder.
+    ValueError where its files are of another form.
+    """
     where = [folder] if annotations is None else [folder, annotations]
     try:
-        task = SOURCES[source](*where)
+        if annotations is None:
+            task = SOURCES[source](folder)
+        else:
+            task = SOURCES[source](ImageFolder(Path(folder), follow_links), annotations)
     except (KeyError, TypeError, AttributeError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise ValueError(f"{where[-1]}: is not as `source: {source}` has it: {error!r}") from error
     if not len(task.of_image):
@@ -58,28 +60,49 @@ def read(source: str, folder: str, annotations: str | None) -> Task:
 
 def _classes(folder: str) -> Task:
     """A folder of images for each class, of the class's name, `_` for a space."""
-    data = _image_folder(folder)
-    return _labelled(data, data.classes)
+    images, classes = _image_folder(folder)
+    return _labelled(images, classes)
 
 
 def _imagenet(folder: str) -> Task:
     """ImageNet's validation images, a folder for each of the 1,000 WordNet ids. The names of the
     classes are those that CLIP's authors made of them, which open_clip has in the ids' order."""
-    data = _image_folder(folder)
-    if len(data.classes) != len(open_clip.IMAGENET_CLASSNAMES):
+    images, classes = _image_folder(folder)
+    if len(classes) != len(open_clip.IMAGENET_CLASSNAMES):
         raise ValueError(
             f"{folder}: ImageNet has a folder for each of 1,000 WordNet ids (n01440764, ...), here"
-            f" are {len(data.classes)}. Move the validation images into theirs"
+            f" are {len(classes)}. Move the validation images into theirs"
         )
-    return _labelled(data, open_clip.IMAGENET_CLASSNAMES)
+    return _labelled(images, open_clip.IMAGENET_CLASSNAMES)
 
 
-def _image_folder(folder: str) -> datasets.ImageFolder:
-    data = datasets.ImageFolder(folder, loader=str)
-    files = sum(len(names) for _, _, names in os.walk(folder, followlinks=True))
-    if files > len(data):
-        log.warning("%s: %d files have no name of an image of a class", folder, files - len(data))
-    return data
+def _image_folder(folder: str) -> tuple[list[tuple[Path, int]], list[str]]:
+    """The images of a folder for each class, each with its class, and the names of the classes."""
+    top, images, others, passed = contents(folder, deep=False), [], [], []
+    classes = subfolders(folder)
+    if not classes:
+        raise ValueError(
+            f"{folder}: holds no folder, and needs one for each class, with its images"
+        )
+    for label, path in enumerate(classes):
+        files, hidden = contents(path)
+        known = [file for file in files if file.suffix.lower() in SUFFIXES]
+        if not known:
+            raise ValueError(
+                f"{path}: holds no image, so it is no class: take it away, or put images with one"
+                f" of these names into it: {' '.join(sorted(SUFFIXES))}"
+            )
+        images += [(file, label) for file in known]
+        others += sorted({*files} - {*known})
+        passed += hidden
+    others += top.files
+    if others:
+        names = ", ".join(map(str, others[:5])) + (", ..." if others[5:] else "")
+        log.warning(
+            "%s: %d files have no name of an image of a class: %s", folder, len(others), names
+        )
+    Contents(others, top.passed + passed).log_passed(folder)
+    return images, [path.name for path in classes]
 
 
 def _food101(folder: str) -> Task:
@@ -100,7 +123,9 @@ def _readable(classes: Sequence[str]) -> list[str]:
 def _parquet(folder: str) -> Task:
     """Parquet files as the Hugging Face hub has them for uoft-cs/cifar10, cifar100 and others: a
     column of images and one of labels, whose names the file's metadata holds."""
-    files = sorted(Path(folder).glob("*.parquet"))
+    listed = contents(folder, deep=False)
+    listed.log_passed(folder)
+    files = [file for file in listed.files if file.suffix == ".parquet"]
     if not files:
         raise ValueError(f"{folder}: there is no Parquet file in it")
     # The hub has test-00000-of-00001.parquet and train-00000-of-00001.parquet in one folder.
@@ -140,7 +165,7 @@ def _parquet(folder: str) -> Task:
     return Task(stored(), _readable(classes), labels.astype(int), np.arange(len(classes)))
 
 
-def _flickr30k(folder: str, annotations: str) -> Task:
+def _flickr30k(folder: ImageFolder, annotations: str) -> Task:
     """Lines of `image.jpg#0`, a tab and a caption; only the images in them count, so a file of the
     1,000 test images gives the published protocol. torchvision's loader does not say which line is
     wrong, and takes an image's eleventh caption for another image's."""
@@ -158,7 +183,7 @@ def _flickr30k(folder: str, annotations: str) -> Task:
     return _captioned(folder, sorted(texts.items()))
 
 
-def _coco(folder: str, annotations: str) -> Task:
+def _coco(folder: ImageFolder, annotations: str) -> Task:
     """COCO's JSON of captions. torchvision's loader would need one more package to read it."""
     stored = json.loads(Path(annotations).read_text(encoding="utf-8"))
     texts: dict[int, list[str]] = {image["id"]: [] for image in stored["images"]}
@@ -170,8 +195,8 @@ def _coco(folder: str, annotations: str) -> Task:
     return _captioned(folder, rows)
 
 
-def _captioned(folder: str, rows: list[tuple[str, list[str]]]) -> Task:
-    files = [inside(Path(folder), name) for name, _ in rows]
+def _captioned(folder: ImageFolder, rows: list[tuple[str, list[str]]]) -> Task:
+    files = [inside(folder, name) for name, _ in rows]
     captions = [texts for _, texts in rows]
     return Task(
         map(_image, files),
@@ -182,10 +207,10 @@ def _captioned(folder: str, rows: list[tuple[str, list[str]]]) -> Task:
 
 
 def _image(path: str | Path) -> Image.Image:
-    with open(path, "rb") as file:
-        body = file.read(MAX_BYTES + 1)
-    if len(body) > MAX_BYTES:
-        raise ValueError(f"{path}: more than {MAX_BYTES} bytes; make it smaller or take it away")
+    try:
+        body = read_file(Path(path), MAX_BYTES)
+    except Unusable as error:
+        raise ValueError(f"{path}: {error.detail}; mend it or take it away") from error
     return _decoded(body, str(path))
 
 

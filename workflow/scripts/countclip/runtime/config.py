@@ -8,10 +8,12 @@ config that contradicts itself raises ConfigError, before anything runs.
 import csv
 import functools
 import operator
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from countclip.runtime.folders import stored
 from countclip.runtime.resources import resource
 
 Config = dict[str, Any]
@@ -173,8 +175,19 @@ def further_benchmarks(config: Config) -> list[str]:
 
 def benchmark_settings(config: Config, name: str) -> Config:
     """The settings of a further benchmark, with the defaults of what it does not set."""
-    default = {"images": None, "caption": "{number} {noun}", "sha256": None}
-    return default | _entry(config, "benchmarks", name)
+    default = {
+        "images": None,
+        "caption": "{number} {noun}",
+        "sha256": None,
+        "follow_links": False,
+    }
+    return _on_disk(default | _entry(config, "benchmarks", name), "path", "images")
+
+
+def _on_disk(settings: Config, *keys: str) -> Config:
+    """The settings, with paths in the Unicode form that the disk has them in."""
+    paths = {key: str(stored(Path(settings[key]))) for key in keys if settings[key] is not None}
+    return settings | {key: path for key, path in paths.items() if not path.isascii()}
 
 
 def retention_tasks(config: Config) -> list[str]:
@@ -184,7 +197,8 @@ def retention_tasks(config: Config) -> list[str]:
 
 def retention_source(config: Config, name: str) -> Config:
     """How one retention task is read: everything but its templates."""
-    settings = _entry(config, "retention.tasks", name)
+    settings = {"follow_links": False} | _entry(config, "retention.tasks", name)
+    settings = _on_disk(settings, "folder", "annotations")
     return {key: value for key, value in settings.items() if key != "templates"}
 
 
@@ -304,12 +318,15 @@ def files_in_column(table: Path, column: str, folder: Path) -> list[str]:
         return []
     try:
         with open(table, encoding="utf-8-sig", errors="replace", newline="") as lines:
-            files = {folder / (line.get(column) or "").strip() for line in csv.DictReader(lines)}
+            names = {(line.get(column) or "").strip() for line in csv.DictReader(lines)}
     except csv.Error:
         return []
-    inside = folder.resolve()
+    files = (stored(folder / name) for name in names)
+    top = os.path.abspath(folder)
     return sorted(
-        str(file) for file in files if file.is_file() and file.resolve().is_relative_to(inside)
+        str(file)
+        for file in files
+        if os.path.isfile(file) and Path(os.path.abspath(file)).is_relative_to(top)
     )
 
 
@@ -320,7 +337,7 @@ def local_files(config: Config) -> list[str]:
         return []
     if laion["folder"] is None:
         raise ConfigError("laion.source: local needs laion.folder, where your files are")
-    folder = Path(laion["folder"])
+    folder = stored(Path(laion["folder"]))
     return sorted(
         {str(file) for part in laion["parts"] for file in folder.glob(f"{part}*.parquet")}
     )

@@ -39,14 +39,6 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def inside(folder: Path, name: str) -> Path:
-    """The path of a file in a folder; ValueError for one outside, also by links."""
-    path = (folder / name).resolve()
-    if not name or not path.is_relative_to(folder.resolve()):
-        raise ValueError(f"image {name!r} must be a file inside {folder}")
-    return path
-
-
 def write_table(table: Any, path: str | Path, metadata: dict[str, str] | None = None) -> None:
     """Write a pyarrow, pandas or polars table as Parquet; `metadata` goes into the schema."""
     import pyarrow as pa  # here, since most users of this module need no pyarrow

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from countclip.runtime.config import gpus
+from countclip.runtime.folders import stored
 from countclip.runtime.provenance import leaves
 
 PUBLISHED_ROWS = 12_933_524
@@ -127,7 +128,7 @@ def _local_rows(laion: dict[str, Any]) -> int:
         return 0
     import pyarrow.parquet as pq  # only needed for local files
 
-    folder = Path(laion["folder"])
+    folder = stored(Path(laion["folder"]))
     files = {file for part in laion["parts"] for file in folder.glob(f"{part}*.parquet")}
     return sum(pq.read_metadata(file).num_rows for file in files)
 

@@ -13,7 +13,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from countclip.runtime.resources import HOME, files_of, is_ours
+from countclip.runtime.folders import files_of
+from countclip.runtime.resources import HOME, is_ours
 
 SCRIPTS = HOME / "workflow" / "scripts"
 

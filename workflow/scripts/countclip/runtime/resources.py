@@ -21,11 +21,3 @@ def resource(path: str) -> str:
         return path
     inside = Path.cwd().is_relative_to(HOME)
     return os.path.relpath(HOME / path) if inside else str(HOME / path)
-
-
-def files_of(path: str) -> list[str]:
-    """A path of the config as files: itself, or what a folder holds."""
-    folder = HOME / path
-    if not folder.is_dir():
-        return [path]
-    return sorted(f"{path}/{f.relative_to(folder)}" for f in folder.rglob("*") if f.is_file())
