@@ -14,6 +14,7 @@ from countclip.data.captions import from_noun
 from countclip.data.number_words import NUMBERS
 from countclip.runtime.csv_files import raise_problems, read_lines
 from countclip.runtime.files import inside, progress, sha256, write_json
+from countclip.runtime.machine import raise_machine_error
 
 
 class Entry(NamedTuple):
@@ -192,4 +193,5 @@ def _read_parquet(path: Path, columns: list[str]) -> list[dict[str, Any]]:
     try:
         return pq.read_table(path, columns=columns).to_pylist()
     except (pa.ArrowException, KeyError, OSError) as error:
+        raise_machine_error(error)
         raise ValueError(f"{path}: must be Parquet with {', '.join(columns)}: {error}") from error

@@ -26,6 +26,7 @@ from countclip.data.number_words import per_class
 from countclip.runtime import network
 from countclip.runtime.csv_files import raise_problems
 from countclip.runtime.files import progress, publish, sha256, write_json, write_table
+from countclip.runtime.machine import OF_ALL_FILES, raise_machine_error
 from countclip.runtime.network import DownloadError
 
 log = logging.getLogger(__name__)
@@ -121,6 +122,7 @@ def repair(
                 " downloads are reused), name another url or a file, or exclude the row"
             )
         except (Unusable, ValueError, OSError) as error:
+            raise_machine_error(error, OF_ALL_FILES)
             problems.append(f"line {line} (index {entry['index']}): {error}")
     raise_problems(repairs_csv, problems)
     _publish(

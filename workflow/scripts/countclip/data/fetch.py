@@ -17,7 +17,7 @@ import sys
 import tarfile
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -25,13 +25,13 @@ from urllib.parse import urlsplit
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-import requests
 
 from countclip.data import fetch_worker
 from countclip.data.shards import shards_of
 from countclip.runtime import network
 from countclip.runtime.files import digest, progress, publish, sha256, write_json, write_table
-from countclip.runtime.hosts import is_public
+from countclip.runtime.machine import affordable_connections, raise_machine_error
+from countclip.runtime.network import sendable
 
 log = logging.getLogger(__name__)
 
@@ -85,8 +85,9 @@ def fetch_images(
     shard_rows: candidates of a shard. connections: at a time, per process.
     stall_minutes: without a byte written, until img2dataset is killed and started again, `attempts`
         times in all.
-    Raises RuntimeError if less than success_percent_min of the requested URLs yield an image;
-    ValueError for an invalid private network.
+    Raises RuntimeError if less than success_percent_min of the candidates, or none, yield an image;
+    ValueError for an invalid private network; OSError for an error of this machine, such as a full
+    disk, which is recorded for no image.
     """
     for entry in images["private_networks"]:
         try:
@@ -98,6 +99,7 @@ def fetch_images(
     rows = pq.read_table(candidates, columns=["sample_id", "url"])
     urls = [sendable(url, images["private_networks"]) for url in rows["url"].to_pylist()]
     answers = {i: {"status": reason} for i, (_, reason) in enumerate(urls) if reason}
+    connections = affordable_connections(connections, "fetch.connections")
     settings = json.dumps([images, shard_rows], sort_keys=True)
     folder = Path(state).resolve() / digest(sha256(candidates), settings)
 
@@ -108,6 +110,11 @@ def fetch_images(
         answers.update(run.answers())
         return run
 
+    if not urls:
+        raise RuntimeError(
+            f"{candidates}: no row of this part is a candidate, so there is no image to fetch: take"
+            " the part out of laion.parts, or change what `captions` lets through"
+        )
     first = run_pass("first", [i for i in range(len(urls)) if i not in answers])
     _require_success(answers, success_percent_min, first)
     again = [i for i in sorted(answers) if TEMPORARY.fullmatch(answers[i]["status"])]
@@ -118,22 +125,6 @@ def fetch_images(
     second = {"asked_again": len(again), "recovered": recovered}
     write_json(_counted(answers, urls) | second, counts)
     shutil.rmtree(folder)
-
-
-def sendable(url: str, private_networks: Sequence[str] = ()) -> tuple[str, str | None]:
-    """The URL quoted for sending, and None or the reason why it is not sent."""
-    try:
-        prepared = requests.Request("GET", url.strip()).prepare().url
-        parts = urlsplit(prepared)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            return url, "bad_url"
-    except (requests.exceptions.RequestException, ValueError):
-        return url, "bad_url"
-    try:
-        public = is_public(parts.hostname, private_networks)
-    except ValueError:
-        public = parts.hostname != "localhost"
-    return prepared, None if public else "private_address"
 
 
 def classify(status: str, message: str | None) -> str:
@@ -242,6 +233,9 @@ class _Pass:
                 with suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
+            if process.returncode > fetch_worker.STOPPED:
+                code = process.returncode - fetch_worker.STOPPED
+                raise OSError(code, os.strerror(code))
             if process.returncode > 0:
                 lines = (self.folder / "img2dataset.log").read_text(errors="replace").splitlines()
                 log.warning("img2dataset ended with %d: %s", process.returncode, lines[-1:])
@@ -280,6 +274,7 @@ class _Pass:
                     members = {Path(name).stem for name in tar.getnames()}
                 whole = counts["count"] == len(rows) and is_subset and ok <= members
             except (ValueError, KeyError, OSError, tarfile.TarError, pa.ArrowException) as error:
+                raise_machine_error(error)
                 log.warning("%s: %s", stats, error)
                 whole = False
             if not whole:
@@ -315,24 +310,43 @@ class _Pass:
         return answers
 
     def drop_failures(self, percent: int) -> None:
-        """Delete the stats of shards in which less than `percent` of URLs succeeded."""
+        """Delete the stats of shards in which less than `percent` of URLs, or none, succeeded."""
         for i in range(len(self.rows)):
-            if 100 * self.ok[i] < percent * len(self.rows[i]):
+            if not self.ok[i] or 100 * self.ok[i] < percent * len(self.rows[i]):
                 self._stats(i).unlink()
 
 
+REASONS = {
+    "private_address": "their addresses are private: name the networks in"
+    " fetch.images.private_networks",
+    "bad_url": "their addresses are none of the web, as paths are not: serve the files by http",
+    "too_large": "raise fetch.images.max_bytes",
+    "too_many_pixels": "raise fetch.images.max_pixels",
+    "timeout": "raise fetch.images.timeout or deadline, or lower fetch.connections",
+    "not_allowed": "their hosts opt out of programs like this one",
+}
+"""What to do against a status of many candidates; for the others the network is to be checked."""
+
+
 def _require_success(answers: dict[int, dict[str, Any]], percent: int, run: _Pass) -> None:
-    """Raise RuntimeError if less than `percent` of the requested URLs yielded an image."""
+    """Raise RuntimeError if less than `percent` of the candidates, or none, yielded an image.
+
+    Those that were never requested count: a part of private addresses is no success.
+    """
     statuses = Counter(a["status"] for a in answers.values())
-    requested = sum(statuses.values()) - statuses["bad_url"] - statuses["private_address"]
-    if 100 * statuses["ok"] < percent * requested:
-        run.drop_failures(percent)
-        raise RuntimeError(
-            f"only {statuses['ok']} of {requested} URLs answered with an image, and "
-            f"fetch.success_percent_min is {percent}: {dict(statuses.most_common(6))}. Check the "
-            "network, and the config's `network`, and run again (only the shards that failed are "
-            "fetched again), or lower it"
-        )
+    if statuses["ok"] and 100 * statuses["ok"] >= percent * len(answers):
+        return
+    run.drop_failures(percent)
+    failures = [(status, n) for status, n in statuses.most_common() if status != "ok"]
+    first = failures[0][0]
+    advice = REASONS.get(first, "check the network, and `network` in the config")
+    lower = ", or lower that percentage" if statuses["ok"] else ""
+    raise RuntimeError(
+        f"only {statuses['ok']} of {len(answers)} URLs answered with an image, and"
+        f" fetch.success_percent_min is {percent}:"
+        f" {', '.join(f'{n} {status}' for status, n in failures[:6])}. Of the {first} ones:"
+        f" {advice}. Then run again (only the shards that failed are fetched again){lower}"
+    )
 
 
 def _publish(

@@ -5,6 +5,8 @@ from contextlib import suppress
 
 from PIL import Image, ImageOps
 
+from countclip.runtime.machine import raise_machine_error
+
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"RIFF", b"BM", b"II*\0", b"MM\0*")
 MAX_PIXELS = 100_000_000
@@ -32,6 +34,7 @@ def decode(body: bytes, max_pixels: int = MAX_PIXELS) -> Image.Image:
     except Image.DecompressionBombError as error:
         raise Unusable("undecodable", "too many pixels") from error
     except Exception as error:  # Pillow's readers raise nearly anything on hostile bytes
+        raise_machine_error(error)
         if body.startswith(SIGNATURES):
             raise Unusable("undecodable", "only the head of an image") from error
         raise Unusable("not_an_image", "no known image format") from error
@@ -51,4 +54,5 @@ def decode(body: bytes, max_pixels: int = MAX_PIXELS) -> Image.Image:
             image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
         return image.convert("RGB")
     except Exception as error:
+        raise_machine_error(error)
         raise Unusable("undecodable", f"broken {image.format}") from error

@@ -18,13 +18,16 @@ from urllib.parse import quote, unquote, urlsplit
 
 import httpx2  # the HTTP client of huggingface_hub
 import huggingface_hub
-from huggingface_hub.errors import HfHubHTTPError
+from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 
 from countclip.runtime import network
 from countclip.runtime.files import progress, publish, sha256, write_text
+from countclip.runtime.machine import OF_CONNECTIONS, raise_machine_error
+from countclip.runtime.network import DownloadError
 
 log = logging.getLogger(__name__)
 
+RETRIES = 2  # of the question for the list
 COLUMNS = ["part", "url", "bytes", "sha256"]
 REPOSITORIES = {
     "relaion400m": "laion/relaion400m",
@@ -85,7 +88,7 @@ def make_manifest(
         present commit goes into the addresses.
     environment: as `connection` yields it (connection.py).
     Raises PermissionError, with instructions, if the hub demands a token or accepted terms;
-    ConnectionError if it cannot be reached.
+    FileNotFoundError if it has no such data set; ConnectionError if it cannot be reached.
     """
     if source == "local":
         if not files:
@@ -142,18 +145,38 @@ def _hub_parts(
 ) -> dict[str, Part]:
     page = f"{endpoint}/datasets/{repository}"
     hub = huggingface_hub.HfApi(endpoint=endpoint, token=_token() or False)
+
+    def ask() -> huggingface_hub.DatasetInfo:
+        try:
+            return hub.dataset_info(repository, revision=revision, files_metadata=True, timeout=60)
+        except HfHubHTTPError as error:
+            raise DownloadError(page, f"http_{error.response.status_code}") from error
+        except httpx2.TimeoutException as error:
+            raise DownloadError(page, "timeout", str(error)) from error
+        except httpx2.TransportError as error:
+            raise_machine_error(error, OF_CONNECTIONS)
+            raise DownloadError(page, "unreachable", str(error)) from error
+
+    otherwise = "name the manifest of an earlier run as laion.manifest"
     try:
         with _proxies(environment):
-            info = hub.dataset_info(repository, revision=revision, files_metadata=True, timeout=60)
-    except HfHubHTTPError as error:
-        status = error.response.status_code
-        if status in (401, 403):
-            raise PermissionError(_advice(status, page)) from error
-        raise
-    except httpx2.TransportError as error:
+            info = network.retrying(RETRIES)(ask)
+    except OfflineModeIsEnabled as error:
         raise ConnectionError(
-            f"{endpoint} cannot be reached ({error}): restore the network and run again, or name "
-            "the manifest of an earlier run as laion.manifest"
+            "HF_HUB_OFFLINE is set in the environment, so the list of LAION's parts cannot come"
+            f" from {page}: unset it, or {otherwise}"
+        ) from error
+    except DownloadError as error:
+        if error.reason in ("http_401", "http_403"):
+            raise PermissionError(_advice(int(error.reason[-3:]), page)) from error
+        if error.reason == "http_404":
+            raise FileNotFoundError(
+                f"{page} has no revision {revision!r}, or is not there (404): correct"
+                " laion.repository and laion.revision"
+            ) from error
+        raise ConnectionError(
+            f"{endpoint} cannot be reached ({error}): {network.OFFLINE}, or that host is; restore"
+            f" the network and run again, or {otherwise}"
         ) from error
     if info.gated and not _token():
         log.warning("the files of this data set need permission. %s", _advice(401, page))
@@ -239,16 +262,17 @@ def _download(
 ) -> None:
     token = _token() if _origin(entry.url) == _origin(endpoint) else None
     try:
-        network.download(
-            entry.url,
-            path,
-            session=network.session(environment),
-            size=entry.bytes,
-            sha256=entry.sha256,
-            partial=path.with_suffix(".partial"),
-            headers={"Authorization": f"Bearer {token}"} if token else None,
-        )
-    except network.DownloadError as error:
+        with network.explained("a part of LAION", f"correct its line in {manifest}"):
+            network.download(
+                entry.url,
+                path,
+                session=network.session(environment),
+                size=entry.bytes,
+                sha256=entry.sha256,
+                partial=path.with_suffix(".partial"),
+                headers={"Authorization": f"Bearer {token}"} if token else None,
+            )
+    except DownloadError as error:
         page, at_hub, _ = entry.url.partition("/resolve/")
         if at_hub and error.reason in ("http_401", "http_403"):
             raise PermissionError(_advice(int(error.reason[-3:]), page)) from error

@@ -30,6 +30,7 @@ from countclip.model.inputs import nine_captions, resize, tokens_of
 from countclip.model.libraries import Fabric
 from countclip.runtime import csv_files
 from countclip.runtime.files import progress, write_text
+from countclip.runtime.machine import OF_ALL_FILES, raise_machine_error
 
 MAX_BYTES = 100_000_000
 """Largest image file that is read; its pixels are bounded by `images.MAX_PIXELS`."""
@@ -112,6 +113,7 @@ def read(path: Path) -> bytes:
         with open(path, "rb") as file:
             body = file.read(MAX_BYTES + 1)
     except OSError as error:
+        raise_machine_error(error, OF_ALL_FILES)
         raise Unusable("unreadable", error.strerror or str(error)) from error
     if len(body) > MAX_BYTES:
         raise Unusable("too_large", f"more than {MAX_BYTES} bytes")

@@ -1,10 +1,18 @@
-"""Start of every job: logging to its file and the console, and its spec."""
+"""Start of every job: its spec, its log, and one line on the console if it fails."""
 
 import json
 import logging
 import os
 import sys
-from typing import Any
+import traceback
+from types import TracebackType
+from typing import Any, TextIO
+
+from countclip.runtime.machine import explain, machine_error
+
+log = logging.getLogger(__name__)
+TELLING = (OSError, ValueError, RuntimeError)
+"""Errors whose message says what is wrong; the class of others is part of what they say."""
 
 
 class _Tee:
@@ -27,12 +35,17 @@ class _Tee:
 
 
 def start(snakemake: Any) -> dict[str, Any]:
-    """Set up logging for one job; return its spec (workflow/rules/common.smk)."""
+    """Set up logging for one job; return its spec (workflow/rules/common.smk).
+
+    A job that fails writes the traceback to its log alone. The error itself, one message, stands
+    on the console and last in the log.
+    """
     # In training on several devices, only the first process writes the log.
     if snakemake.log and os.environ.get("LOCAL_RANK", "0") == "0":
         file = open(snakemake.log[0], "w", encoding="utf-8", buffering=1)  # noqa: SIM115 lives as long as the job
         sys.stderr = _Tee(sys.stderr, file)
         sys.stdout = _Tee(sys.stdout, file)
+        sys.excepthook = _reporter(file)
     logging.basicConfig(
         level=logging.INFO,
         format=f"%(asctime)s {snakemake.rule} %(levelname)s %(message)s",
@@ -42,3 +55,28 @@ def start(snakemake: Any) -> dict[str, Any]:
     )
     logging.captureWarnings(True)
     return json.loads(snakemake.params.spec)
+
+
+def message(error: BaseException) -> str:
+    """What an error says to a reader of the console: what is wrong, where, and what to do."""
+    if found := machine_error(error):
+        return explain(found)
+    text = str(error).strip()
+    if text and isinstance(error, TELLING) and type(error) is not UnicodeDecodeError:
+        return text
+    return f"{type(error).__name__}: {text}".removesuffix(": ")
+
+
+def _reporter(file: TextIO):
+    """A sys.excepthook for a job whose log is `file`."""
+
+    def report(
+        kind: type[BaseException], error: BaseException, trace: TracebackType | None
+    ) -> None:
+        try:
+            traceback.print_exception(kind, error, trace, file=file)
+        except OSError:  # the disk of the log is full
+            pass
+        log.error("%s", message(error))
+
+    return report
