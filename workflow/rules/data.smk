@@ -240,7 +240,7 @@ rule assemble_counting_set:
         lambda wildcards: digests(*settings.set_nouns(config, wildcards.set)),
         spec=lambda wildcards: canonical(
             {
-                "parts": config["laion"]["parts"],
+                "parts": settings.parts(config),
                 "counting_set": settings.set_settings(config, wildcards.set),
             }
         ),

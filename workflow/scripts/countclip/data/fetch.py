@@ -85,7 +85,7 @@ def fetch_images(
     shard_rows: candidates of a shard. connections: at a time, per process.
     stall_minutes: without a byte written, until img2dataset is killed and started again, `attempts`
         times in all.
-    Raises RuntimeError if less than success_percent_min of the candidates, or none, yield an image;
+    Raises RuntimeError if less than success_percent_min of the addresses, or none, yield an image;
     ValueError for an invalid private network; OSError for an error of this machine, such as a full
     disk, which is recorded for no image.
     """
@@ -317,35 +317,38 @@ class _Pass:
 
 
 REASONS = {
-    "private_address": "their addresses are private: name the networks in"
+    "private_address": "these addresses are private: name their networks in"
     " fetch.images.private_networks",
-    "bad_url": "their addresses are none of the web, as paths are not: serve the files by http",
+    "bad_url": "paths and the like are no addresses of the web: serve the files over http",
     "too_large": "raise fetch.images.max_bytes",
     "too_many_pixels": "raise fetch.images.max_pixels",
     "timeout": "raise fetch.images.timeout or deadline, or lower fetch.connections",
-    "not_allowed": "their hosts opt out of programs like this one",
+    "not_allowed": "the hosts opt out of programs like this one: name other parts in laion.parts",
 }
 """What to do against a status of many candidates; for the others the network is to be checked."""
 
 
 def _require_success(answers: dict[int, dict[str, Any]], percent: int, run: _Pass) -> None:
-    """Raise RuntimeError if less than `percent` of the candidates, or none, yielded an image.
+    """Raise RuntimeError unless `percent` of the addresses yielded an image, and at least one did.
 
-    Those that were never requested count: a part of private addresses is no success.
+    Addresses that are private count, although none was requested. Rows without a web address
+    (bad_url) are no addresses, but `percent` of the rows must have one.
     """
-    statuses = Counter(a["status"] for a in answers.values())
-    if statuses["ok"] and 100 * statuses["ok"] >= percent * len(answers):
+    statuses = Counter(answer["status"] for answer in answers.values())
+    images, addresses = statuses["ok"], len(answers) - statuses["bad_url"]
+    few_addresses = 100 * addresses < percent * len(answers)
+    if images and not few_addresses and 100 * images >= percent * addresses:
         return
     run.drop_failures(percent)
     failures = [(status, n) for status, n in statuses.most_common() if status != "ok"]
-    first = failures[0][0]
-    advice = REASONS.get(first, "check the network, and `network` in the config")
-    lower = ", or lower that percentage" if statuses["ok"] else ""
+    main = "bad_url" if few_addresses else failures[0][0]
+    advice = REASONS.get(main, "check the network, and `network` in the config")
+    lower = ", or lower that percentage" if images else ""
     raise RuntimeError(
-        f"only {statuses['ok']} of {len(answers)} URLs answered with an image, and"
+        f"only {images} of {len(answers)} URLs answered with an image, and"
         f" fetch.success_percent_min is {percent}:"
-        f" {', '.join(f'{n} {status}' for status, n in failures[:6])}. Of the {first} ones:"
-        f" {advice}. Then run again (only the shards that failed are fetched again){lower}"
+        f" {', '.join(f'{n} {status}' for status, n in failures[:6])}. {main}: {advice}. Then run"
+        f" again (only the shards that failed are fetched again){lower}"
     )
 
 

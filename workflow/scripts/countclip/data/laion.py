@@ -24,6 +24,7 @@ from countclip.runtime import network
 from countclip.runtime.files import progress, publish, sha256, write_text
 from countclip.runtime.machine import OF_CONNECTIONS, raise_machine_error
 from countclip.runtime.network import DownloadError
+from countclip.runtime.resources import name_of
 
 log = logging.getLogger(__name__)
 
@@ -57,8 +58,11 @@ def read_manifest(path: str | Path) -> dict[str, Part]:
         parts: dict[str, Part] = {}
         for row in rows:
             place = f"{path}, line {rows.line_num}"
-            if not re.fullmatch(r"[\w.-]+", row["part"] or ""):
-                raise ValueError(f"{place}: {row['part']!r} is no name for a part")
+            if not row["part"] or name_of(row["part"]) != row["part"]:
+                raise ValueError(
+                    f"{place}: {row['part']!r} is no name for a part; write it with A-Z, a-z, 0-9,"
+                    " dots, _ and - alone"
+                )
             if row["part"] in parts:
                 raise ValueError(f"{place}: {row['part']} is listed twice")
             if not re.fullmatch(r"[1-9]\d*", row["bytes"] or ""):
@@ -124,7 +128,7 @@ def part_names(paths: list[str]) -> list[str]:
         name if count[name] == 1 else ".".join([*PurePosixPath(path).parent.parts, name])
         for path, name in zip(paths, short, strict=True)
     ]
-    names = [re.sub(r"[^A-Za-z0-9._-]", "_", name) for name in names]
+    names = [name_of(name) for name in names]
     if len(set(names)) < len(names):
         twice = [name for name, n in Counter(names).items() if n > 1]
         raise ValueError(f"several files would be named {_list(twice)}; write a laion.manifest")
