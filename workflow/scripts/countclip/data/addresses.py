@@ -21,8 +21,8 @@ from countclip.runtime.resources import resource
 ROWS = 1000  # of each file
 MINIATURE = ".miniature.example"
 SERVED = (
-    "Images are fetched over http or https alone. For files of yours, serve their folder (`python -m"
-    " http.server --bind 127.0.0.1 --directory FOLDER 8000`), write http://127.0.0.1:8000/NAME as"
+    "Images are fetched over http or https alone. For files of yours, serve their folder (`python"
+    " -m http.server --bind 127.0.0.1 --directory FOLDER 8000`), write http://127.0.0.1:8000/NAME as"
     " addresses, and set network: internet and fetch.images.private_networks: [127.0.0.0/8]"
 )
 
@@ -75,16 +75,16 @@ def _files(config: dict[str, Any]) -> Iterator[tuple[str, str, list[str], str]]:
     path = resource(config["countbench"]["list"])
     if not path.startswith("results/") and Path(path).is_file():
         advice = (
-            "Images of yours are a benchmark with `source: folder` (docs/guides/own-benchmark.md)"
+            "Images of yours are a benchmark of `source: folder` (docs/guides/own-benchmark.md)"
         )
         yield "countbench.list", path, _of_list(path), advice
     for name in further_benchmarks(config):
         settings = benchmark_settings(config, name)
         path = resource(settings["path"])
-        if settings["source"] == "pixmo_count" and settings["images"] is None:
-            if Path(path).is_file():
-                advice = f"Or name the folder of its images as benchmarks.{name}.images"
-                yield f"benchmarks.{name}", path, _of_parquet(path, "image_url"), advice
+        by_link = settings["source"] == "pixmo_count" and settings["images"] is None
+        if by_link and Path(path).is_file():
+            advice = f"Or name the folder of its images as benchmarks.{name}.images"
+            yield f"benchmarks.{name}", path, _of_parquet(path, "image_url"), advice
 
 
 def _of_parquet(path: str, column: str | None) -> list[str]:

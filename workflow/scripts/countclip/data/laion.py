@@ -179,7 +179,7 @@ def _hub_parts(
                 " laion.repository and laion.revision"
             ) from error
         raise ConnectionError(
-            f"{endpoint} cannot be reached ({error}): {network.OFFLINE}, or that host is; restore"
+            f"{endpoint} cannot be reached ({error.detail or error.reason}): {network.OFFLINE}, or that host is; restore"
             f" the network and run again, or {otherwise}"
         ) from error
     if info.gated and not _token():

@@ -5,14 +5,16 @@ import logging
 import os
 import sys
 import traceback
+from collections.abc import Callable
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, TextIO
 
 from countclip.runtime.machine import explain, machine_error
 
 log = logging.getLogger(__name__)
-TELLING = (OSError, ValueError, RuntimeError)
-"""Errors whose message says what is wrong; the class of others is part of what they say."""
+TELLING = (ValueError, RuntimeError, ConnectionError, FileNotFoundError, PermissionError)
+"""Errors that the package raises with a message; the class of others is part of what they say."""
 
 
 class _Tee:
@@ -62,21 +64,20 @@ def message(error: BaseException) -> str:
     if found := machine_error(error):
         return explain(found)
     text = str(error).strip()
-    if text and isinstance(error, TELLING) and type(error) is not UnicodeDecodeError:
+    ours = type(error).__module__.startswith(__package__.partition(".")[0])
+    if text and (ours or type(error) in TELLING):
         return text
     return f"{type(error).__name__}: {text}".removesuffix(": ")
 
 
-def _reporter(file: TextIO):
+def _reporter(file: TextIO) -> Callable[..., None]:
     """A sys.excepthook for a job whose log is `file`."""
 
     def report(
         kind: type[BaseException], error: BaseException, trace: TracebackType | None
     ) -> None:
-        try:
+        with suppress(OSError):  # the disk of the log is full
             traceback.print_exception(kind, error, trace, file=file)
-        except OSError:  # the disk of the log is full
-            pass
         log.error("%s", message(error))
 
     return report

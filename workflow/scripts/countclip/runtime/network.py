@@ -362,9 +362,11 @@ def retrying(retries: int) -> tenacity.Retrying:
 
 
 def _log_retry(state: tenacity.RetryCallState, retries: int) -> None:
+    error = state.outcome.exception()
     log.warning(
-        "%s; attempt %d of %d in %.1f s",
-        state.outcome.exception(), state.attempt_number + 1, retries + 1, state.next_action.sleep,
+        "%s: %s; attempt %d of %d in %.1f s",
+        urlsplit(error.url).hostname, error.reason,
+        state.attempt_number + 1, retries + 1, state.next_action.sleep,
     )  # fmt: skip
 
 
