@@ -22,9 +22,10 @@ ROWS = 1000  # of each file
 MINIATURE = ".miniature.example"
 SERVED = (
     "Images are fetched over http or https alone. For files of yours, serve their folder (`python"
-    " -m http.server --bind 127.0.0.1 --directory FOLDER 8000`), write http://127.0.0.1:8000/NAME as"
-    " addresses, and set network: internet and fetch.images.private_networks: [127.0.0.0/8]"
+    " -m http.server --bind 127.0.0.1 --directory FOLDER 8000`), write http://127.0.0.1:8000/NAME"
+    " as addresses, and set network: internet and fetch.images.private_networks: [127.0.0.0/8]"
 )
+IN_FOLDER = "Images of yours are a benchmark of `source: folder` (docs/guides/own-benchmark.md)"
 
 
 def check_addresses(config: dict[str, Any]) -> None:

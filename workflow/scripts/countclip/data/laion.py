@@ -179,8 +179,8 @@ def _hub_parts(
                 " laion.repository and laion.revision"
             ) from error
         raise ConnectionError(
-            f"{endpoint} cannot be reached ({error.detail or error.reason}): {network.OFFLINE}, or that host is; restore"
-            f" the network and run again, or {otherwise}"
+            f"{endpoint} cannot be reached ({error.detail or error.reason}): {network.OFFLINE}, or"
+            f" that host is; restore the network and run again, or {otherwise}"
         ) from error
     if info.gated and not _token():
         log.warning("the files of this data set need permission. %s", _advice(401, page))

@@ -52,8 +52,9 @@ def machine_error(error: BaseException, codes: frozenset[int] | None = None) -> 
             return OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
         if isinstance(cause, RuntimeError) and "can't start new thread" in str(cause):
             return OSError(errno.EAGAIN, "no further thread can start")
-        # The numbers of an SSLError, which has a `library`, are those of OpenSSL.
-        if isinstance(cause, OSError) and cause.errno in codes and not hasattr(cause, "library"):
+        # The numbers of TLS and of the look-up of names are other ones.
+        of_the_system = type(cause).__module__ not in ("ssl", "socket")
+        if isinstance(cause, OSError) and cause.errno in codes and of_the_system:
             return cause
     return None
 
