@@ -215,7 +215,12 @@ def _publish(
         record["included"] = record["original"] or record["repaired"]
     included = [record for record in records if record["included"]]
     if not included:
-        raise ValueError("no image of the benchmark is left to measure on: see audit.csv")
+        counts = Counter(record["status"] for record in records).most_common()
+        raise ValueError(
+            f"no image of the benchmark's {len(records)} rows is left to measure on"
+            f" ({', '.join(f'{n} {status}' for status, n in counts)}): see"
+            " results/countbench/audit.csv, and name images in countbench.repairs"
+        )
     # audit.csv has no types: a column with gaps is read as float.
     typed = [{**r, **{k: int(r[k]) for k in ("width", "height") if k in r}} for r in records]
     write_table(pa.Table.from_pylist(typed, schema=SCHEMA), benchmark_parquet)
