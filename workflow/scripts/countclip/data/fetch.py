@@ -320,6 +320,7 @@ REASONS = {
     "private_address": "these addresses are private: name their networks in"
     " fetch.images.private_networks",
     "bad_url": "paths and the like are no addresses of the web: serve the files over http",
+    "unreachable": f"{network.OFFLINE}, or its proxy or resolver fails: restore the network",
     "too_large": "raise fetch.images.max_bytes",
     "too_many_pixels": "raise fetch.images.max_pixels",
     "timeout": "raise fetch.images.timeout or deadline, or lower fetch.connections",
