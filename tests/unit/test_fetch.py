@@ -296,7 +296,7 @@ def test_a_dead_network_fails_and_is_asked_again(
         ({"bad_url": 7}, 0, "0 of 7 URLs .*7 bad_url. .*serve the files over http"),
         ({"ok": 2, "private_address": 9}, 50, "2 of 11 URLs .*fetch.images.private_networks"),
         ({"ok": 3, "bad_url": 9}, 50, "3 of 12 URLs .*9 bad_url. bad_url: paths"),
-        ({"too_large": 4}, 0, "0 of 4 URLs .*raise fetch.images.max_bytes"),
+        ({"too_large": 4}, 1, "0 of 4 URLs .*raise fetch.images.max_bytes"),
     ],
 )
 def test_no_row_is_left_out_of_the_success(

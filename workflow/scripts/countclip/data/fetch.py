@@ -85,8 +85,8 @@ def fetch_images(
     shard_rows: candidates of a shard. connections: at a time, per process.
     stall_minutes: without a byte written, until img2dataset is killed and started again, `attempts`
         times in all.
-    Raises RuntimeError if less than success_percent_min of the addresses, or none, yield an image;
-    ValueError for an invalid private network; OSError for an error of this machine, such as a full
+    Raises RuntimeError if less than success_percent_min of the addresses yield an image, or none can
+    be requested; ValueError for an invalid private network; OSError for an error of this machine, such as a full
     disk, which is recorded for no image.
     """
     for entry in images["private_networks"]:
@@ -310,9 +310,9 @@ class _Pass:
         return answers
 
     def drop_failures(self, percent: int) -> None:
-        """Delete the stats of shards in which less than `percent` of URLs, or none, succeeded."""
+        """Delete the stats of shards in which less than `percent` of URLs succeeded."""
         for i in range(len(self.rows)):
-            if not self.ok[i] or 100 * self.ok[i] < percent * len(self.rows[i]):
+            if 100 * self.ok[i] < percent * len(self.rows[i]):
                 self._stats(i).unlink()
 
 
@@ -330,15 +330,16 @@ REASONS = {
 
 
 def _require_success(answers: dict[int, dict[str, Any]], percent: int, run: _Pass) -> None:
-    """Raise RuntimeError unless `percent` of the addresses yielded an image, and at least one did.
+    """Raise RuntimeError unless `percent` of the addresses yielded an image, and one was requested.
 
     Addresses that are private count, although none was requested. Rows without a web address
     (bad_url) are no addresses, but `percent` of the rows must have one.
     """
     statuses = Counter(answer["status"] for answer in answers.values())
     images, addresses = statuses["ok"], len(answers) - statuses["bad_url"]
+    requested = addresses - statuses["private_address"]
     few_addresses = 100 * addresses < percent * len(answers)
-    if images and not few_addresses and 100 * images >= percent * addresses:
+    if requested and not few_addresses and 100 * images >= percent * addresses:
         return
     run.drop_failures(percent)
     failures = [(status, n) for status, n in statuses.most_common() if status != "ok"]

@@ -440,7 +440,8 @@ def _stream(
         with response:
             if not response.ok:
                 code, phrase = response.status_code, response.reason or ""
-                raise DownloadError(url, f"http_{code}", phrase, response)
+                usual = phrase == http.client.responses.get(code)
+                raise DownloadError(url, f"http_{code}", "" if usual else phrase, response)
             yield response, chunks()
 
 
