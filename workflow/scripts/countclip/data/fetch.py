@@ -85,9 +85,9 @@ def fetch_images(
     shard_rows: candidates of a shard. connections: at a time, per process.
     stall_minutes: without a byte written, until img2dataset is killed and started again, `attempts`
         times in all.
-    Raises RuntimeError if less than success_percent_min of the addresses yield an image, or none can
-    be requested; ValueError for an invalid private network; OSError for an error of this machine, such as a full
-    disk, which is recorded for no image.
+    Raises RuntimeError if less than success_percent_min of the addresses yield an image, or none
+    can be requested; ValueError for an invalid private network; OSError for an error of this
+    machine, such as a full disk, which is recorded for no image.
     """
     for entry in images["private_networks"]:
         try:
