@@ -330,6 +330,35 @@ def test_an_address_that_nobody_is_asked_for_vouches_for_no_login_page(tmp_path)
     assert not (tmp_path / "state").exists()
 
 
+@pytest.mark.parametrize(
+    ("urls", "reasons"),
+    [
+        (["/data/a.jpg", "data/b.jpg"], "2 bad_url"),
+        (["http://10.0.0.7/a.jpg", "C:/b.jpg", "http://localhost/"], "2 private_address and 1 bad"),
+    ],
+)
+def test_a_list_without_a_link_is_refused_and_no_network_blamed(tmp_path, urls, reasons) -> None:
+    listed(tmp_path, urls)
+    with pytest.raises(ValueError, match=rf"no link of {len(urls)} can be requested \({reasons}"):
+        ask(tmp_path, {"http_proxy": "http://127.0.0.1:9", "https_proxy": ""})
+    assert not list(tmp_path.glob("*.parquet"))
+
+
+def test_few_open_files_close_connections_and_lose_no_answer(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(check_links, "affordable_connections", lambda wanted, key: 2)
+    connected = set()
+
+    def answer(handler: Handler) -> None:
+        connected.add(handler.client_address)
+        handler.send(200, png(), "image/png")
+
+    with web(answer) as environment:
+        listed(tmp_path, [f"http://host{n % 3}.example/{n}.png" for n in range(12)])
+        rows = ask(tmp_path, environment, per_host=2)
+    assert [row["reason"] for row in rows] == [""] * 12
+    assert len(connected) == 12  # none was kept open
+
+
 def test_an_error_of_ours_is_no_dead_link(tmp_path, monkeypatch) -> None:
     def broken(*args, **kwargs):
         raise RuntimeError("a bug")

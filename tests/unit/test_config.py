@@ -165,6 +165,25 @@ def test_paths_of_the_config_are_found_in_either_unicode_form(config, tmp_path, 
     assert settings.local_files(config) == ["Ku\u0308che/part-0.parquet"]
 
 
+def test_parts_have_the_names_of_their_files(config, tmp_path):
+    march = "Ma\u0308rz 1.parquet"  # as a Mac writes it
+    for name in (march, "part (2).parquet", "part.parquet", "日.parquet", "月.parquet"):
+        (tmp_path / name).touch()
+    for listed, name, file in (
+        ("M\u00e4rz 1", "M_rz_1", march),
+        ("M_rz_1", "M_rz_1", march),
+        ("part (2)", "part__2_", "part (2).parquet"),
+        ("part", "part", "part.parquet"),
+        ("日", "_", "日.parquet"),
+    ):
+        config["laion"] |= {"source": "local", "folder": str(tmp_path), "parts": [listed]}
+        assert settings.parts(config) == [name]
+        assert settings.local_files(config) == [str(tmp_path / file)]
+    config["laion"]["parts"] = ["日", "part", "月"]
+    with pytest.raises(ConfigError, match="日 and 月 would both be _"):
+        settings.parts(config)
+
+
 def test_another_line_of_a_manifest_changes_no_part(config, tmp_path):
     path = tmp_path / "laion.tsv"
     path.write_text("part\turl\npart-00000\tu0\npart-00001\tu1\n")

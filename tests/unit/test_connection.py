@@ -11,8 +11,45 @@ import pyarrow as pa
 import pytest
 import requests
 
-from countclip.runtime.connection import SCRIPTS, connection
+from countclip.runtime.connection import SCRIPTS, check_proxies, connection
 from countclip.runtime.files import write_table
+
+GOOD = ("http://proxy:3128", "https://u:p@10.0.0.1:8080/", "proxy.example:3128", "[::1]:3128")
+BAD = {
+    "socks://127.0.0.1:1080": "kind 'socks' is not supported",
+    "socks5h://h:1": "kind 'socks5h' is not supported",
+    "htp://h:3128": "kind 'htp' is not supported",
+    "http://h:port": "no address of a proxy",
+    "http://": "no address of a proxy",
+    "http:/h:3128": "no address of a proxy",
+    "http://two words:80": "no address of a proxy",
+    "h:99999": "no address of a proxy",
+}
+
+
+@pytest.mark.parametrize("key", ["http", "https", "all"])
+@pytest.mark.parametrize("proxy", BAD)
+def test_a_proxy_that_cannot_be_used_is_named(key: str, proxy: str) -> None:
+    with pytest.raises(ValueError, match=f"(?i){key}_proxy .*{BAD[proxy]}.*http://HOST:PORT"):
+        check_proxies({key: proxy})
+
+
+@pytest.mark.parametrize("proxy", GOOD)
+def test_a_proxy_that_can_be_used_passes(proxy: str) -> None:
+    check_proxies({"http": proxy, "https": proxy, "all": "socks://unused:1", "ftp": "x://"})
+
+
+def test_a_proxys_password_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("ALL_PROXY", "socks5://me:secret@h:1080")
+    with (
+        pytest.raises(ValueError, match=r"ALL_PROXY .*'socks5://...@h:1080'") as caught,
+        connection("internet"),
+    ):
+        pass
+    assert "secret" not in str(caught.value)
+
 
 URL = "http://img.miniature.example/gone.png"
 

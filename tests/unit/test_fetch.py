@@ -1,8 +1,11 @@
 """img2dataset under supervision: statuses, restarts, the manifest, its download function."""
 
+import errno
 import io
 import json
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -284,6 +287,60 @@ def test_a_dead_network_fails_and_is_asked_again(
         fetch._require_success(run.answers(), 50, run)
     run.supervise(stall=600, attempts=1)
     assert (tmp_path / "first/attempts").read_text() == "xx"
+
+
+@pytest.mark.parametrize(
+    ("statuses", "percent", "message"),
+    [
+        ({"private_address": 9}, 50, "0 of 9 .*9 private_address. .*fetch.images.private_networks"),
+        ({"bad_url": 7}, 0, "0 of 7 URLs .*7 bad_url. .*serve the files over http"),
+        ({"ok": 2, "private_address": 9}, 50, "2 of 11 URLs .*fetch.images.private_networks"),
+        ({"ok": 3, "bad_url": 9}, 50, "3 of 12 URLs .*9 bad_url. bad_url: paths"),
+        ({"too_large": 4}, 1, "0 of 4 URLs .*raise fetch.images.max_bytes"),
+    ],
+)
+def test_no_row_is_left_out_of_the_success(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, statuses: dict, percent: int, message: str
+) -> None:
+    run = fake(tmp_path, monkeypatch, "")
+    run.rows = []  # none of it was sent
+    rows = [{"status": status} for status, n in statuses.items() for _ in range(n)]
+    with pytest.raises(RuntimeError, match=f"only {message}"):
+        fetch._require_success(dict(enumerate(rows)), percent, run)
+    rows += [{"status": "ok"}] * len(rows)
+    fetch._require_success(dict(enumerate(rows)), 50, run)
+
+
+def test_a_part_without_candidates_says_what_to_do(tmp_path: Path) -> None:
+    rows = {"sample_id": pa.array([], pa.string()), "url": pa.array([], pa.string())}
+    write_table(pa.table(rows), tmp_path / "none.parquet")
+    with pytest.raises(RuntimeError, match=r"none.parquet: no row .*laion.parts"):
+        fetch.fetch_images(
+            candidates=tmp_path / "none.parquet", manifest=tmp_path / "m.parquet",
+            counts=tmp_path / "m.json", images=IMAGES, state=tmp_path / "state", environment={},
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize("code", [errno.EMFILE, errno.ENOSPC])
+def test_an_error_of_this_machine_ends_the_job_and_is_recorded_for_no_image(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    run = fake(tmp_path, monkeypatch, f"shard(0, [0, 1, 2, 3]); os._exit(100 + {code})")
+    with pytest.raises(OSError, match=os.strerror(code)) as caught:
+        run.supervise(stall=600, attempts=3)
+    assert caught.value.errno == code
+    assert (tmp_path / "first/attempts").read_text() == "x"  # no second attempt
+
+
+def test_a_full_disk_ends_the_worker_and_not_a_shard() -> None:
+    code = (
+        "from countclip.data.fetch_worker import ending_with_machine\n"
+        "with ending_with_machine():\n"
+        "    open('/dev/full', 'w').write('x' * 99999)"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(fetch.__file__).parents[2])}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, check=False)
+    assert done.returncode == fetch_worker.STOPPED + errno.ENOSPC
 
 
 # ---- the download that img2dataset gets ----

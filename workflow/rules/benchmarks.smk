@@ -54,7 +54,6 @@ rule download_countbench:
         "logs/download_countbench.log",
     benchmark:
         cost("download_countbench")
-    retries: 2
     conda:
         "../../environment.yml"
     threads: 1

@@ -6,6 +6,7 @@ from pathlib import Path
 sys.path.insert(0, str(HOME / "workflow" / "scripts"))
 
 from countclip.benchmarks.adapters import ADAPTERS
+from countclip.data.addresses import check_addresses
 from countclip.runtime import config as settings
 from countclip.runtime.folders import files_of
 from countclip.runtime.provenance import canonical, code, digests, sections
@@ -20,8 +21,12 @@ wildcard_constraints:
     seed=r"\d+",
     set=r"[A-Za-z0-9_]+",
     task=r"[A-Za-z0-9_]+",
-    name=r"[A-Za-z0-9._-]+",
+    name=r"[^/]+",
     form=r"onnx|engine",
+
+
+if workflow.is_main_process:  # jobs need not read the files anew
+    check_addresses(config)
 
 
 MODIFIER = workflow.modifier  # while the rules are read, it is this workflow's
@@ -82,7 +87,7 @@ def config_inputs(*paths):
 
 def each_part(pattern):
     """One path for every part of LAION."""
-    return expand(pattern, part=config["laion"]["parts"], allow_missing=True)
+    return expand(pattern, part=settings.parts(config), allow_missing=True)
 
 
 def each_set(pattern):

@@ -17,7 +17,6 @@ rule make_manifest:
         "logs/make_manifest.log",
     benchmark:
         cost("make_manifest")
-    retries: 2
     conda:
         "../../environment.yml"
     threads: 1
@@ -50,7 +49,6 @@ rule download_part:
         "logs/download_part/{part}.log",
     benchmark:
         cost("download_part/{part}")
-    retries: 2
     conda:
         "../../environment.yml"
     threads: 1
@@ -104,7 +102,6 @@ rule fetch_images:
         "logs/fetch_images/{part}.log",
     benchmark:
         cost("fetch_images/{part}")
-    retries: 1
     conda:
         "../../environment.yml"
     threads: config["fetch"]["processes"]
@@ -134,7 +131,6 @@ rule fetch_weights:
         "logs/fetch_weights/{name}.log",
     benchmark:
         cost("fetch_weights/{name}")
-    retries: 2
     conda:
         "../../environment.yml"
     threads: 1
@@ -244,7 +240,7 @@ rule assemble_counting_set:
         lambda wildcards: digests(*settings.set_nouns(config, wildcards.set)),
         spec=lambda wildcards: canonical(
             {
-                "parts": config["laion"]["parts"],
+                "parts": settings.parts(config),
                 "counting_set": settings.set_settings(config, wildcards.set),
             }
         ),

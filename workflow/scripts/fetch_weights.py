@@ -8,7 +8,11 @@ spec = start(snakemake)  # noqa: F821
 detector, inputs = spec["detector"], snakemake.input  # noqa: F821
 if not (detector["download"] and detector["sha256"]):
     raise ValueError("detector.weights is to be downloaded: set detector.download and .sha256")
-with connection(spec["network"], inputs.get("world")) as environment:
+otherwise = "correct detector.download and .sha256, or set detector.weights to a file of yours"
+with (
+    connection(spec["network"], inputs.get("world")) as environment,
+    network.explained("the detector's weights", otherwise),
+):
     network.download(
         detector["download"]["url"],
         snakemake.output.weights,  # noqa: F821

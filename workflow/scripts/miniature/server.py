@@ -61,9 +61,17 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         host = urlsplit(self.path).hostname or ""
         if not host.endswith(DOMAIN):
-            return self._send(502, f"the miniature has no host {host!r}".encode(), "text/plain")
+            return self._refuse(host)
         kind, payload = self.answers.get(unquote(self.path), ("status", {"status": 404}))
         return getattr(self, f"_{kind}")(**payload)
+
+    def do_CONNECT(self) -> None:
+        self._refuse(urlsplit(f"//{self.path}").hostname or "")
+
+    def _refuse(self, host: str) -> None:
+        """Say why there is no such host, in the status line, which an error quotes."""
+        self.close_connection = True
+        self.send_error(502, f"the miniature has no host {host[:100]!r}, set network internet")
 
     def _send(self, status: int, body: bytes, content_type: str, **headers: str) -> None:
         self.send_response(status)

@@ -15,6 +15,7 @@ from countclip.data.number_words import NUMBERS
 from countclip.runtime.csv_files import raise_problems, read_lines
 from countclip.runtime.files import progress, sha256, write_json
 from countclip.runtime.folders import ImageFolder, contents, inside
+from countclip.runtime.machine import raise_machine_error
 
 
 class Entry(NamedTuple):
@@ -195,4 +196,5 @@ def _read_parquet(path: Path, columns: list[str]) -> list[dict[str, Any]]:
     try:
         return pq.read_table(path, columns=columns).to_pylist()
     except (pa.ArrowException, KeyError, OSError) as error:
+        raise_machine_error(error)
         raise ValueError(f"{path}: must be Parquet with {', '.join(columns)}: {error}") from error

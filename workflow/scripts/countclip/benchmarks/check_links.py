@@ -27,6 +27,7 @@ from countclip.benchmarks.countbench import Row, load
 from countclip.data.images import known_start
 from countclip.runtime import network
 from countclip.runtime.files import progress, publish, sha256, write_table
+from countclip.runtime.machine import affordable_connections
 from countclip.runtime.network import DownloadError
 
 log = logging.getLogger(__name__)
@@ -56,6 +57,7 @@ PATIENCE = 40
 """Links in a row without a response of their hosts before an outage is suspected."""
 SILENCE = 30.0
 """Seconds without a response of any host before an outage is suspected."""
+MANY = 4096  # open connections that are enough for any list
 HOSTS = 10
 """Hosts that these links must span, if the list has as many."""
 
@@ -105,13 +107,18 @@ def check_links(
     retries: further attempts after a temporary failure. contact: see `network.session`.
     witness: an address that always shows an image. It is requested only if no link shows that the
         machine is online: without one, a short list whose hosts are all gone looks like an outage.
-    Raises OutageError, and publishes nothing, if no host can be reached.
+    Raises OutageError, and publishes nothing, if no host can be reached; ValueError if no link of
+    the list can be requested; OSError for an error of this machine, such as too many open files.
     """
     rows = load(list_json)
+    _require_links(rows, list_json)
     answers = _load_answers(Path(state))
     new_session = partial(network.session, environment, contact)
     pending = [row for row in rows if row.index not in answers]
-    host_queues = _HostQueues(pending, per_host, pause, new_session)
+    wanted = threads + per_host * len({host_of(row.url) for row in pending})
+    affordable = affordable_connections(min(wanted, MANY), "countbench.request.threads")
+    threads = min(threads, affordable)
+    host_queues = _HostQueues(pending, per_host, pause, new_session, affordable - threads)
     outage = _OutageDetector(rows, answers, new_session, request, witness)
     results = queue.SimpleQueue()
     for _ in range(threads):
@@ -162,13 +169,30 @@ def download_list(
             f"{path} is downloaded: set countbench.list_url and list_sha256, or countbench.list to "
             "a file of yours"
         )
-    session = network.session(environment)
-    body = network.get(url, session=session, max_bytes=max_bytes, retries=5).body
-    if (actual := sha256(body)) != expected:
-        detail = f"is {actual}, countbench.list_sha256 says {expected}"
-        raise DownloadError(url, "wrong_sha256", detail)
+    otherwise = (
+        "correct countbench.list_url and list_sha256, or set countbench.list to a file of yours"
+    )
+    with network.explained("the benchmark's list", otherwise):
+        session = network.session(environment)
+        body = network.get(url, session=session, max_bytes=max_bytes, retries=5).body
+        if (actual := sha256(body)) != expected:
+            detail = f"is {actual}, countbench.list_sha256 says {expected}"
+            raise DownloadError(url, "wrong_sha256", detail)
     with publish(path) as temporary:
         temporary.write_bytes(body)
+
+
+def _require_links(rows: list[Row], list_json: str) -> None:
+    """Raise ValueError if no link can be requested: all are private, or paths and the like."""
+    reasons = Counter(network.sendable(row.url)[1] for row in rows)
+    if not reasons[None]:
+        counts = " and ".join(f"{n} {reason}" for reason, n in reasons.most_common() if n)
+        raise ValueError(
+            f"{list_json}: no link of {len(rows)} can be requested ({counts}), such as"
+            f" {rows[0].url[:200]!r}: links must begin with http:// or https:// and name a public"
+            " host. Images of yours are a benchmark with `source: folder`"
+            " (docs/guides/own-benchmark.md)"
+        )
 
 
 def host_of(url: str) -> str:
@@ -253,8 +277,11 @@ class _HostQueues:
         per_host: int,
         pause: float,
         new_session: Callable[[], requests.Session],
+        idle_max: int,
     ) -> None:
+        """Queue the rows. idle_max: sessions that may keep a connection open while they wait."""
         self.pause, self.closed = pause, False
+        self.idle_max, self.idle = idle_max, set()
         self.changed = threading.Condition()
         self.hosts: dict[str, _Host] = {}
         for row in rows:
@@ -273,7 +300,9 @@ class _HostQueues:
                 if ready:
                     host = max(ready, key=lambda host: len(host.rows))
                     _, _, row, attempt = heapq.heappop(host.rows)
-                    return _Task(row, attempt, heapq.heappop(host.free)[2])
+                    session = heapq.heappop(host.free)[2]
+                    self.idle.discard(session)
+                    return _Task(row, attempt, session)
                 soonest = min((host.ready for host in waiting), default=None)
                 self.changed.wait(None if soonest is None else soonest - now)
         return None
@@ -297,8 +326,10 @@ class _HostQueues:
                 heapq.heappush(host.rows, (later, task.row.index, task.row, task.attempt + 1))
             if host.rows:
                 heapq.heappush(host.free, (now + self.pause, id(task), task.session))
+            if host.rows and len(self.idle) < self.idle_max:
+                self.idle.add(task.session)
             else:
-                task.session.close()
+                task.session.close()  # its connection; it can open another one
             self.changed.notify_all()
         if dropped:
             log.warning(

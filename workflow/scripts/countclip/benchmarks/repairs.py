@@ -27,6 +27,7 @@ from countclip.runtime import network
 from countclip.runtime.csv_files import raise_problems
 from countclip.runtime.files import progress, publish, sha256, write_json, write_table
 from countclip.runtime.folders import stored
+from countclip.runtime.machine import OF_ALL_FILES, raise_machine_error
 from countclip.runtime.network import DownloadError
 
 log = logging.getLogger(__name__)
@@ -122,6 +123,7 @@ def repair(
                 " downloads are reused), name another url or a file, or exclude the row"
             )
         except (Unusable, ValueError, OSError) as error:
+            raise_machine_error(error, OF_ALL_FILES)
             problems.append(f"line {line} (index {entry['index']}): {error}")
     raise_problems(repairs_csv, problems)
     _publish(
@@ -219,7 +221,12 @@ def _publish(
         record["included"] = record["original"] or record["repaired"]
     included = [record for record in records if record["included"]]
     if not included:
-        raise ValueError("no image of the benchmark is left to measure on: see audit.csv")
+        counts = Counter(record["status"] for record in records).most_common()
+        raise ValueError(
+            f"no image of the benchmark's {len(records)} rows is left to measure on"
+            f" ({', '.join(f'{n} {status}' for status, n in counts)}): see"
+            " results/countbench/audit.csv, and name images in countbench.repairs"
+        )
     # audit.csv has no types: a column with gaps is read as float.
     typed = [{**r, **{k: int(r[k]) for k in ("width", "height") if k in r}} for r in records]
     write_table(pa.Table.from_pylist(typed, schema=SCHEMA), benchmark_parquet)

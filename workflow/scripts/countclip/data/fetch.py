@@ -17,7 +17,7 @@ import sys
 import tarfile
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -25,13 +25,13 @@ from urllib.parse import urlsplit
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-import requests
 
 from countclip.data import fetch_worker
 from countclip.data.shards import shards_of
 from countclip.runtime import network
 from countclip.runtime.files import digest, progress, publish, sha256, write_json, write_table
-from countclip.runtime.hosts import is_public
+from countclip.runtime.machine import affordable_connections, raise_machine_error
+from countclip.runtime.network import sendable
 
 log = logging.getLogger(__name__)
 
@@ -87,8 +87,9 @@ def fetch_images(
     shard_rows: candidates of a shard. connections: at a time, per process.
     stall_minutes: without a byte written, until img2dataset is killed and started again, `attempts`
         times in all.
-    Raises RuntimeError if less than success_percent_min of the requested URLs yield an image;
-    ValueError for an invalid private network.
+    Raises RuntimeError if less than success_percent_min of the addresses yield an image, or none
+    can be requested; ValueError for an invalid private network; OSError for an error of this
+    machine, such as a full disk, which is recorded for no image.
     """
     for entry in images["private_networks"]:
         try:
@@ -100,6 +101,7 @@ def fetch_images(
     rows = pq.read_table(candidates, columns=["sample_id", "url"])
     urls = [sendable(url, images["private_networks"]) for url in rows["url"].to_pylist()]
     answers = {i: {"status": reason} for i, (_, reason) in enumerate(urls) if reason}
+    connections = affordable_connections(connections, "fetch.connections")
     settings = json.dumps([images, shard_rows], sort_keys=True)
     folder = Path(state).resolve() / digest(sha256(candidates), settings)
 
@@ -110,6 +112,11 @@ def fetch_images(
         answers.update(run.answers())
         return run
 
+    if not urls:
+        raise RuntimeError(
+            f"{candidates}: no row of this part is a candidate, so there is no image to fetch: take"
+            " the part out of laion.parts, or change what `captions` lets through"
+        )
     first = run_pass("first", [i for i in range(len(urls)) if i not in answers])
     _require_success(answers, success_percent_min, first)
     again = [i for i in sorted(answers) if TEMPORARY.fullmatch(answers[i]["status"])]
@@ -120,22 +127,6 @@ def fetch_images(
     second = {"asked_again": len(again), "recovered": recovered}
     write_json(_counted(answers, urls) | second, counts)
     shutil.rmtree(folder)
-
-
-def sendable(url: str, private_networks: Sequence[str] = ()) -> tuple[str, str | None]:
-    """The URL quoted for sending, and None or the reason why it is not sent."""
-    try:
-        prepared = requests.Request("GET", url.strip()).prepare().url
-        parts = urlsplit(prepared)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            return url, "bad_url"
-    except (requests.exceptions.RequestException, ValueError):
-        return url, "bad_url"
-    try:
-        public = is_public(parts.hostname, private_networks)
-    except ValueError:
-        public = parts.hostname != "localhost"
-    return prepared, None if public else "private_address"
 
 
 def classify(status: str, message: str | None) -> str:
@@ -244,6 +235,9 @@ class _Pass:
                 with suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
+            if process.returncode > fetch_worker.STOPPED:
+                code = process.returncode - fetch_worker.STOPPED
+                raise OSError(code, os.strerror(code))
             if process.returncode > 0:
                 lines = (self.folder / "img2dataset.log").read_text(errors="replace").splitlines()
                 log.warning("img2dataset ended with %d: %s", process.returncode, lines[-1:])
@@ -282,6 +276,7 @@ class _Pass:
                     members = {Path(name).stem for name in tar.getnames()}
                 whole = counts["count"] == len(rows) and is_subset and ok <= members
             except (ValueError, KeyError, OSError, tarfile.TarError, pa.ArrowException) as error:
+                raise_machine_error(error)
                 log.warning("%s: %s", stats, error)
                 whole = False
             if not whole:
@@ -323,18 +318,42 @@ class _Pass:
                 self._stats(i).unlink()
 
 
+REASONS = {
+    "private_address": "these addresses are private: name their networks in"
+    " fetch.images.private_networks",
+    "bad_url": "paths and the like are no addresses of the web: serve the files over http",
+    "unreachable": f"{network.OFFLINE}, or its proxy or resolver fails: restore the network",
+    "too_large": "raise fetch.images.max_bytes",
+    "too_many_pixels": "raise fetch.images.max_pixels",
+    "timeout": "raise fetch.images.timeout or deadline, or lower fetch.connections",
+    "not_allowed": "the hosts opt out of programs like this one: name other parts in laion.parts",
+}
+"""What to do against a status of many candidates; for the others the network is to be checked."""
+
+
 def _require_success(answers: dict[int, dict[str, Any]], percent: int, run: _Pass) -> None:
-    """Raise RuntimeError if less than `percent` of the requested URLs yielded an image."""
-    statuses = Counter(a["status"] for a in answers.values())
-    requested = sum(statuses.values()) - statuses["bad_url"] - statuses["private_address"]
-    if 100 * statuses["ok"] < percent * requested:
-        run.drop_failures(percent)
-        raise RuntimeError(
-            f"only {statuses['ok']} of {requested} URLs answered with an image, and "
-            f"fetch.success_percent_min is {percent}: {dict(statuses.most_common(6))}. Check the "
-            "network, and the config's `network`, and run again (only the shards that failed are "
-            "fetched again), or lower it"
-        )
+    """Raise RuntimeError unless `percent` of the addresses yielded an image, and one was requested.
+
+    Addresses that are private count, although none was requested. Rows without a web address
+    (bad_url) are no addresses, but `percent` of the rows must have one.
+    """
+    statuses = Counter(answer["status"] for answer in answers.values())
+    images, addresses = statuses["ok"], len(answers) - statuses["bad_url"]
+    requested = addresses - statuses["private_address"]
+    few_addresses = 100 * addresses < percent * len(answers)
+    if requested and not few_addresses and 100 * images >= percent * addresses:
+        return
+    run.drop_failures(percent)
+    failures = [(status, n) for status, n in statuses.most_common() if status != "ok"]
+    main = "bad_url" if few_addresses else failures[0][0]
+    advice = REASONS.get(main, "check the network, and `network` in the config")
+    lower = ", or lower that percentage" if images else ""
+    raise RuntimeError(
+        f"only {images} of {len(answers)} URLs answered with an image, and"
+        f" fetch.success_percent_min is {percent}:"
+        f" {', '.join(f'{n} {status}' for status, n in failures[:6])}. {main}: {advice}. Then run"
+        f" again (only the shards that failed are fetched again){lower}"
+    )
 
 
 def _publish(

@@ -14,7 +14,8 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from types import ModuleType
@@ -24,8 +25,26 @@ from PIL import Image, ImageOps
 
 from countclip.data.images import Unusable, decode
 from countclip.runtime import network
+from countclip.runtime.machine import machine_error
 
+STOPPED = 100
+"""Exit codes above this one are the errno of an error of this machine, as 124 for EMFILE: whoever
+has no file or disk left cannot report it otherwise."""
 _PR_SET_PDEATHSIG = 1
+
+
+@contextmanager
+def ending_with_machine() -> Iterator[None]:
+    """End the process if the block meets an error of this machine, which is no host's fault.
+
+    img2dataset would record it as that of an image, or go on with the next shard.
+    """
+    try:
+        yield
+    except Exception as error:
+        if found := machine_error(error):
+            os._exit(STOPPED + found.errno)
+        raise
 
 
 def image_downloader(images: dict[str, Any], agent: str) -> Callable[..., tuple]:
@@ -41,11 +60,12 @@ def image_downloader(images: dict[str, Any], agent: str) -> Callable[..., tuple]
 
     def download_image(row: tuple[int, str], *_) -> tuple[int, io.BytesIO | None, str | None]:
         key, url = row
-        if not hasattr(thread, "session"):
-            thread.session = new_session()
-            thread.session.headers["User-Agent"] = USER_AGENT.format(agent)
         try:
-            answer = network.get(url, session=thread.session, decode=False, **limits)
+            with ending_with_machine():
+                if not hasattr(thread, "session"):
+                    thread.session = new_session()
+                    thread.session.headers["User-Agent"] = USER_AGENT.format(agent)
+                answer = network.get(url, session=thread.session, decode=False, **limits)
         except network.DownloadError as error:
             wait = f", retry after {error.retry_after:.0f} s" if error.retry_after else ""
             return key, None, f"{error.reason} ({error.detail or 'no body'}{wait})"
@@ -91,10 +111,11 @@ class Resizer:
         signal.signal(signal.SIGALRM, _out_of_time)
         signal.setitimer(signal.ITIMER_REAL, self.seconds)
         try:
-            image = decode(body, self.max_pixels)
-            resized = self._resized(image)
-            if resized is not image or not body.startswith(self.SIGNATURES[self.format]):
-                body = self._encoded(resized)
+            with ending_with_machine():
+                image = decode(body, self.max_pixels)
+                resized = self._resized(image)
+                if resized is not image or not body.startswith(self.SIGNATURES[self.format]):
+                    body = self._encoded(resized)
             return body, *resized.size, *image.size, None
         except Exception as error:  # Pillow raises nearly anything on hostile images
             message = str(error) if isinstance(error, Unusable) else f"undecodable ({error})"
@@ -138,9 +159,12 @@ def _end_with_parent(parent: int) -> None:
         os._exit(1)
 
 
-def _one_shard(fetch_shard: Callable, shard: tuple[int, str], parent: int) -> None:
+def _one_shard(
+    fetch_shard: Callable[[tuple[int, str]], None], shard: tuple[int, str], parent: int
+) -> None:
     _end_with_parent(parent)
-    fetch_shard(shard)  # prints why, if it fails
+    with ending_with_machine():
+        fetch_shard(shard)
 
 
 def run(
@@ -167,6 +191,13 @@ def run(
     from img2dataset.reader import Reader
     from img2dataset.writer import WebDatasetSampleWriter
 
+    class Writer(WebDatasetSampleWriter):
+        """A writer that lets no full disk pass for the failure of one image."""
+
+        def write(self, *row: Any) -> None:
+            with ending_with_machine():
+                super().write(*row)
+
     downloader.download_image = image_downloader(images, agent)
     done = {int(path.name.split("_")[0]) for path in Path(output).glob("*_stats.json")}
     temporary = Path(output, "_tmp")
@@ -176,7 +207,7 @@ def run(
         str(temporary),
     )  # fmt: skip
     fetch_shard = downloader.Downloader(
-        WebDatasetSampleWriter,
+        Writer,
         Resizer(
             images["image_size"], images["resize_mode"], images["encode_format"],
             images["encode_quality"], images["max_pixels"], images["deadline"],
@@ -198,16 +229,25 @@ def run(
     )  # fmt: skip
     fork = multiprocessing.get_context("fork")  # saves the imports
     running = {}
+
+    def wait_for_one() -> None:
+        for sentinel in multiprocessing.connection.wait(running):
+            process = running.pop(sentinel)
+            process.join()
+            if process.exitcode > STOPPED:
+                os._exit(process.exitcode)  # the others end with this process
+
     for shard in list(reader):
         while len(running) == processes:
-            for sentinel in multiprocessing.connection.wait(running):
-                running.pop(sentinel).join()
-        process = fork.Process(target=_one_shard, args=(fetch_shard, shard, os.getpid()))
+            wait_for_one()
+        arguments = (fetch_shard.download_shard, shard, os.getpid())
+        process = fork.Process(target=_one_shard, args=arguments)
         process.start()
         running[process.sentinel] = process
-    for process in running.values():
-        process.join()
+    while running:
+        wait_for_one()
 
 
 if __name__ == "__main__":
-    run(**json.loads(sys.argv[1]))
+    with ending_with_machine():
+        run(**json.loads(sys.argv[1]))

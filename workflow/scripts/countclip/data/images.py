@@ -10,6 +10,8 @@ from pathlib import Path
 
 from PIL import IcoImagePlugin, Image, ImageOps
 
+from countclip.runtime.machine import OF_ALL_FILES, raise_machine_error
+
 MAX_PIXELS = 220_000_000
 """Bound for any image; cameras of phones have 200 million. The config sets lower ones."""
 MAX_BYTES = 1_000_000_000
@@ -102,6 +104,7 @@ def read_file(path: Path, max_bytes: int) -> bytes:
     except (OSError, ValueError) as error:
         if isinstance(error, Unusable):
             raise
+        raise_machine_error(error, OF_ALL_FILES)
         reason = getattr(error, "strerror", None) or str(error)
         if os.path.islink(path):
             reason = f"a link to {os.readlink(path)!r}: {reason}"
@@ -142,6 +145,7 @@ def _open(body: bytes) -> Image.Image:
     except Image.DecompressionBombError as error:
         raise Unusable("undecodable", f"too many pixels{_AT_MOST}") from error
     except Exception as error:  # Pillow's readers raise nearly anything on hostile bytes
+        raise_machine_error(error)
         raise _unopened(body) from error
     tags = getattr(image, "tag_v2", {})
     if image.format == "TIFF" and (
@@ -249,6 +253,7 @@ def _decode(image: Image.Image, body: bytes, max_pixels: int) -> Image.Image:
     except Unusable:
         raise
     except Exception as error:
+        raise_machine_error(error)
         if name in VAGUE:
             raise Unusable("not_an_image", f"no known image format, or a broken {name}") from error
         raise Unusable("undecodable", f"broken {name}") from error

@@ -18,13 +18,17 @@ from urllib.parse import quote, unquote, urlsplit
 
 import httpx2  # the HTTP client of huggingface_hub
 import huggingface_hub
-from huggingface_hub.errors import HfHubHTTPError
+from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 
 from countclip.runtime import network
 from countclip.runtime.files import progress, publish, sha256, write_text
+from countclip.runtime.machine import OF_CONNECTIONS, raise_machine_error
+from countclip.runtime.network import DownloadError
+from countclip.runtime.resources import name_of
 
 log = logging.getLogger(__name__)
 
+RETRIES = 2  # of the question for the list
 COLUMNS = ["part", "url", "bytes", "sha256"]
 REPOSITORIES = {
     "relaion400m": "laion/relaion400m",
@@ -54,8 +58,11 @@ def read_manifest(path: str | Path) -> dict[str, Part]:
         parts: dict[str, Part] = {}
         for row in rows:
             place = f"{path}, line {rows.line_num}"
-            if not re.fullmatch(r"[\w.-]+", row["part"] or ""):
-                raise ValueError(f"{place}: {row['part']!r} is no name for a part")
+            if not row["part"] or name_of(row["part"]) != row["part"]:
+                raise ValueError(
+                    f"{place}: {row['part']!r} is no name for a part; write it with A-Z, a-z, 0-9,"
+                    " dots, _ and - alone"
+                )
             if row["part"] in parts:
                 raise ValueError(f"{place}: {row['part']} is listed twice")
             if not re.fullmatch(r"[1-9]\d*", row["bytes"] or ""):
@@ -85,7 +92,7 @@ def make_manifest(
         present commit goes into the addresses.
     environment: as `connection` yields it (connection.py).
     Raises PermissionError, with instructions, if the hub demands a token or accepted terms;
-    ConnectionError if it cannot be reached.
+    FileNotFoundError if it has no such data set; ConnectionError if it cannot be reached.
     """
     if source == "local":
         if not files:
@@ -121,7 +128,7 @@ def part_names(paths: list[str]) -> list[str]:
         name if count[name] == 1 else ".".join([*PurePosixPath(path).parent.parts, name])
         for path, name in zip(paths, short, strict=True)
     ]
-    names = [re.sub(r"[^A-Za-z0-9._-]", "_", name) for name in names]
+    names = [name_of(name) for name in names]
     if len(set(names)) < len(names):
         twice = [name for name, n in Counter(names).items() if n > 1]
         raise ValueError(f"several files would be named {_list(twice)}; write a laion.manifest")
@@ -142,18 +149,38 @@ def _hub_parts(
 ) -> dict[str, Part]:
     page = f"{endpoint}/datasets/{repository}"
     hub = huggingface_hub.HfApi(endpoint=endpoint, token=_token() or False)
+
+    def ask() -> huggingface_hub.DatasetInfo:
+        try:
+            return hub.dataset_info(repository, revision=revision, files_metadata=True, timeout=60)
+        except HfHubHTTPError as error:
+            raise DownloadError(page, f"http_{error.response.status_code}") from error
+        except httpx2.TimeoutException as error:
+            raise DownloadError(page, "timeout", str(error)) from error
+        except httpx2.TransportError as error:
+            raise_machine_error(error, OF_CONNECTIONS)
+            raise DownloadError(page, "unreachable", str(error)) from error
+
+    otherwise = "name the manifest of an earlier run as laion.manifest"
     try:
         with _proxies(environment):
-            info = hub.dataset_info(repository, revision=revision, files_metadata=True, timeout=60)
-    except HfHubHTTPError as error:
-        status = error.response.status_code
-        if status in (401, 403):
-            raise PermissionError(_advice(status, page)) from error
-        raise
-    except httpx2.TransportError as error:
+            info = network.retrying(RETRIES)(ask)
+    except OfflineModeIsEnabled as error:
         raise ConnectionError(
-            f"{endpoint} cannot be reached ({error}): restore the network and run again, or name "
-            "the manifest of an earlier run as laion.manifest"
+            "HF_HUB_OFFLINE is set in the environment, so the list of LAION's parts cannot come"
+            f" from {page}: unset it, or {otherwise}"
+        ) from error
+    except DownloadError as error:
+        if error.reason in ("http_401", "http_403"):
+            raise PermissionError(_advice(int(error.reason[-3:]), page)) from error
+        if error.reason == "http_404":
+            raise FileNotFoundError(
+                f"{page} has no revision {revision!r}, or is not there (404): correct"
+                " laion.repository and laion.revision"
+            ) from error
+        raise ConnectionError(
+            f"{endpoint} cannot be reached ({error.detail or error.reason}): {network.OFFLINE}, or"
+            f" that host is; restore the network and run again, or {otherwise}"
         ) from error
     if info.gated and not _token():
         log.warning("the files of this data set need permission. %s", _advice(401, page))
@@ -239,16 +266,17 @@ def _download(
 ) -> None:
     token = _token() if _origin(entry.url) == _origin(endpoint) else None
     try:
-        network.download(
-            entry.url,
-            path,
-            session=network.session(environment),
-            size=entry.bytes,
-            sha256=entry.sha256,
-            partial=path.with_suffix(".partial"),
-            headers={"Authorization": f"Bearer {token}"} if token else None,
-        )
-    except network.DownloadError as error:
+        with network.explained("a part of LAION", f"correct its line in {manifest}"):
+            network.download(
+                entry.url,
+                path,
+                session=network.session(environment),
+                size=entry.bytes,
+                sha256=entry.sha256,
+                partial=path.with_suffix(".partial"),
+                headers={"Authorization": f"Bearer {token}"} if token else None,
+            )
+    except DownloadError as error:
         page, at_hub, _ = entry.url.partition("/resolve/")
         if at_hub and error.reason in ("http_401", "http_403"):
             raise PermissionError(_advice(int(error.reason[-3:]), page)) from error

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from countclip.model.libraries import open_clip
+from countclip.runtime.machine import raise_machine_error
 from countclip.runtime.resources import resource
 
 LARGEST_LOGIT_SCALE = float(np.log(100))
@@ -39,7 +40,7 @@ class Clip:
     def __init__(self, name: str, pretrained: str | None, config: str | None = None) -> None:
         _architecture(name, config)
         merges = config and Path(resource(config)).with_name(f"{name}.merges.txt.gz")
-        self.model = open_clip.create_model(name, pretrained=_weights(name, pretrained))
+        self.model = _model(name, pretrained)
         # As `encode_text` computes it. Other towers would be read at the wrong token.
         if (
             getattr(self.model, "text_pool_type", None) != "argmax"
@@ -71,6 +72,24 @@ class Clip:
         images = images.permute(0, 3, 1, 2).float() / 255
         shape = (1, 3, 1, 1)
         return (images - self.mean.to(images).view(shape)) / self.std.to(images).view(shape)
+
+
+def _model(name: str, pretrained: str | None) -> torch.nn.Module:
+    """The model with its weights; ConnectionError where open_clip cannot download these."""
+    weights = _weights(name, pretrained)
+    try:
+        return open_clip.create_model(name, pretrained=weights)
+    except (RuntimeError, OSError, ValueError) as error:
+        if weights is None or Path(weights).is_file():
+            raise
+        raise_machine_error(error)
+        reason = str(error).strip().splitlines()[-1:] or [type(error).__name__]
+        raise ConnectionError(
+            f"model.pretrained {pretrained}: these weights of {name} could not be downloaded: this"
+            " machine seems to be offline, or behind a proxy that it cannot use; restore the"
+            " network and run again, or name a .safetensors file of yours as model.pretrained"
+            f" [{reason[0]}]"
+        ) from error
 
 
 def _weights(name: str, pretrained: str | None) -> str | None:

@@ -9,12 +9,13 @@ import csv
 import functools
 import operator
 import os
+import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from countclip.runtime.folders import stored
-from countclip.runtime.resources import resource
+from countclip.runtime.resources import name_of, resource
 
 Config = dict[str, Any]
 
@@ -330,6 +331,18 @@ def files_in_column(table: Path, column: str, folder: Path) -> list[str]:
     )
 
 
+def parts(config: Config) -> list[str]:
+    """The parts as results name them; the config may name a file as it is (`Küche 2024`)."""
+    listed = config["laion"]["parts"]
+    names = [name_of(part) for part in listed]
+    if clash := sorted({name for name in names if names.count(name) > 1}):
+        raise ConfigError(
+            f"laion.parts: {' and '.join(p for p in listed if name_of(p) in clash)} would both be"
+            f" {clash[0]} in the paths of results; rename a file"
+        )
+    return names
+
+
 def local_files(config: Config) -> list[str]:
     """A user's Parquet files that make_manifest hashes: those that begin with a part's name."""
     laion = config["laion"]
@@ -337,10 +350,17 @@ def local_files(config: Config) -> list[str]:
         return []
     if laion["folder"] is None:
         raise ConfigError("laion.source: local needs laion.folder, where your files are")
-    folder = stored(Path(laion["folder"]))
-    return sorted(
-        {str(file) for part in laion["parts"] for file in folder.glob(f"{part}*.parquet")}
-    )
+    files = sorted(stored(Path(laion["folder"])).glob("*.parquet"))
+    found = set()
+    for part in laion["parts"]:
+        exact = [file for file in files if _composed(file.stem) == _composed(part)]
+        name = name_of(part)
+        found.update(exact or [file for file in files if name_of(file.name).startswith(name)])
+    return sorted(map(str, found))
+
+
+def _composed(text: str) -> str:
+    return unicodedata.normalize("NFC", text)
 
 
 def benchmark_list(config: Config) -> str:

@@ -5,13 +5,16 @@ The script of a job that downloads opens the connection and passes its environme
 
 import logging
 import os
+import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
+from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 log = logging.getLogger(__name__)
 
@@ -28,9 +31,11 @@ def connection(kind: str, world: str | Path | None = None) -> Iterator[dict[str,
     kind: `internet` (as configured on the machine), or `miniature`: a process serves the table
         `world` on the loopback interface while the block runs. Each has a port for itself, so that
         jobs may run in parallel, and ends with this process, even if that is killed.
-    RuntimeError if the server does not start.
+    RuntimeError if the server does not start. ValueError if the machine names a proxy that cannot
+    be used.
     """
     if kind == "internet":
+        check_proxies(getproxies())
         yield {}
     elif kind == "miniature":
         if world is None:
@@ -40,6 +45,37 @@ def connection(kind: str, world: str | Path | None = None) -> Iterator[dict[str,
             yield {"http_proxy": proxy, "https_proxy": proxy, "no_proxy": ""}
     else:
         raise ValueError(f"connection: {kind!r} is neither 'internet' nor 'miniature'")
+
+
+def check_proxies(proxies: Mapping[str, str]) -> None:
+    """Raise ValueError for a proxy that cannot be used; its password is not shown.
+
+    proxies: scheme -> proxy, as of `urllib.request.getproxies`. `all` counts for a scheme that has
+        none for itself.
+    """
+    for scheme in ("http", "https"):
+        key = scheme if scheme in proxies else "all"
+        if problem := _proxy_problem(proxies.get(key, "")):
+            variable = next((n for n in os.environ if n.lower() == f"{key}_proxy"), f"{key}_proxy")
+            shown = re.sub(r"^([^@]*://)?.*@", r"\1...@", proxies[key])[:200]
+            raise ValueError(
+                f"{variable} of this machine's environment is {shown!r}: {problem}; set it to"
+                " http://HOST:PORT, or unset it if no proxy is needed, and run again"
+            )
+
+
+def _proxy_problem(proxy: str) -> str:
+    """Why a proxy cannot be used, or ''."""
+    kind = proxy.partition("://")[0].lower() if "://" in proxy else "http"
+    if kind not in ("http", "https"):
+        return f"a proxy of the kind {kind!r} is not supported"
+    try:
+        parts = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
+        whole = "://" in proxy or parts.path in ("", "/")  # not http:/host
+        valid = whole and parts.port != 0 and re.fullmatch(r"[\w.:%-]+", parts.hostname or "")
+    except ValueError:
+        valid = False
+    return "" if valid or not proxy else "this is no address of a proxy"
 
 
 @contextmanager

@@ -1,10 +1,20 @@
-"""Start of every job: logging to its file and the console, and its spec."""
+"""Start of every job: its spec, its log, and one line on the console if it fails."""
 
 import json
 import logging
 import os
 import sys
-from typing import Any
+import traceback
+from collections.abc import Callable
+from contextlib import suppress
+from types import TracebackType
+from typing import Any, TextIO
+
+from countclip.runtime.machine import explain, machine_error
+
+log = logging.getLogger(__name__)
+TELLING = (ValueError, RuntimeError, ConnectionError, FileNotFoundError, PermissionError)
+"""Errors that the package raises with a message; the class of others is part of what they say."""
 
 
 class _Tee:
@@ -27,12 +37,17 @@ class _Tee:
 
 
 def start(snakemake: Any) -> dict[str, Any]:
-    """Set up logging for one job; return its spec (workflow/rules/common.smk)."""
+    """Set up logging for one job; return its spec (workflow/rules/common.smk).
+
+    A job that fails writes the traceback to its log alone. The error itself, one message, stands
+    on the console and last in the log.
+    """
     # In training on several devices, only the first process writes the log.
     if snakemake.log and os.environ.get("LOCAL_RANK", "0") == "0":
         file = open(snakemake.log[0], "w", encoding="utf-8", buffering=1)  # noqa: SIM115 lives as long as the job
         sys.stderr = _Tee(sys.stderr, file)
         sys.stdout = _Tee(sys.stdout, file)
+        sys.excepthook = _reporter(file)
     logging.basicConfig(
         level=logging.INFO,
         format=f"%(asctime)s {snakemake.rule} %(levelname)s %(message)s",
@@ -42,3 +57,27 @@ def start(snakemake: Any) -> dict[str, Any]:
     )
     logging.captureWarnings(True)
     return json.loads(snakemake.params.spec)
+
+
+def message(error: BaseException) -> str:
+    """What an error says to a reader of the console: what is wrong, where, and what to do."""
+    if found := machine_error(error):
+        return explain(found)
+    text = str(error).strip()
+    ours = type(error).__module__.startswith(__package__.partition(".")[0])
+    if text and (ours or type(error) in TELLING):
+        return text
+    return f"{type(error).__name__}: {text}".removesuffix(": ")
+
+
+def _reporter(file: TextIO) -> Callable[..., None]:
+    """A sys.excepthook for a job whose log is `file`."""
+
+    def report(
+        kind: type[BaseException], error: BaseException, trace: TracebackType | None
+    ) -> None:
+        with suppress(OSError):  # the disk of the log is full
+            traceback.print_exception(kind, error, trace, file=file)
+        log.error("%s", message(error))
+
+    return report

@@ -5,13 +5,16 @@ exchange: connecting, redirects, heads and body. Connections go only to public a
 that a host demands (Retry-After, RFC 9110) is observed.
 """
 
+import errno
 import http.client
 import io
 import logging
 import math
 import os
+import re
 import socket
 import ssl
+import textwrap
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -35,6 +38,7 @@ from urllib3.util.connection import create_connection
 from countclip.runtime.files import progress
 from countclip.runtime.files import sha256 as digest_of
 from countclip.runtime.hosts import OPT_OUTS, is_public, retry_after
+from countclip.runtime.machine import OF_CONNECTIONS, machine_error, raise_machine_error
 
 log = logging.getLogger(__name__)
 
@@ -60,8 +64,8 @@ class DownloadError(Exception):
     def __init__(
         self, url: str, reason: str, detail: str = "", answer: requests.Response | None = None
     ) -> None:
-        self.url, self.reason, self.detail = url, reason, detail[:300]
-        super().__init__(f"{url[:300]}: {reason}{f' ({self.detail})' if detail else ''}")
+        self.url, self.reason, self.detail = url, reason, _shortened(detail)
+        super().__init__(f"{_shortened(url)}: {reason}{f' ({self.detail})' if detail else ''}")
         headers = {} if answer is None else answer.headers
         self.final_url = "" if answer is None else answer.url
         self.content_type = headers.get("Content-Type", "")
@@ -74,6 +78,59 @@ class DownloadError(Exception):
         return self.retry_after <= LONGEST_PAUSE and (
             self.reason in transient or self.reason.startswith("http_5")
         )
+
+
+def _shortened(text: str) -> str:
+    """At most 300 printable characters of a text, whole words where it has any."""
+    text = "".join(c if c.isprintable() else " " for c in text)
+    return textwrap.shorten(text, 300, placeholder=" ...") if " " in text else text[:300]
+
+
+OFFLINE = "this machine seems to be offline"
+WHY = {
+    "dns": f"the name of {{host}} is not resolved: {OFFLINE}, or the name is wrong",
+    "unreachable": f"{{host}} is not reached: {OFFLINE}, or that host is",
+    "timeout": f"{{host}} does not answer in time: {OFFLINE} or slow, or that host is",
+    "truncated": "{host} ended before all had arrived",
+    "tls": "no trusted connection to {host}: where a proxy reads TLS, name its certificates in"
+    " REQUESTS_CA_BUNDLE",
+    "private_address": "{host} is at a private address, which is not reached: correct the address,"
+    " or the resolver of this machine",
+    "bad_url": "this is no address of the web",
+    "http_401": "{host} demands a login",
+    "http_403": "{host} refuses it",
+    "http_404": "{host} does not have it at this address",
+    "http_407": "the proxy of this machine demands a login: put it into https_proxy",
+    "http_410": "{host} does not have it any more",
+    "http_429": "{host} gets too many requests",
+    "http_502": "{host} is not reached by the proxy of this machine, or fails",
+    "http_511": "this machine is behind a page that asks it to log in",
+    "wrong_size": "the file there is another one",
+    "wrong_sha256": "the file there is another one",
+}
+"""What the reason of a failed download means, where a job depends on it."""
+OF_THE_MOMENT = ("dns", "unreachable", "timeout", "truncated", "http_429", "http_511")
+
+
+@contextmanager
+def explained(what: str, otherwise: str) -> Iterator[None]:
+    """Say in the DownloadError of a job's file what is missing, why, and what to do.
+
+    otherwise: what to do instead of trying again, with its key of the config.
+    """
+    try:
+        yield
+    except DownloadError as error:
+        host = urlsplit(error.url).hostname or error.url
+        why = WHY.get(error.reason, f"{host} answers in a way that is no file")
+        again = error.reason in OF_THE_MOMENT or error.reason.startswith("http_5")
+        advice = "restore the network and run again (what has arrived is kept), or " * again
+        code = f"{error.reason} ({error.detail})" if error.detail else error.reason
+        error.args = (
+            f"{what} did not arrive from {_shortened(error.url)}: {why.format(host=host)};"
+            f" {advice}{otherwise} [{code}]",
+        )
+        raise
 
 
 class Answer(NamedTuple):
@@ -231,7 +288,7 @@ def get(
             content_type = response.headers.get("Content-Type", "")
             return Answer(bytes(body), response.url, content_type, response.status_code)
 
-    return _retrying(retries)(attempt) if retries else attempt()
+    return retrying(retries)(attempt) if retries else attempt()
 
 
 def download(
@@ -283,7 +340,7 @@ def download(
             raise DownloadError(url, "truncated", f"{done} of {size} bytes")
 
     try:
-        _retrying(retries)(attempt)
+        retrying(retries)(attempt)
         if (actual := digest_of(partial)) != sha256:
             raise DownloadError(url, "wrong_sha256", f"is {actual}, the manifest says {sha256}")
     except DownloadError as error:
@@ -293,14 +350,24 @@ def download(
     os.replace(partial, path)
 
 
-def _retrying(retries: int) -> tenacity.Retrying:
+def retrying(retries: int) -> tenacity.Retrying:
+    """Calls a function anew after a temporary DownloadError, `retries` times, with pauses."""
     return tenacity.Retrying(
         retry=tenacity.retry_if_exception(lambda e: isinstance(e, DownloadError) and e.temporary),
         stop=tenacity.stop_after_attempt(retries + 1),
         wait=lambda state: pause(state.outcome.exception(), state.attempt_number),
-        before_sleep=tenacity.before_sleep_log(log, logging.WARNING),
+        before_sleep=lambda state: _log_retry(state, retries),
         reraise=True,
     )
+
+
+def _log_retry(state: tenacity.RetryCallState, retries: int) -> None:
+    error = state.outcome.exception()
+    log.warning(
+        "%s: %s; attempt %d of %d in %.1f s",
+        urlsplit(error.url).hostname, error.reason,
+        state.attempt_number + 1, retries + 1, state.next_action.sleep,
+    )  # fmt: skip
 
 
 def pause(error: DownloadError, attempt: int) -> float:
@@ -331,6 +398,22 @@ def _opt_out(fields: Iterable[str]) -> str:
     return ""
 
 
+def sendable(url: str, private_networks: Sequence[str] = ()) -> tuple[str, str | None]:
+    """The URL quoted for sending, and None or the reason why it is not sent."""
+    try:
+        prepared = requests.Request("GET", url.strip()).prepare().url
+        parts = urlsplit(prepared)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            return url, "bad_url"
+    except (requests.exceptions.RequestException, ValueError):
+        return url, "bad_url"
+    try:
+        public = is_public(parts.hostname, private_networks)
+    except ValueError:
+        public = parts.hostname != "localhost"
+    return prepared, None if public else "private_address"
+
+
 @contextmanager
 def _stream(
     url: str,
@@ -356,7 +439,9 @@ def _stream(
             response = session.get(url, headers=headers)
         with response:
             if not response.ok:
-                raise DownloadError(url, f"http_{response.status_code}", answer=response)
+                code, phrase = response.status_code, response.reason or ""
+                usual = phrase == http.client.responses.get(code)
+                raise DownloadError(url, f"http_{code}", "" if usual else phrase, response)
             yield response, chunks()
 
 
@@ -366,8 +451,9 @@ def _download_errors(url: str, answer: requests.Response | None = None) -> Itera
     try:
         yield
     except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
+        raise_machine_error(error, OF_CONNECTIONS)
         cause = _cause(error)
-        raise DownloadError(url, _reason(error, cause), str(cause), answer) from error
+        raise DownloadError(url, _reason(error, cause), _detail(cause), answer) from error
     except ValueError as error:  # requests raises a few of these for invalid URLs
         raise DownloadError(url, "bad_url", str(error)) from error
 
@@ -379,6 +465,13 @@ def _cause(error: Exception) -> Exception:
         wrapped = wrapped.args[-1]
     cause = getattr(wrapped, "reason", None) or wrapped
     return cause if isinstance(cause, Exception) else error
+
+
+def _detail(cause: Exception) -> str:
+    """The text of an error, without the connection that urllib3 puts before it."""
+    if isinstance(cause, urllib3.exceptions.ProxyError):
+        return f"the proxy of this machine: {_detail(cause.original_error)}"
+    return re.sub(r"^[\w.]+\(host=[^)]*\): ", "", str(cause))
 
 
 def _reason(error: Exception, cause: Exception) -> str:
@@ -456,6 +549,7 @@ class _Connection:
         try:
             found = socket.getaddrinfo(self._dns_host, self.port, type=socket.SOCK_STREAM)
         except socket.gaierror as error:
+            _require_files()
             raise urllib3.exceptions.NameResolutionError(self.host, self, error) from error
         addresses = [address for *_, (address, *_) in found]
         failure = _PrivateAddressError(f"{self.host} is at {addresses[0]}, not a public address")
@@ -471,6 +565,9 @@ class _Connection:
                     return sock
                 except OSError as error:
                     failure = urllib3.exceptions.NewConnectionError(self, str(error))
+                    # To port 0, or without IPv6, no address can be assigned either.
+                    if error.errno != errno.EADDRNOTAVAIL or (self.port and ":" not in address):
+                        failure.__cause__ = machine_error(error, OF_CONNECTIONS)
         raise failure
 
     def getresponse(self) -> urllib3.HTTPResponse:
@@ -488,6 +585,17 @@ class _Connection:
         return http.client.HTTPResponse(
             SimpleNamespace(makefile=lambda _: received), *args, **kwargs
         )
+
+
+def _require_files() -> None:
+    """Raise OSError if a look-up of a name had no files left, which libc reports as no name."""
+    files = []
+    try:
+        for _ in range(4):
+            files.append(os.open(os.devnull, os.O_RDONLY))
+    finally:
+        for file in files:
+            os.close(file)
 
 
 class _HTTP(_Connection, HTTPConnection):

@@ -9,8 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from countclip.runtime.config import gpus
-from countclip.runtime.folders import stored
+from countclip.runtime.config import gpus, local_files
 from countclip.runtime.provenance import leaves
 
 PUBLISHED_ROWS = 12_933_524
@@ -128,8 +127,7 @@ def _local_rows(laion: dict[str, Any]) -> int:
         return 0
     import pyarrow.parquet as pq  # only needed for local files
 
-    folder = stored(Path(laion["folder"]))
-    files = {file for part in laion["parts"] for file in folder.glob(f"{part}*.parquet")}
+    files = local_files({"laion": laion | {"manifest": None}})
     return sum(pq.read_metadata(file).num_rows for file in files)
 
 

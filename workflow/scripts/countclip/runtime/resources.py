@@ -1,6 +1,8 @@
 """Paths of the config: those under `resources/` are the workflow's, wherever it runs."""
 
 import os
+import re
+import unicodedata
 from pathlib import Path
 
 HOME = Path(__file__).resolve().parents[4]
@@ -21,3 +23,11 @@ def resource(path: str) -> str:
         return path
     inside = Path.cwd().is_relative_to(HOME)
     return os.path.relpath(HOME / path) if inside else str(HOME / path)
+
+
+def name_of(text: str) -> str:
+    """A file's name as it stands in the paths of results: other signs become `_`.
+
+    Composed first (NFC), so that it does not depend on the system that wrote it.
+    """
+    return re.sub(r"[^A-Za-z0-9._-]", "_", unicodedata.normalize("NFC", text))
