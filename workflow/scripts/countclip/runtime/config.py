@@ -5,13 +5,14 @@ Snakemake parses them in every job of a cluster, so they need nothing but the st
 config that contradicts itself raises ConfigError, before anything runs.
 """
 
-import csv
 import functools
 import operator
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from countclip.runtime.csv_files import Columns, read_lines
 from countclip.runtime.resources import resource
 
 Config = dict[str, Any]
@@ -300,17 +301,25 @@ def files_in_column(table: Path, column: str, folder: Path) -> list[str]:
 
     What cannot be read, or lies elsewhere, is for the rule to report with its line.
     """
-    if not table.is_file():
-        return []
-    try:
-        with open(table, encoding="utf-8-sig", errors="replace", newline="") as lines:
-            files = {folder / (line.get(column) or "").strip() for line in csv.DictReader(lines)}
-    except csv.Error:
-        return []
+    lines = _lines(table, Columns((column,), files=(column,)))
+    files = {folder / line[column] for line in lines}
     inside = folder.resolve()
     return sorted(
-        str(file) for file in files if file.is_file() and file.resolve().is_relative_to(inside)
+        str(file) for file in files if _is_file(file) and file.resolve().is_relative_to(inside)
     )
+
+
+def _is_file(path: Path) -> bool:
+    """Whether a file can be seen there; unlike Path's, False also for an impossible path."""
+    return os.path.isfile(path)
+
+
+def _lines(table: str | Path, columns: Columns) -> Iterator[dict[str, str]]:
+    """The lines of a person's table, without wrong ones: its rule reports these."""
+    try:
+        yield from (fields for _, fields in read_lines(table, columns, []))
+    except (OSError, ValueError):
+        return
 
 
 def local_files(config: Config) -> list[str]:
@@ -364,10 +373,10 @@ def manifest_line(config: Config, part: str) -> str:
     Empty for a manifest that a rule makes, which counts as a whole.
     """
     path = config["laion"]["manifest"]
-    if path is None or not Path(resource(path)).is_file():
+    if path is None:
         return ""
-    with open(resource(path), encoding="utf-8") as lines:
-        return next((line.rstrip() for line in lines if line.startswith(f"{part}\t")), "")
+    lines = _lines(resource(path), Columns(("part",), separator="\t"))
+    return next(("\t".join(line.values()) for line in lines if line["part"] == part), "")
 
 
 def world(config: Config) -> list[str] | str:
