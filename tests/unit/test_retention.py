@@ -1,6 +1,7 @@
 """What the models can do beside counting: loaders on small folders, a real CLIP, plain sums."""
 
 import json
+import os
 
 import numpy as np
 import pandas as pd
@@ -83,6 +84,13 @@ def test_files_that_are_passed_over_are_counted(tmp_path, caplog):
     picture(tmp_path / "hot_dog" / "1.gif", (1, 2, 3))
     assert len(retention_data.read("folder", str(tmp_path), None).of_image) == 2
     assert "1 files have no name of an image" in caplog.text
+
+
+def test_a_class_whose_name_is_no_utf8_is_named_before_any_image_is_read(tmp_path):
+    picture(tmp_path / "hot_dog/0.png", (200, 0, 0))
+    os.rename(tmp_path / "hot_dog", os.fsencode(tmp_path) + b"/caf\xe9")
+    with pytest.raises(ValueError, match=r"class 'caf.{1,2}xe9': its name is not UTF-8; rename"):
+        retention_data.read("folder", str(tmp_path), None)
 
 
 def test_food101_takes_the_test_pictures_alone(tmp_path):

@@ -94,6 +94,9 @@ def _labelled(data: Sequence[tuple[str, int]], classes: Sequence[str]) -> Task:
 
 
 def _readable(classes: Sequence[str]) -> list[str]:
+    for name in classes:
+        if (shown := os.fsencode(name).decode("utf-8", "backslashreplace")) != name:
+            raise ValueError(f"class {shown!r}: its name is not UTF-8; rename its folder")
     return [name.replace("_", " ") for name in classes]
 
 
