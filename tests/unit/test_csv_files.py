@@ -10,9 +10,11 @@ from PIL import Image
 from countclip.benchmarks import adapters, audit, countbench, repairs_csv
 from countclip.data import laion, nouns
 from countclip.evaluation import predict, retention_data
+from countclip.model.clip import image_size
 from countclip.runtime import config, csv_files
 from countclip.runtime.csv_files import Columns
 from countclip.runtime.files import inside, read_text
+from countclip.runtime.resources import HOME
 
 LOCK = "0,http://a/ü.jpg,ab,0123456789abcdef,64,64,999,2024-05-01"
 TABLES = {
@@ -102,6 +104,15 @@ def test_marks_and_ends_of_lines_do_not_matter(name, folder):
     assert plain
     for form, write in FORMS.items():
         assert outcome(name, write(text), folder) == plain, form
+
+
+def test_a_models_description_is_read_with_a_mark(tmp_path):
+    text = (HOME / "resources/miniature/clip/miniature-vit.json").read_bytes()
+    (tmp_path / "marked-vit.json").write_bytes(b"\xef\xbb\xbf" + text)
+    assert image_size("marked-vit", str(tmp_path / "marked-vit.json")) == 64
+    (tmp_path / "marked-vit.json").write_bytes(text[:-9])
+    with pytest.raises(ValueError, match=r"marked-vit.json: is no JSON: .*; correct it"):
+        image_size("marked-vit", str(tmp_path / "marked-vit.json"))
 
 
 @pytest.mark.parametrize("name", TABLES)

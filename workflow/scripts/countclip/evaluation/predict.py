@@ -19,7 +19,6 @@ from typing import NamedTuple, TextIO
 
 import numpy as np
 import pandas as pd
-from safetensors import SafetensorError
 from scipy.special import softmax
 
 from countclip.data import captions
@@ -67,11 +66,9 @@ def load(weights: Path) -> Clip:
         ) from error
     try:
         return Clip(name, str(weights.resolve()), config)
-    except (RuntimeError, SafetensorError) as error:
-        raise ValueError(
-            f"{weights}: not the weights of a {name}, which {model_json} says they are: name those"
-            f" of a training ({str(error).splitlines()[0][:200]})"
-        ) from error
+    except ValueError as error:
+        message = f"{error}\n{model_json} says which model they are of; name those of a training"
+        raise ValueError(message) from error
 
 
 def from_files(paths: list[Path], caption: str) -> list[Pair]:
