@@ -1,15 +1,14 @@
 """What all rules share: wildcards, the spec and the code that make them rerun, their resources."""
 
-import sys
 from pathlib import Path
-
-sys.path.insert(0, str(HOME / "workflow" / "scripts"))
 
 from countclip.benchmarks.adapters import ADAPTERS
 from countclip.runtime import config as settings
 from countclip.runtime.provenance import canonical, code, digests, sections
 from countclip.runtime.resources import files_of, is_ours, resource
 from countclip.runtime.results import targets
+
+settings.refuse_labels(config)
 
 
 wildcard_constraints:
