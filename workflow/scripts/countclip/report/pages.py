@@ -19,9 +19,9 @@ class Stamp(NamedTuple):
 STAMPS = {
     "miniature": Stamp(
         "Miniature: not CLIP's numbers",
-        "These are numbers of the embedded miniature, a tiny model trained on drawn scenes. They"
-        " show that the workflow works and say nothing about CLIP. Only the values marked as the"
-        " paper's are CLIP's.",
+        "These are numbers of the embedded miniature, a tiny model trained on drawn scenes alone,"
+        " whatever images it is measured on: photographs are new to it. They show that the workflow"
+        " works and say nothing about CLIP. Only the values marked as the paper's are CLIP's.",
     ),
     "partial": Stamp(
         "Partial run: not the whole experiment",
