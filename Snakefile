@@ -1,3 +1,4 @@
+import sys
 from pathlib import Path
 
 from snakemake.common.configfile import load_configfile
@@ -7,6 +8,10 @@ min_version("9.20")
 
 
 HOME = Path(workflow.current_basedir.get_path_or_uri(secret_free=True))
+
+sys.path.insert(0, str(HOME / "workflow" / "scripts"))
+
+from countclip.runtime import config as settings
 
 DEFAULT = str(HOME / "config" / "config.yaml")
 
@@ -36,7 +41,7 @@ except WorkflowError as error:
     wrong = error.__context__
     key = ".".join(map(str, wrong.absolute_path)) or "config"
     raise WorkflowError(
-        f"{key}: {wrong.message}\nconfig/README.md has every key and its values."
+        f"{key}: {settings.complaint(wrong)}\nconfig/README.md has every key and its values."
     ) from None
 
 

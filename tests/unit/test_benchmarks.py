@@ -435,8 +435,11 @@ def test_the_table_of_a_small_benchmark_with_two_numbers(tmp_path):
     assert rows["n_per_class"]["mine"] == "0 2 1 0 0 0 0 0 0"
     text = (tmp_path / "table.md").read_text()
     assert "n = 3 (shelves)" in text
+    assert "n = 3 rows with 2 different images, the same for every row" in text
+    assert "Rows per class: two 0, three 2, four 1" in text
     assert "a \\| b" in text
     assert "checkpoint that did best on CountBench" in text
     assert "near duplicate in the training data: 1; with one in CountBench" in text
+    assert "intervals are too narrow and p values too small" in text
     assert "Rows that repeat the image of an earlier row: 1." in text
     assert "Paper" not in text

@@ -1,7 +1,9 @@
 """What the rules read from the config, without Snakemake."""
 
 import copy
+import re
 
+import jsonschema
 import pytest
 import yaml
 
@@ -35,6 +37,55 @@ def test_a_variant_lays_its_keys_over_training(config):
     assert {"label", "counting_set", "loggers", "checkpoint_minutes"}.isdisjoint(found)
     rows = settings.variant_rows(config, "epochs")
     assert rows == [{"id": "mine", "label": "Mine", "epochs": 99}]
+
+
+@pytest.mark.parametrize(
+    ("label", "message"),
+    [
+        ("", "variants.mine.label is empty"),
+        (" \t\n", "variants.mine.label is empty"),
+        ("\u200b\u00a0\u2060", "variants.mine.label is empty"),
+        ("Other one", "variants.mine.label: other has 'Other one' too"),
+        ("  Other\u00a0 one\u200b", "variants.mine.label: other has 'Other one' too"),
+        ("\uff2fther one", "variants.mine.label: other has 'Other one' too"),
+    ],
+)
+def test_a_label_that_tells_no_variant_from_another_is_refused(config, label, message):
+    config["variants"] |= {"other": {"label": "Other one"}, "mine": {"label": label}}
+    with pytest.raises(ConfigError, match=message):
+        settings.refuse_labels(config)
+    config["variants"]["mine"]["label"] = "other one \u5341"
+    settings.refuse_labels(config)
+    config["variants"] |= {"mine": {"label": label}, "other": None}
+    config["variants"]["mine"] = None
+    settings.refuse_labels(config)
+
+
+def test_the_complaint_about_an_unquoted_word_says_how_to_quote_it(config):
+    schema = yaml.safe_load((HOME / "workflow/schemas/config.schema.yaml").read_text("utf-8"))
+    overlays = {
+        "counting_sets: {7: {}}": 'quote it, "7"',
+        "figures: {confusion: {2024-05-01: null}}": 'takes 2024-05-01 for a date.*"2024_05_01"',
+        "retention: {tasks: {on: null}}": 'takes yes, on or no, off for True.* quote it, as "no"',
+        "benchmarks: {1.5: null}": 'takes 1.5 for a number.* quote it, "1_5"',
+        "reference: 12": 'quote it, "12"',
+        "laion: {parts: [0]}": 'quote it, "0"',
+        "fetch: {images: {resize_mode: no}}": "quote it",
+        "detector: {sha256: 12345678}": 'quote it, "12345678"',
+        "laion: {repository: 2001-01-01}": 'quote it, "2001-01-01"',
+        "benchmarks: {a-b: null}": "'a-b' does not match .*; an id has letters, digits and _",
+        "training: {epochs: many}": "'many' is not of type 'integer'$",
+        "training: {epochs: [1]}": "is not of type 'integer'$",
+        "wise_ft: {variants: {a: b}}": "is not of type 'array'$",
+        "model: {name: null}": "None is not of type 'string'$",
+    }
+    for text, message in overlays.items():
+        overlay = copy.deepcopy(config)
+        for section, values in yaml.safe_load(text).items():
+            overlay[section] = overlay[section] | values if isinstance(values, dict) else values
+        errors = jsonschema.Draft202012Validator(schema).iter_errors(overlay)
+        wrong = next(error for error in errors if error.validator != "required")
+        assert re.search(message, settings.complaint(wrong)), text
 
 
 def test_an_overlay_changes_neither_order_nor_another_variant(config):

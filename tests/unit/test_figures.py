@@ -118,3 +118,41 @@ def test_a_miniature_and_a_part_are_stamped(draw, monkeypatch) -> None:
     draw("miniature")
     draw("partial")
     assert stamps == [pages.stamp("miniature").short, pages.stamp("partial").short]
+
+
+# ---- letters ----
+
+CIRCLED, CHINESE = "\u1d84", "\u6f22"  # in STIX alone of matplotlib's fonts; in none of these
+
+
+def drawn(tmp_path, *labels: str) -> bytes:
+    svg, png = str(tmp_path / "letters.svg"), str(tmp_path / "letters.png")
+    with plotting.drawing(svg, png, "paper", 6, 3, "Letters") as figure:
+        axes = figure.subplots()
+        axes.set_yticks(range(len(labels)), labels)
+    return (tmp_path / "letters.svg").read_bytes()
+
+
+@pytest.mark.filterwarnings("error::UserWarning")
+def test_a_letter_that_the_font_lacks_comes_from_another_font(tmp_path, caplog):
+    assert plotting._letters(plotting.findfont(plotting.FONT)).isdisjoint({CIRCLED, CHINESE})
+    fonts = [font for font in plotting._other_fonts() if CIRCLED in plotting._letters(font.fname)]
+    assert fonts[0].name == "STIXGeneral"
+    drawn(tmp_path, f"a{CIRCLED}b $x$")
+    assert not caplog.text
+    assert b"STIX" in (tmp_path / "letters.svg").read_bytes()
+
+
+@pytest.mark.filterwarnings("error::UserWarning")
+def test_a_letter_that_no_font_has_is_named(tmp_path, caplog, monkeypatch):
+    fonts = [font for font in plotting._other_fonts() if "mpl-data" in font.fname]
+    monkeypatch.setattr(plotting, "_other_fonts", lambda: fonts)
+    drawn(tmp_path, f"ok {CHINESE}{CIRCLED}\u200b", "caf\u00e9 \u03bb")
+    assert f"letters.svg: no font of this machine has {CHINESE} (U+6F22), so boxes" in caplog.text
+    assert caplog.text.count("U+") == 1
+
+
+def test_figures_of_usual_letters_stay_as_they_are(tmp_path, monkeypatch):
+    before = drawn(tmp_path, "log \u03bb, 50 %", "$x$")
+    monkeypatch.setattr(plotting, "_fall_back", lambda *_: None)
+    assert drawn(tmp_path, "log \u03bb, 50 %", "$x$") == before

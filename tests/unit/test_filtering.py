@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import sys
 from collections import Counter
 from pathlib import Path
@@ -144,6 +145,27 @@ def test_limits_where_there_is_no_column(tmp_path: Path) -> None:
         run(path, min_side=64)
     null = part(tmp_path, "part-00001", URL=["u"], TEXT=["six"], NSFW=[None])
     assert run(null)[1]["reasons"]["counting"] == 1
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"punsafe": [0.99]}, "punsafe is read by no key: drop such rows before, or write the"),
+        ({"Safety_Score": [1], "is_unsafe": [True]}, "Safety_Score, is_unsafe is read by no key"),
+        ({"width": [64]}, r"Set captions.nsfw_drop to \[\] if that is right, or add the column"),
+    ],
+)
+def test_a_filter_without_a_column_is_a_warning(tmp_path, caplog, columns, message) -> None:
+    path = part(tmp_path, URL=["u"], TEXT=["six"], **columns)
+    run(path)
+    (record,) = [record for record in caplog.records if record.levelname == "WARNING"]
+    assert re.search(
+        rf"part-00000.*no row is dropped by captions.nsfw_drop.*{message}", record.message
+    )
+    caplog.clear()
+    run(path, nsfw_drop=[])
+    run(part(tmp_path, URL=["u"], TEXT=["six"], nsfw=["UNLIKELY"], **columns))
+    assert not caplog.records or all(r.levelname != "WARNING" for r in caplog.records)
 
 
 # Each row group takes a while, and says when it begins and when it is done.

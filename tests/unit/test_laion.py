@@ -234,12 +234,12 @@ def test_killed_often_it_never_asks_again_for_what_has_arrived(hub: Hub, tmp_pat
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("part,url\n", "columns are"),
+        ("part,url\n", "must name the columns part, url, bytes and sha256, separated by tabs"),
         (f"{HEAD}a\tu\t1\t{DIGEST}\na\tu\t1\t{DIGEST}\n", "line 3: a is listed twice"),
         (f"{HEAD}../a\tu\t1\t{DIGEST}\n", "line 2: '../a' is no name"),
         (f"{HEAD}a\tu\tmany\t{DIGEST}\n", "line 2: bytes is 'many'"),
         (f"{HEAD}a\tu\t1\tabc\n", "line 2: sha256"),
-        (f"{HEAD}a\n", "line 2: bytes is None"),
+        (f"{HEAD}a\n", "line 2: must have 4 fields, as the first line; it has 1"),
     ],
 )
 def test_manifest_errors_say_where(tmp_path: Path, text: str, message: str) -> None:

@@ -36,3 +36,12 @@ def test_what_was_trained_on_and_what_chose_the_checkpoint_is_counted(tmp_path):
     assert seen(("5 bits", "train"), ("4 bits", "heldout"), []) == [0, 2, 1]
     assert seen(("5 bits", "train"), ("4 bits", "heldout"), ["far", "far"]) == [2, 2, 1]
     assert seen(("0", "train"), ("far", "train"), ["far"]) == [3, 2, 1]
+
+
+def test_rows_with_an_image_of_an_earlier_one_are_counted_among_those_that_count(tmp_path):
+    path = str(tmp_path / "countbench.parquet")
+    files = ["a", "b", "a", "a", None, "b"]
+    pd.DataFrame({"index": range(6), "sha256": files}).to_parquet(path)
+    assert overlap.repeated_images(path, [0, 1, 2, 3, 5]) == 3
+    assert overlap.repeated_images(path, {1: 2, 2: 3, 5: 4}) == 1
+    assert overlap.repeated_images(path, [0, 1]) == 0

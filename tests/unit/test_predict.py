@@ -1,5 +1,7 @@
 """The command on pictures of one's own, with a random CLIP of the miniature's size."""
 
+import io
+import os
 import subprocess
 import sys
 
@@ -146,7 +148,7 @@ def test_no_picture_at_all_ends_with_an_error(trained, folder, monkeypatch, caps
 def test_pictures_without_an_answer_among_others_with_one(trained, folder, monkeypatch):
     monkeypatch.setattr(predict, "AT_ONCE", 1)
     pairs = predict.from_files([folder / "notes.txt", folder / "a.png"], "{} dogs")
-    predict.predict(trained, pairs, folder / "counts.csv", "cpu", 8)
+    predict.predict(trained, pairs, folder / "counts.csv", "cpu", 1)
     assert pd.read_csv(folder / "counts.csv")["count"].isna().tolist() == [True, False]
 
 
@@ -217,6 +219,73 @@ def test_a_folder_is_not_overwritten_by_the_answers(trained, folder, monkeypatch
         predict.main()
     assert f"--output: {folder} is a folder; name the CSV to write" in capsys.readouterr().err
     assert (folder / "a.png").is_file()
+
+
+# ---- the output ----
+
+
+def test_a_name_and_a_terminal_that_are_no_utf8_lose_no_answer(trained, folder, monkeypatch):
+    name = os.fsencode(folder) + b"/gr\xfcn.png"
+    os.rename(folder / "a.png", name)
+    (folder / "b.png").rename(folder / "gr\u00fcn.png")
+    pairs = predict.from_files([folder], "{} dogs")
+    terminal = io.TextIOWrapper(io.BytesIO(), encoding="latin-1", errors="strict")
+    monkeypatch.setattr(sys, "stdout", terminal)
+    predict.predict(trained, pairs, None, "cpu", 8)
+    printed = terminal.buffer.getvalue()
+    predict.predict(trained, pairs, folder / "new/counts.csv", "cpu", 8)
+    assert (folder / "new/counts.csv").read_bytes() == printed
+    table = pd.read_csv(io.BytesIO(printed))
+    assert len(table) == 6
+    assert {f"{folder}/gr\\xfcn.png", f"{folder}/gr\u00fcn.png"} < set(table["image"])
+
+
+def test_an_output_that_cannot_be_written_is_named_before_anything_is_loaded(folder):
+    pairs = predict.from_files([folder], "{} dogs")
+    for output in (folder / "a.png/counts.csv", folder / ("x" * 300), folder / "below"):
+        with pytest.raises(ValueError, match=r"--output .*: cannot be written \(.*\); name"):
+            predict.predict(folder / "no.safetensors", pairs, output, "cpu", 8)
+
+
+def test_an_earlier_output_stays_until_there_is_an_answer(trained, folder):
+    pairs = predict.from_files([folder / "a.png"], "{} dogs")
+    output = folder / "counts.csv"
+    with pytest.raises(ValueError, match="there is no such file"):
+        predict.predict(folder / "no.safetensors", pairs, output, "cpu", 8)
+    assert not output.exists()
+    output.write_text("earlier\n" * 1000, encoding="utf-8")
+    with pytest.raises(ValueError, match="there is no such file"):
+        predict.predict(folder / "no.safetensors", pairs, output, "cpu", 8)
+    assert output.read_text(encoding="utf-8") == "earlier\n" * 1000
+    predict.predict(trained, pairs, output, "cpu", 8)
+    assert pd.read_csv(output)["image"].tolist() == [str(folder / "a.png")]
+
+
+def test_answers_are_written_as_they_come(trained, folder, monkeypatch):
+    """Ctrl-C at the third image: the first two have their rows."""
+    monkeypatch.setattr(predict, "AT_ONCE", 1)
+    count, counted = predict.count, []
+
+    def stopped(clip, pairs, *more):
+        if len(counted) == 2:
+            raise KeyboardInterrupt
+        counted.extend(pairs)
+        return count(clip, pairs, *more)
+
+    monkeypatch.setattr(predict, "count", stopped)
+    pairs = predict.from_files([folder], "{} dogs")
+    with pytest.raises(KeyboardInterrupt):
+        predict.predict(trained, pairs, folder / "counts.csv", "cpu", 1)
+    table = pd.read_csv(folder / "counts.csv")
+    assert table["image"].tolist() == [str(pair.image) for pair in pairs[:2]]
+    assert table["count"].notna().all()
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs Linux's /dev/full")
+def test_a_full_disk_is_named(trained, folder):
+    pairs = predict.from_files([folder / "a.png"], "{} dogs")
+    with pytest.raises(ValueError, match="/dev/full: No space left on device after 0 of 1 images"):
+        predict.predict(trained, pairs, predict.Path("/dev/full"), "cpu", 8)
 
 
 def test_the_word_that_counts_is_clear():

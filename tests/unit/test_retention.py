@@ -1,6 +1,7 @@
 """What the models can do beside counting: loaders on small folders, a real CLIP, plain sums."""
 
 import json
+import os
 
 import numpy as np
 import pandas as pd
@@ -128,6 +129,13 @@ def test_captions_name_linked_images_and_either_unicode_form(tmp_path):
     assert shown(task) == [((200, 0, 0), ["a hot dog"])]
 
 
+def test_a_class_whose_name_is_no_utf8_is_named_before_any_image_is_read(tmp_path):
+    picture(tmp_path / "hot_dog/0.png", (200, 0, 0))
+    os.rename(tmp_path / "hot_dog", os.fsencode(tmp_path) + b"/caf\xe9")
+    with pytest.raises(ValueError, match=r"class 'caf.{1,2}xe9': its name is not UTF-8; rename"):
+        retention_data.read("folder", str(tmp_path), None)
+
+
 def test_food101_takes_the_test_pictures_alone(tmp_path):
     meta = tmp_path / "food-101/meta"
     meta.mkdir(parents=True)
@@ -233,8 +241,12 @@ def test_a_tenth_caption_is_of_the_same_picture(tmp_path):
         ("flickr30k", "0.png#0\ta dog\n0.png#1 a dog\n", "captions: line 2: must be"),
         ("flickr30k", "0.png#0\t \n", "captions: line 1: must be"),
         ("flickr30k", "../secret.png#0\ta dog\n", "'../secret.png' must be a file inside"),
-        ("flickr30k", b"0.png#0\ta dog \xff\n", "captions: is not as `source: flickr30k`"),
-        ("coco", "0.png#0\ta dog\n", "captions: is not as `source: coco` has it: JSON"),
+        (
+            "flickr30k",
+            b"0.png#0\ta dog \xff\n",
+            r"captions: is not UTF-8; save it as UTF-8 \(line 1: byte 0xff\)",
+        ),
+        ("coco", "0.png#0\ta dog\n", "captions: is no JSON: Extra data: line 1 column 2"),
         ("coco", {"images": []}, "captions: is not as .*'annotations'"),
         ("coco", {"images": [], "annotations": []}, "there is no image"),
         ("coco", {"annotations": [{"image_id": 2, "caption": "a"}]}, "captions: is not as"),

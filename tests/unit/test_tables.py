@@ -77,7 +77,7 @@ PAPER = resource("resources/paper_table1.csv")
 ALL = dict(enumerate(NUMBERS.tolist()))
 
 
-def make(paths, folder, scale="miniature", rows=ALL, reference="extra") -> pd.DataFrame:
+def make(paths, folder, scale="miniature", rows=ALL, reference="extra", **more) -> pd.DataFrame:
     table1.make_table1(
         paths,
         paper_csv=PAPER,
@@ -87,6 +87,7 @@ def make(paths, folder, scale="miniature", rows=ALL, reference="extra") -> pd.Da
         variants=VARIANTS,
         reference=reference,
         scale=scale,
+        **more,
     )
     return read(folder)
 
@@ -147,6 +148,10 @@ def test_a_variant_of_the_benchmark_counts_its_rows_alone(paths, tmp_path) -> No
     note = "n = 45 images, the same for every row: the benchmark's variant “repaired”"
     assert note in (tmp_path / "table1.md").read_text()
     assert "Images per class: two 5, three 5" in (tmp_path / "table1.md").read_text()
+    make(paths, tmp_path, rows=rows, repeated=7)
+    text = (tmp_path / "table1.md").read_text()
+    assert "n = 45 rows with 38 different images, the same for every row: the bench" in text
+    assert "Rows that repeat the image of an earlier row: 7." in text
 
 
 def test_rows_without_a_prediction_are_named(paths, tmp_path) -> None:

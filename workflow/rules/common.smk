@@ -1,9 +1,6 @@
 """What all rules share: wildcards, the spec and the code that make them rerun, their resources."""
 
-import sys
 from pathlib import Path
-
-sys.path.insert(0, str(HOME / "workflow" / "scripts"))
 
 from countclip.benchmarks.adapters import ADAPTERS
 from countclip.data.addresses import check_addresses
@@ -12,6 +9,8 @@ from countclip.runtime.folders import files_of
 from countclip.runtime.provenance import canonical, code, digests, sections
 from countclip.runtime.resources import is_ours, resource
 from countclip.runtime.results import targets
+
+settings.refuse_labels(config)
 
 
 wildcard_constraints:

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import logging
+import sys
 from pathlib import Path
 
 import yaml
@@ -34,4 +35,5 @@ with contextlib.redirect_stdout(io.StringIO()), api.SnakemakeApi(output) as snak
         if not job.rule.norun
     ]
 costs = Path(snakemake.params.costs)  # noqa: F821
+sys.stdout.reconfigure(errors="backslashreplace")  # a label may have letters that it lacks
 print(plan.report(jobs, snakemake.config, costs, HOME / "resources/costs.csv"))  # noqa: F821

@@ -4,7 +4,6 @@ An adapter returns each row as published: a number, a caption or what is counted
 custom.py checks the rows.
 """
 
-import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -12,8 +11,8 @@ from typing import Any, NamedTuple
 
 from countclip.data.captions import from_noun
 from countclip.data.number_words import NUMBERS
-from countclip.runtime.csv_files import raise_problems, read_lines
-from countclip.runtime.files import progress, sha256, write_json
+from countclip.runtime.csv_files import Columns, read_rows
+from countclip.runtime.files import progress, read_json, sha256, write_json
 from countclip.runtime.folders import ImageFolder, contents, inside
 from countclip.runtime.machine import raise_machine_error
 
@@ -62,26 +61,14 @@ def folder_csv(path: Path, folder: ImageFolder) -> list[Entry]:
 
     Other columns are ignored. ValueError names every wrong line.
     """
-    entries, problems = [], []
-    lines = read_lines(
-        path,
-        columns="image, number, and caption or noun",
-        has_columns=lambda names: (
-            {"image", "number"} <= {*names} and {"caption", "noun"} & {*names}
-        ),
-        problems=problems,
+    columns = Columns(("image", "number"), one_of=("caption", "noun"), files=("image",))
+    return read_rows(
+        path, columns, lambda fields, line: _folder_entry(fields, f"line {line}", folder)
     )
-    for number, fields in lines:
-        try:
-            entries.append(_folder_entry(fields, f"line {number}", folder))
-        except ValueError as error:
-            problems.append(f"line {number}: {error}")
-    raise_problems(path, problems)
-    return entries
 
 
 def _folder_entry(fields: dict[str, str], place: str, folder: ImageFolder) -> Entry:
-    image = inside(folder, fields["image"].strip())
+    image = inside(folder, fields["image"])
     fields = {name: " ".join(field.split()) for name, field in fields.items()}
     if not re.fullmatch(r"-?\d{1,9}", fields["number"], re.ASCII):
         raise ValueError(f"number {fields['number']!r} must be written in digits")
@@ -146,10 +133,7 @@ def tallyqa(path: Path, folder: ImageFolder) -> list[Entry]:
 
     folder: holds val2014/ (COCO), VG_100K/ and VG_100K_2/ (Visual Genome), as `image` has them.
     """
-    try:
-        rows = json.loads(path.read_bytes())
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path}: is no JSON: {error}") from error
+    rows = read_json(path)
     if not isinstance(rows, list):
         raise ValueError(f"{path}: must be a list of questions: is it TallyQA's test.json?")
     entries = []

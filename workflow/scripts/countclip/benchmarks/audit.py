@@ -4,7 +4,6 @@ The status and evidence hold nothing that differs between two equal runs. The lo
 images, so that a later audit notices a link that shows another one.
 """
 
-import csv
 import logging
 import re
 from collections import Counter
@@ -22,6 +21,7 @@ from countclip.benchmarks.image_checks import ImageFacts, examine
 from countclip.benchmarks.store import write_images
 from countclip.data.images import Unusable
 from countclip.data.near_duplicates import hamming_distance
+from countclip.runtime.csv_files import Columns, read_rows
 from countclip.runtime.files import write_text
 
 log = logging.getLogger(__name__)
@@ -152,20 +152,18 @@ def _compare(records: list[dict[str, Any]], locked: dict[str, Any], distance: in
 
 
 def read_lock(path: str | Path) -> dict[str, dict[str, str]]:
-    """Read a lock file: URL -> its line. ValueError names a wrong line."""
-    found = {}
-    with open(path, encoding="utf-8-sig", newline="") as file:
-        reader = csv.DictReader(file)
-        if reader.fieldnames is None or set(reader.fieldnames) != set(LOCK):
-            raise ValueError(f"{path}: the first line must name the columns {','.join(LOCK)}")
-        for line in reader:
-            if not all(map(line.get, LOCK)) or not re.fullmatch("[0-9a-f]{16}", line["phash"]):
-                raise ValueError(
-                    f"{path}: line {reader.line_num}: all {len(LOCK)} fields are needed, the phash"
-                    " with 16 hex digits: delete this line, or make the file anew"
-                )
-            found[line["url"]] = line
-    return found
+    """Read a lock file: URL -> its line. ValueError lists the wrong lines."""
+    lines = read_rows(path, Columns(LOCK, only=True), _checked_lock)
+    return {line["url"]: line for line in lines}
+
+
+def _checked_lock(fields: dict[str, str], _: int) -> dict[str, str]:
+    if not all(fields.values()) or not re.fullmatch("[0-9a-f]{16}", fields["phash"]):
+        raise ValueError(
+            f"all {len(LOCK)} fields are needed, the phash with 16 hex digits: delete this line, or"
+            " make the file anew"
+        )
+    return fields
 
 
 def write_lock(*, audit_csv: str, lock_csv: str, earlier_csv: str | None = None) -> None:

@@ -5,13 +5,13 @@ replacements, and repairs.py applies those that a person accepts. No row is drop
 status.
 """
 
-import json
 from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
 
 from countclip.data.number_words import NUMBERS, word_for
+from countclip.runtime.files import read_json, read_text
 
 STATUSES = {
     "alive": "the link shows an image",
@@ -57,8 +57,7 @@ class Row(NamedTuple):
 
 def load(path: str | Path) -> list[Row]:
     """Read the benchmark's list, in the format of CountBench.json; ValueError names a wrong row."""
-    with open(path, encoding="utf-8") as file:
-        entries = json.load(file)
+    entries = read_json(path)
     if not isinstance(entries, list) or not entries:
         raise ValueError(
             f"{path}: must be a list of {{image_url, text, number}}, with a row or more"
@@ -104,7 +103,7 @@ def rows_of(variant: str, benchmark: str, intersection: str | None = None) -> di
 
 def _indices(path: str, rows: int) -> set[int]:
     found = set()
-    for number, line in enumerate(Path(path).read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(read_text(path).split("\n"), 1):
         if text := line.partition("#")[0].strip():
             if not text.isdecimal() or int(text) >= rows:
                 raise ValueError(f"{path}: line {number}: {text!r} is no row of 0 to {rows - 1}")

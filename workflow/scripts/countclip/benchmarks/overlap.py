@@ -5,6 +5,8 @@ new benchmark would then retrain all models; they are counted, and the benchmark
 the counts.
 """
 
+from collections.abc import Iterable
+
 import pyarrow.parquet as pq
 
 from countclip.data.near_duplicates import is_near
@@ -25,7 +27,6 @@ def count_overlaps(
         row.
     """
     hashes = _column(benchmark, "phash", INCLUDED)
-    files = _column(benchmark, "sha256", INCLUDED)
     trained = [
         *(phash for path in counting for phash in _column(path, "phash", ("split", "==", "train"))),
         *(phash for path in non_counting for phash in _column(path, "phash")),
@@ -34,8 +35,17 @@ def count_overlaps(
     return {
         "near_training": int(is_near(hashes, trained, distance).sum()),
         "near_countbench": int(is_near(hashes, measured, distance).sum()),
-        "same_picture": len(files) - len(set(files)),
+        "same_picture": _repeats(_column(benchmark, "sha256", INCLUDED)),
     }
+
+
+def repeated_images(benchmark: str, indices: Iterable[int]) -> int:
+    """How many of some rows of a benchmark show the very file of an earlier one of them."""
+    return _repeats(_column(benchmark, "sha256", ("index", "in", list(indices))))
+
+
+def _repeats(files: list[str]) -> int:
+    return len(files) - len(set(files))
 
 
 def _column(path: str, name: str, *filters: tuple[str, str, object]) -> list[str]:

@@ -3,9 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-from countclip.runtime.csv_files import read_lines
+from countclip.runtime.csv_files import Columns, read_lines
 
 COLUMNS = ("index", "action", "url", "file", "sha256", "provenance", "license", "reason")
+FORMAT = Columns(COLUMNS, only=True, files=("file",))
 
 
 def read_repairs(path: Path, rows: int, problems: list[str]) -> list[tuple[int, dict[str, Any]]]:
@@ -14,15 +15,8 @@ def read_repairs(path: Path, rows: int, problems: list[str]) -> list[tuple[int, 
     rows: of the benchmark's list, the bound of `index`.
     """
     repairs, line_of = [], {}
-    lines = read_lines(
-        path,
-        columns=",".join(COLUMNS),
-        has_columns=lambda names: sorted(names) == sorted(COLUMNS),
-        problems=problems,
-    )
-    for line, fields in lines:
+    for line, fields in read_lines(path, FORMAT, problems):
         try:
-            fields = {key: value.strip() for key, value in fields.items()}
             text, action = fields["index"], fields["action"]
             if not text.isdecimal() or int(text) >= rows:
                 raise ValueError(f"index {text!r} must be a row of the list, 0 to {rows - 1}")

@@ -7,6 +7,7 @@ so that a killed job continues with the next one.
 
 import json
 import logging
+import re
 import shutil
 import zlib
 from collections import Counter
@@ -111,9 +112,18 @@ def filter_part(
     roles += [] if chosen.similarity_min is None else ["similarity"]
     roles += [] if chosen.min_side is None else ["width", "height"]
     metadata = pq.read_metadata(part)
-    names = find_columns(metadata.schema.to_arrow_schema().names, part, roles)
-    for role in sorted(set(roles) - set(names)):
-        log.info("%s has no column for %s: it is not filtered by it", part, role)
+    columns = metadata.schema.to_arrow_schema().names
+    names = find_columns(columns, part, roles)
+    if "nsfw" in roles and "nsfw" not in names:
+        others = [name for name in columns if re.search("nsfw|unsafe|safety", name.lower())]
+        log.warning(
+            "%s: no row is dropped by captions.nsfw_drop, because no column is named nsfw. %s",
+            part,
+            f"{', '.join(others)} is read by no key: drop such rows before, or write the verdicts"
+            " into a column nsfw"
+            if others
+            else "Set captions.nsfw_drop to [] if that is right, or add the column",
+        )
     sizes = [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
     file = part.stat()
     folder = Path(state) / digest(json.dumps(chosen), str(file.st_size), str(file.st_mtime_ns))

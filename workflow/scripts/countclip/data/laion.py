@@ -4,7 +4,6 @@ The manifest is a small table. It comes from the hub, from hashing local files, 
 Every part must have the size and sha256 that the manifest states.
 """
 
-import csv
 import logging
 import os
 import re
@@ -21,6 +20,7 @@ import huggingface_hub
 from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 
 from countclip.runtime import network
+from countclip.runtime.csv_files import Columns, read_rows
 from countclip.runtime.files import progress, publish, sha256, write_text
 from countclip.runtime.machine import OF_CONNECTIONS, raise_machine_error
 from countclip.runtime.network import DownloadError
@@ -29,7 +29,7 @@ from countclip.runtime.resources import name_of
 log = logging.getLogger(__name__)
 
 RETRIES = 2  # of the question for the list
-COLUMNS = ["part", "url", "bytes", "sha256"]
+COLUMNS = ("part", "url", "bytes", "sha256")
 REPOSITORIES = {
     "relaion400m": "laion/relaion400m",
     "datacomp_small": "mlfoundations/datacomp_small",
@@ -49,27 +49,23 @@ class Part(NamedTuple):
 
 def read_manifest(path: str | Path) -> dict[str, Part]:
     """Read a manifest, name of a part -> Part: tab-separated part, url, bytes, sha256."""
-    with open(path, encoding="utf-8", newline="") as file:
-        rows = csv.DictReader(file, delimiter="\t")
-        if rows.fieldnames != COLUMNS:
+    parts: dict[str, Part] = {}
+
+    def add(row: dict[str, str], _: int) -> None:
+        if not row["part"] or name_of(row["part"]) != row["part"]:
             raise ValueError(
-                f"{path}: columns are {rows.fieldnames}, not {COLUMNS} separated by tabs"
+                f"{row['part']!r} is no name for a part; write it with A-Z, a-z, 0-9, dots, _ and -"
+                " alone"
             )
-        parts: dict[str, Part] = {}
-        for row in rows:
-            place = f"{path}, line {rows.line_num}"
-            if not row["part"] or name_of(row["part"]) != row["part"]:
-                raise ValueError(
-                    f"{place}: {row['part']!r} is no name for a part; write it with A-Z, a-z, 0-9,"
-                    " dots, _ and - alone"
-                )
-            if row["part"] in parts:
-                raise ValueError(f"{place}: {row['part']} is listed twice")
-            if not re.fullmatch(r"[1-9]\d*", row["bytes"] or ""):
-                raise ValueError(f"{place}: bytes is {row['bytes']!r}, not a positive number")
-            if not re.fullmatch(r"[0-9a-f]{64}", row["sha256"] or ""):
-                raise ValueError(f"{place}: sha256 is not 64 hex digits in lower case")
-            parts[row["part"]] = Part(row["url"], int(row["bytes"]), row["sha256"])
+        if row["part"] in parts:
+            raise ValueError(f"{row['part']} is listed twice: keep one of the lines")
+        if not re.fullmatch(r"[1-9]\d*", row["bytes"], re.ASCII):
+            raise ValueError(f"bytes is {row['bytes']!r}, not a positive number")
+        if not re.fullmatch(r"[0-9a-f]{64}", row["sha256"]):
+            raise ValueError("sha256 is not 64 hex digits in lower case")
+        parts[row["part"]] = Part(row["url"], int(row["bytes"]), row["sha256"])
+
+    read_rows(path, Columns(COLUMNS, only=True, separator="\t"), add)
     return parts
 
 

@@ -4,10 +4,11 @@ The table is written by hand. WordNet's many senses ("a bat", "an orange bus", "
 add more errors than nouns, since captions use few words for the detector's few classes.
 """
 
-import csv
 import re
 from collections import defaultdict
 from pathlib import Path
+
+from countclip.runtime.csv_files import Columns, read_rows
 
 
 class Nouns:
@@ -25,8 +26,7 @@ class Nouns:
             then synonyms; the name of the class need not be repeated.
         ValueError for a class that the table lacks.
         """
-        with open(nouns_csv, encoding="utf-8", newline="") as file:
-            nouns = {row["class"]: row["nouns"] or "" for row in csv.DictReader(file)}
+        nouns = _read(nouns_csv)
         if missing := sorted(set(classes.values()) - nouns.keys()):
             raise ValueError(
                 f"{nouns_csv}: no line for {', '.join(missing)}, which the detector knows. Add "
@@ -60,11 +60,24 @@ class Nouns:
 
 def plurals(nouns_csv: str | Path) -> dict[str, str]:
     """Class -> its plural, as in "five dogs": its first noun, or its name."""
-    with open(nouns_csv, encoding="utf-8", newline="") as file:
-        return {
-            row["class"]: (row["nouns"] or "").split(";")[0].strip() or row["class"]
-            for row in csv.DictReader(file)
-        }
+    return {name: nouns.split(";")[0].strip() or name for name, nouns in _read(nouns_csv).items()}
+
+
+def _read(nouns_csv: str | Path) -> dict[str, str]:
+    """Class -> its nouns, as the table writes them; ValueError for a class that it has twice."""
+    nouns: dict[str, str] = {}
+
+    def add(fields: dict[str, str], _: int) -> None:
+        name = fields["class"]
+        if not name or name in nouns:
+            raise ValueError(
+                f"class {name!r} is empty or on an earlier line too: write each class with all its"
+                " nouns on one line"
+            )
+        nouns[name] = fields["nouns"]
+
+    read_rows(nouns_csv, Columns(("class", "nouns")), add)
+    return nouns
 
 
 def _key(noun: str) -> str:

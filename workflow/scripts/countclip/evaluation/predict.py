@@ -9,15 +9,16 @@ lowest); the nine cosines; and, where an image could not be read, `problem` in p
 """
 
 import argparse
-import json
+import os
 import sys
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TextIO
 
 import numpy as np
 import pandas as pd
-from safetensors import SafetensorError
 from scipy.special import softmax
 
 from countclip.data import captions
@@ -28,11 +29,12 @@ from countclip.model import embeddings
 from countclip.model.clip import Clip
 from countclip.model.inputs import nine_captions, resize, tokens_of
 from countclip.model.libraries import Fabric
-from countclip.runtime import csv_files
-from countclip.runtime.files import progress, write_text
+from countclip.runtime.csv_files import Columns, read_rows
+from countclip.runtime.files import progress, read_json
 from countclip.runtime.folders import contents, stored
 
-AT_ONCE = 512  # images in memory, at the model's size
+AT_ONCE = 64
+"""Images, or a batch if that is larger, after which the rows are written."""
 SIMILARITIES = [f"similarity_{word}" for word in WORDS.values()]
 COLUMNS = ["image", "caption", "count", "probability", "tie", *SIMILARITIES, "problem"]
 
@@ -54,7 +56,7 @@ def load(weights: Path) -> Clip:
         raise ValueError(f"{weights}: there is no such file; name the weights of a training run")
     model_json = weights.with_name("model.json")
     try:
-        model = json.loads(model_json.read_text(encoding="utf-8"))["model"]
+        model = read_json(model_json)["model"]
         name, config = model["name"], model["config"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ValueError(
@@ -63,11 +65,9 @@ def load(weights: Path) -> Clip:
         ) from error
     try:
         return Clip(name, str(weights.resolve()), config)
-    except (RuntimeError, SafetensorError) as error:
-        raise ValueError(
-            f"{weights}: not the weights of a {name}, which {model_json} says they are: name those"
-            f" of a training ({str(error).splitlines()[0][:200]})"
-        ) from error
+    except ValueError as error:
+        message = f"{error}\n{model_json} says which model they are of; name those of a training"
+        raise ValueError(message) from error
 
 
 def from_files(paths: list[Path], caption: str) -> list[Pair]:
@@ -94,21 +94,14 @@ def from_files(paths: list[Path], caption: str) -> list[Pair]:
 
 def from_table(path: Path) -> list[Pair]:
     """The rows of a CSV with the columns image, seen from its folder, and caption."""
-    pairs, problems = [], []
-    lines = csv_files.read_lines(
-        path,
-        columns="image and caption",
-        has_columns=lambda names: {"image", "caption"} <= set(names),
-        problems=problems,
-    )
-    for number, fields in lines:
-        try:
-            filled = captions.fill(fields["caption"])
-            image = stored(path.parent / fields["image"])
-            pairs.append(Pair(image, fields["caption"], *filled))
-        except ValueError as error:
-            problems.append(f"line {number}: {error}")
-    csv_files.raise_problems(path, problems)
+
+    def pair(fields: dict[str, str], _: int) -> Pair:
+        if not fields["image"]:
+            raise ValueError("column image: is empty: write the path of a file")
+        caption = fields["caption"]
+        return Pair(stored(path.parent / fields["image"]), caption, *captions.fill(caption))
+
+    pairs = read_rows(path, Columns(("image", "caption"), files=("image",)), pair)
     if not pairs:
         raise ValueError(f"{path}: it names no image; write a row for each")
     return pairs
@@ -118,7 +111,7 @@ def count(clip: Clip, pairs: list[Pair], fabric: Fabric, batch: int) -> pd.DataF
     """A row with COLUMNS for each pair, in order."""
     rows, readable = [], []
     for pair in pairs:
-        row = {"image": str(pair.image), "caption": pair.caption}
+        row = {"image": _shown(pair.image), "caption": pair.caption}
         try:
             image = resize(decode(read_file(pair.image, MAX_BYTES)), clip.image_size)
             readable.append((row, image, pair))
@@ -142,29 +135,72 @@ def count(clip: Clip, pairs: list[Pair], fabric: Fabric, batch: int) -> pd.DataF
     return table.astype(kinds | dict.fromkeys(["probability", *SIMILARITIES], "float32"))
 
 
+def _shown(path: Path) -> str:
+    r"""A path as UTF-8, whatever its bytes are: one that is none becomes \xe9."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+@contextmanager
+def writing(output: Path | None) -> Iterator[TextIO]:
+    """Open the CSV in UTF-8, standard output without `output`, whatever the terminal's encoding is.
+
+    An earlier file stays as it is until the first row is written.
+    """
+    if output is None:
+        sys.stdout.reconfigure(encoding="utf-8", newline="\n")
+        yield sys.stdout
+        return
+    try:
+        is_new = not output.exists()
+        output.parent.mkdir(parents=True, exist_ok=True)
+        file = open(output, "a", encoding="utf-8", newline="\n")  # noqa: SIM115 closed below
+    except OSError as error:
+        raise ValueError(
+            f"--output {output}: cannot be written ({error.strerror}); name another file"
+        ) from error
+    try:
+        yield file
+    except BaseException:
+        with suppress(OSError):  # of a full disk, which closing would raise once more
+            file.close()
+        if is_new and output.is_file() and not output.stat().st_size:
+            output.unlink()
+        raise
+    file.close()
+
+
 def predict(
     weights: Path, pairs: list[Pair], output: Path | None, accelerator: str, batch: int
 ) -> Counter:
-    """Write the CSV, to standard output without `output`; return how many images had which
-    problem."""
-    try:
-        fabric = Fabric(accelerator=accelerator, devices=1)
-    except RuntimeError as error:
-        raise ValueError(f"--accelerator {accelerator}: {error}") from error
-    clip = load(weights)
-    clip.model.to(fabric.device)
-    tables = []
-    with progress(total=len(pairs), unit="image", desc="count") as bar:
-        for start in range(0, len(pairs), AT_ONCE):
-            tables.append(count(clip, pairs[start : start + AT_ONCE], fabric, batch))
-            bar.update(len(tables[-1]))
-    table = pd.concat(tables, ignore_index=True)
-    text = table.to_csv(index=False, lineterminator="\n")
-    if output is None:
-        sys.stdout.write(text)
-    else:
-        write_text(text, output)
-    return Counter(table["problem"].dropna())
+    """Write the CSV, to standard output without `output`, as the answers come.
+
+    Returns how many images had which problem.
+    """
+    with writing(output) as file:
+        try:
+            fabric = Fabric(accelerator=accelerator, devices=1)
+        except RuntimeError as error:
+            raise ValueError(f"--accelerator {accelerator}: {error}") from error
+        clip = load(weights)
+        clip.model.to(fabric.device)
+        problems, step = Counter(), max(AT_ONCE, batch)
+        with progress(total=len(pairs), unit="image", desc="count") as bar:
+            for start in range(0, len(pairs), step):
+                table = count(clip, pairs[start : start + step], fabric, batch)
+                text = table.to_csv(index=False, header=not start, lineterminator="\n")
+                try:
+                    if not start and output and output.is_file():
+                        file.truncate(0)  # what an earlier run wrote
+                    file.write(text)
+                    file.flush()
+                except OSError as error:
+                    raise ValueError(
+                        f"{output or 'standard output'}: {error.strerror} after {start} of"
+                        f" {len(pairs)} images: make room, then count the others"
+                    ) from error
+                problems.update(table["problem"].dropna())
+                bar.update(len(table))
+    return problems
 
 
 def main() -> None:
@@ -183,6 +219,8 @@ def main() -> None:
     chosen = parser.parse_args()
     if (chosen.images is None) != (chosen.caption is None):
         parser.error("--images and --caption go together; with --table its rows have captions")
+    if chosen.caption and _shown(Path(chosen.caption)) != chosen.caption:
+        parser.error("--caption: is not UTF-8; write it in the terminal's encoding")
     if chosen.output and chosen.output.is_dir():
         parser.error(f"--output: {chosen.output} is a folder; name the CSV to write")
     try:

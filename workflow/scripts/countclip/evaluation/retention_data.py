@@ -5,6 +5,7 @@ Nothing is downloaded, and no loader reads a pickle.
 
 import json
 import logging
+import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from PIL import Image
 from countclip.data.images import MAX_BYTES, SUFFIXES, Unusable, decode, read_file
 from countclip.model import inputs
 from countclip.model.libraries import datasets, open_clip
-from countclip.runtime.files import write_json
+from countclip.runtime.files import read_json, read_text, write_json
 from countclip.runtime.folders import Contents, ImageFolder, contents, inside, subfolders
 
 log = logging.getLogger(__name__)
@@ -117,6 +118,9 @@ def _labelled(data: Sequence[tuple[str, int]], classes: Sequence[str]) -> Task:
 
 
 def _readable(classes: Sequence[str]) -> list[str]:
+    for name in classes:
+        if (shown := os.fsencode(name).decode("utf-8", "backslashreplace")) != name:
+            raise ValueError(f"class {shown!r}: its name is not UTF-8; rename its folder")
     return [name.replace("_", " ") for name in classes]
 
 
@@ -170,22 +174,21 @@ def _flickr30k(folder: ImageFolder, annotations: str) -> Task:
     1,000 test images gives the published protocol. torchvision's loader does not say which line is
     wrong, and takes an image's eleventh caption for another image's."""
     texts: dict[str, list[str]] = {}
-    with open(annotations, encoding="utf-8") as lines:
-        for number, line in enumerate(lines, 1):
-            place, _, text = line.partition("\t")
-            name = place.rpartition("#")[0]
-            if name and text.strip():
-                texts.setdefault(name, []).append(text.strip())
-            elif line.strip():
-                raise ValueError(
-                    f"{annotations}: line {number}: must be image.jpg#0, a tab and a caption"
-                )
+    for number, line in enumerate(read_text(annotations).split("\n"), 1):
+        place, _, text = line.partition("\t")
+        name = place.rpartition("#")[0].strip()
+        if name and text.strip():
+            texts.setdefault(name, []).append(text.strip())
+        elif line.strip():
+            raise ValueError(
+                f"{annotations}: line {number}: must be image.jpg#0, a tab and a caption"
+            )
     return _captioned(folder, sorted(texts.items()))
 
 
 def _coco(folder: ImageFolder, annotations: str) -> Task:
     """COCO's JSON of captions. torchvision's loader would need one more package to read it."""
-    stored = json.loads(Path(annotations).read_text(encoding="utf-8"))
+    stored = read_json(annotations)
     texts: dict[int, list[str]] = {image["id"]: [] for image in stored["images"]}
     for row in stored["annotations"]:
         texts[row["image_id"]].append(row["caption"].strip())
@@ -251,7 +254,7 @@ def unpack(images: str, texts: str, templates: str | None = None) -> Task:
 
 def read_templates(path: str) -> list[str]:
     """One sentence a line with {} for the class's name; # begins a comment."""
-    lines = [line.strip() for line in Path(path).read_text(encoding="utf-8").splitlines()]
+    lines = [line.strip() for line in read_text(path).split("\n")]
     templates = [line for line in lines if line and not line.startswith("#")]
     braces = [re.findall("[{}]", line) for line in templates]
     if wrong := [line for line, found in zip(templates, braces, strict=True)

@@ -1,5 +1,7 @@
 """CLIP models: the one place that builds and loads one of open_clip."""
 
+import tempfile
+import textwrap
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -7,9 +9,11 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from countclip.model.libraries import open_clip
+from countclip.runtime.files import read_json, write_json
 from countclip.runtime.machine import raise_machine_error
 from countclip.runtime.resources import resource
 
@@ -78,7 +82,7 @@ def _model(name: str, pretrained: str | None) -> torch.nn.Module:
     """The model with its weights; ConnectionError where open_clip cannot download these."""
     weights = _weights(name, pretrained)
     try:
-        return open_clip.create_model(name, pretrained=weights)
+        return _load(name, weights)
     except (RuntimeError, OSError, ValueError) as error:
         if weights is None or Path(weights).is_file():
             raise
@@ -101,7 +105,8 @@ def _weights(name: str, pretrained: str | None) -> str | None:
         if path.suffix != ".safetensors":
             raise ValueError(
                 f"model.pretrained {pretrained}: weights are read from a .safetensors file alone;"
-                " other kinds may run code of their maker"
+                " other kinds may run code of their maker. Convert one that you trust:\n"
+                f"  {CONVERT}"
             )
         return str(path)
     published = open_clip.get_pretrained_cfg(name, pretrained)
@@ -129,6 +134,68 @@ def _weights(name: str, pretrained: str | None) -> str | None:
     return pretrained
 
 
+CONVERT = """python -c "import torch; from safetensors.torch import save_file; \
+w = torch.load('weights.pt', map_location='cpu', weights_only=True); \
+save_file(w.get('state_dict', w), 'weights.safetensors')\""""
+RENAME = """python -c "from safetensors.torch import load_file, save_file; \
+w = load_file({file!r}); p = {prefix!r}; \
+save_file({{k[len(p):]: w[k] for k in w if k.startswith(p)}}, 'plain.safetensors')\""""
+WRAPPERS = {
+    "module.": "DistributedDataParallel",
+    "_orig_mod.": "torch.compile",
+    "model.": "Lightning",
+    "state_dict.": "a checkpoint",
+}
+"""What puts its name before those of a model's tensors."""
+
+
+def _load(name: str, weights: str | None) -> torch.nn.Module:
+    """open_clip's model with the weights of a tag or file; ValueError for another model's file."""
+    try:
+        return open_clip.create_model(name, pretrained=weights)
+    except (RuntimeError, SafetensorError, KeyError, IndexError, StopIteration) as error:
+        if weights is None or not Path(weights).is_file():
+            raise
+        why = _why_foreign(weights, error)
+        raise ValueError(f"{weights}: not the weights of a {name}: {why}") from error
+
+
+def _why_foreign(file: str, error: Exception) -> str:
+    """What a file of weights holds instead of a model's, in a few lines, and what to do."""
+    try:
+        with safe_open(file, framework="pt") as tensors:
+            names = list(tensors.keys())
+    except (OSError, SafetensorError) as broken:
+        with open(file, "rb") as start:
+            is_pointer = start.read(40).startswith(b"version https://git-lfs")
+        if is_pointer:
+            return "it is Git LFS's pointer to them; get the file itself with git lfs pull"
+        return f"it is no whole .safetensors file ({broken}); get it anew"
+    if any(".lora_" in name for name in names):
+        return "it holds low-rank additions (LoRA) alone; merge them into their model and save that"
+    if any("vision_model." in name or "text_model." in name for name in names):
+        return (
+            "its tensors have the names of Hugging Face transformers, here open_clip's are read;"
+            " set model.pretrained to open_clip's tag of the same weights (such as openai), or to"
+            " the file open_clip_model.safetensors, which is often in the same repository"
+        )
+    prefixes = {name.partition("token_embedding.weight")[0] for name in names
+                if name.endswith("token_embedding.weight")}  # fmt: skip
+    for prefix in prefixes - {""}:
+        if any(name.startswith(f"{prefix}visual.") for name in names):
+            by = " and ".join(who for word, who in WRAPPERS.items() if word in prefix)
+            return (
+                f"its tensors' names begin with {prefix!r}{by and f', of {by}'}; save them without,"
+                f" and name that file:\n  {RENAME.format(file=file, prefix=prefix)}"
+            )
+    lines = str(error).splitlines()[1:] or [repr(error)]
+    differences = "\n  ".join(textwrap.shorten(line, 200, placeholder=" ...") for line in lines[:3])
+    return (
+        f"\n  {differences}\n  Set model.name to the model whose weights these are, or"
+        " model.pretrained to weights of this one"
+    )
+
+
 def image_size(name: str, config: str | None = None) -> int:
     """The side in pixels of the square that a model sees; its weights are not needed for that."""
     return int(np.max(_architecture(name, config)["vision_cfg"]["image_size"]))
@@ -147,7 +214,10 @@ def _architecture(name: str, config: str | None) -> dict[str, Any]:
                 f"model.config {config}: open_clip takes a model's name from its file's; call it"
                 f" {name}.json, or model.name {Path(config).stem}"
             )
-        open_clip.add_model_config(resource(config))
+        with tempfile.TemporaryDirectory() as folder:  # open_clip reads no UTF-8 with a mark
+            copy = Path(folder, f"{name}.json")
+            write_json(read_json(resource(config)), copy)
+            open_clip.add_model_config(copy)
     architecture = open_clip.get_model_config(name)
     if architecture is None:
         raise ValueError(f"model.name {name}: open_clip has no such model; name its model.config")

@@ -148,7 +148,7 @@ def _matrix(axes: Axes, counts: np.ndarray) -> None:
 
 def _title(axes: Axes, label: str, *more: str) -> None:
     text = "\n".join([*textwrap.wrap(label, 42), *more])
-    axes.set_title(text, loc="left", parse_math=False)
+    axes.set_title(text, loc="left")
 
 
 def training_curves(
@@ -260,5 +260,4 @@ def wise_ft(table_csv: str, *, svg: str, png: str, scale: str) -> None:
         axes.set_ylabel("accuracy on the benchmark (%)")
         axes.margins(0.08)
         # The worst corner, which most lines leave free.
-        for text in axes.legend(loc="lower left", fontsize=8).get_texts():
-            text.set_parse_math(False)
+        axes.legend(loc="lower left", fontsize=8)

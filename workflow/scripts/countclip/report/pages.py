@@ -19,8 +19,9 @@ class Stamp(NamedTuple):
 STAMPS = {
     "miniature": Stamp(
         "Miniature: not CLIP's numbers",
-        "The miniature is a tiny model trained on drawn scenes. Its numbers show that the workflow"
-        " works and say nothing about CLIP. Only values marked as the paper's are CLIP's.",
+        "The miniature is a tiny model trained on drawn scenes alone; photographs are new to it."
+        " Its numbers show that the workflow works and say nothing about CLIP. Only values marked"
+        " as the paper's are CLIP's.",
     ),
     "partial": Stamp(
         "Partial run: not the whole experiment",

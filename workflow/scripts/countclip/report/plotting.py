@@ -3,22 +3,32 @@
 The same numbers give the same bytes.
 """
 
+import functools
+import logging
+import unicodedata
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontEntry, findfont, fontManager
+from matplotlib.ft2font import FT2Font
+from matplotlib.text import Text
 
 from countclip.report import pages
 from countclip.runtime.files import publish
+
+log = logging.getLogger(__name__)
 
 # Okabe and Ito's colours, which stay apart under every colour blindness; darkest first.
 INK = ("#000000", "#0072b2", "#d55e00", "#009e73")
 LINES = ("-", "--", "-.", ":")
 MARKERS = ("o", "s", "^", "D")
+FONT = "DejaVu Sans"
 STYLE = {
-    "font.family": "DejaVu Sans",
+    "font.family": FONT,
     "font.size": 9,
     "axes.titlesize": 9,
     "axes.spines.top": False,
@@ -31,6 +41,7 @@ STYLE = {
     "savefig.dpi": 150,
     "svg.hashsalt": "countclip",
     "svg.fonttype": "path",
+    "text.parse_math": False,  # a $ in a label is a letter
 }
 
 
@@ -51,19 +62,65 @@ def drawing(
                 fontweight="bold",
                 bbox={"edgecolor": "#7a2e00", "facecolor": "white", "boxstyle": "round,pad=0.3"},
             )
-        _settle(figure)
-        for path, metadata in ((svg, {"Date": None}), (png, {"Software": None})):
-            with publish(path) as temporary:
-                figure.savefig(temporary, metadata=metadata)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Glyph .* missing")  # as `_fall_back` says
+            figure.draw_without_rendering()
+            _fall_back(figure, svg)
+            _settle(figure)
+            for path, metadata in ((svg, {"Date": None}), (png, {"Software": None})):
+                with publish(path) as temporary:
+                    figure.savefig(temporary, metadata=metadata)
+
+
+def _fall_back(figure: Figure, path: str) -> None:
+    """Take letters that FONT lacks from other fonts of this machine; log those that none has."""
+    texts = figure.findobj(Text)
+    letters = {letter for text in texts for letter in text.get_text()}
+    printed = {letter for letter in letters if unicodedata.category(letter)[0] not in "CZ"}
+    lacking = printed - _letters(findfont(FONT))
+    if not lacking:
+        return
+    families = []
+    for font in _other_fonts():
+        if found := lacking & _letters(font.fname):
+            families.append(font.name)
+            lacking -= found
+    for text in texts:
+        text.set_fontfamily([FONT, *families])
+    figure.draw_without_rendering()
+    if lacking:
+        log.warning(
+            "%s: no font of this machine has %s, so boxes stand for it; install a font that has"
+            " (such as Noto Sans), or change the label, and draw the figure again",
+            path, ", ".join(f"{letter} (U+{ord(letter):04X})" for letter in sorted(lacking)),
+        )  # fmt: skip
+
+
+def _other_fonts() -> list[FontEntry]:
+    """Upright fonts beside FONT, those of matplotlib first, since every machine has them."""
+    ours = matplotlib.get_data_path()
+    fonts = [
+        font
+        for font in fontManager.ttflist
+        if font.style == "normal" and font.weight in (400, "normal", "regular")
+        if font.name != FONT and "Last Resort" not in font.name  # which has boxes alone
+    ]
+    return sorted(fonts, key=lambda font: (not font.fname.startswith(ours), font.name, font.fname))
+
+
+@functools.cache
+def _letters(file: str) -> frozenset[str]:
+    """The letters of a font; none of one of bitmaps, which cannot be scaled."""
+    font = FT2Font(file)
+    return frozenset(map(chr, font.get_charmap())) if font.scalable else frozenset()
 
 
 def _settle(figure: Figure) -> None:
-    """Lay a figure out, to a millionth of its size.
+    """Fix the layout of a figure that was drawn, to a millionth of its size.
 
     The solver's last digits depend on where its variables lie in memory, and the names of an SVG's
     clips depend on these digits.
     """
-    figure.draw_without_rendering()
     figure.set_layout_engine("none")
     for part in figure.subfigs:
         part.bbox_relative.set_points(np.round(part.bbox_relative.get_points(), 6))

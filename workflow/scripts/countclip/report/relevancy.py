@@ -163,11 +163,8 @@ def _caption(axes: Axes, rows: pd.DataFrame, shown: list[dict[str, str]]) -> Non
     )  # fmt: skip
     axes.set_xticks(range(len(first["tokens"])), [_text(token) for token in first["tokens"]])
     for column, label in enumerate(axes.get_xticklabels()):
-        label.set_parse_math(False)
         label.set_fontweight("bold" if column in word else "normal")
     axes.set_yticks(range(len(shown)), [_text(model["label"], 34) for model in shown])
-    for label in axes.get_yticklabels():
-        label.set_parse_math(False)
     axes.xaxis.tick_top()
     axes.tick_params(length=0)
     axes.grid(visible=False)
@@ -197,8 +194,6 @@ def _means(axes: Axes, table: pd.DataFrame) -> None:
     uniform = table["uniform"].iloc[0]
     axes.axvline(uniform, color="#555555", linestyle=":", label="if all tokens mattered alike")
     axes.set_yticks(places, [_text(label, 34) for label in table["label"]])
-    for label in axes.get_yticklabels():
-        label.set_parse_math(False)
     axes.set_ylim(-0.6, len(table) - 0.3)
     axes.set_xlim(left=0)
     axes.margins(x=0.1)

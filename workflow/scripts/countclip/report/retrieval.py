@@ -206,7 +206,7 @@ def draw(
     with drawing(svg, png, scale, ACROSS + 2, height, title) as figure:
         parts = figure.subfigures(len(shown), 1, squeeze=False)[:, 0]
         for part, query in zip(parts, shown, strict=True):
-            part.suptitle(f"“{query}”", x=0.01, ha="left", fontsize=10).set_parse_math(False)
+            part.suptitle(f"“{query}”", x=0.01, ha="left", fontsize=10)
             grid = part.subplots(
                 len(models), 1 + ACROSS, squeeze=False, width_ratios=[2, *[1] * ACROSS]
             )
@@ -214,7 +214,7 @@ def draw(
                 ranks = order[(order["query"] == query) & (order["variant"] == model["id"])]
                 label = textwrap.fill(model["label"], 24)
                 share = f"{ranks['right'].sum()} of {len(ranks)} right"
-                left.text(0, 0.5, f"{label}\n{share}", va="center", parse_math=False)
+                left.text(0, 0.5, f"{label}\n{share}", va="center")
                 left.set_axis_off()
                 for axes in line:
                     axes.set_axis_off()

@@ -50,17 +50,19 @@ def make_table1(
     variants: list[dict[str, str]],
     reference: str | None,
     scale: str,
+    repeated: int = 0,
 ) -> None:
     """Publish Table 1 as CSV, JSON, Markdown and LaTeX, and each class of it as CSV.
 
     rows: of `benchmark`, the variant of CountBench that is counted (countbench.rows_of).
+    repeated: how many of them show the image of an earlier one (overlap.repeated_images).
     """
     loaded = load_predictions(predictions, rows)
     paper = sheets.read_csv(paper_csv)
     table = table1(loaded, variants, paper, benchmark, scale, reference)
     sheets.write_csv(table, csv_path)
     sheets.write_csv(per_class(loaded, [variant["id"] for variant in variants]), per_class_csv)
-    view = sheet(table)
+    view = sheet(table, repeated)
     sheets.write_sheets([view], json_path, markdown_path)
     write_text(sheets.latex(view, "tab:counting"), latex_path)
     log.info("%s\n%s", view.title, table[["variant", "accuracy_end"]].to_string(index=False))
@@ -91,7 +93,7 @@ def make_benchmark_table(
     table = table1(loaded, variants, no_paper, benchmark, scale, reference)
     table = table.assign(**seen, near_distance=distance)
     sheets.write_csv(table, csv_path)
-    sheets.write_sheets([sheet(table)], json_path, markdown_path)
+    sheets.write_sheets([sheet(table, seen["same_picture"])], json_path, markdown_path)
 
 
 def heading(table: pd.DataFrame) -> str:
@@ -101,8 +103,11 @@ def heading(table: pd.DataFrame) -> str:
     return f"{title}. {stamp.short}" if stamp else title
 
 
-def sheet(table: pd.DataFrame) -> Sheet:
-    """The main columns of Table 1, the highest accuracies marked; the CSV has the rest."""
+def sheet(table: pd.DataFrame, repeated: int = 0) -> Sheet:
+    """The main columns of Table 1, the highest accuracies marked; the CSV has the rest.
+
+    repeated: rows of the benchmark that show the image of an earlier row.
+    """
     highest = {name: table[f"accuracy_{name}"].max() for name in CHECKPOINTS}
     has_paper = table["paper_end"].notna().any()
     lines = []
@@ -125,7 +130,7 @@ def sheet(table: pd.DataFrame) -> Sheet:
         heading(table),
         list(lines[0]),
         [list(cells.values()) for cells in lines],
-        notes(table),
+        notes(table, repeated),
         pages.stamp(table["scale"][0]),
     )
 
@@ -137,16 +142,18 @@ def _with_interval(value: str, text: dict[str, str], key: str, best: bool = Fals
     return Cell(value, f"[{text[key + '_low']}, {text[key + '_high']}]", best)
 
 
-def notes(table: pd.DataFrame) -> list[str]:
-    """What a reader must know to read the table right."""
+def notes(table: pd.DataFrame, repeated: int) -> list[str]:
+    """What a reader must know to read the table right; `repeated`: see `sheet`."""
     benchmark, n = table["benchmark"][0], table["n"][0]
     source = f"benchmark “{benchmark}”"
     if benchmark in countbench.VARIANTS:
         source = f"the benchmark's variant “{benchmark}”, {countbench.VARIANTS[benchmark]}"
     per_class = zip(WORDS.values(), table["n_per_class"][0].split(), strict=True)
+    counted = f"{n} rows with {n - repeated} different images" if repeated else f"{n} images"
     return [
-        f"n = {n} images, the same for every row: {source}."
-        f" Images per class: {', '.join(f'{word} {count}' for word, count in per_class)}.",
+        f"n = {counted}, the same for every row: {source}."
+        f" {'Rows' if repeated else 'Images'} per class:"
+        f" {', '.join(f'{word} {count}' for word, count in per_class)}.",
         "Brackets hold 95 % confidence intervals: Wilson's for accuracies (mean over the seeds, ±"
         " standard deviation where there are several); the paired bootstrap's over images for"
         " differences, in percentage points at the end of training. Only p values are corrected"
@@ -155,6 +162,7 @@ def notes(table: pd.DataFrame) -> list[str]:
         " trainings of the same variant differ.",
         _best_note(benchmark),
         *_overlap_notes(table),
+        *_repeated_notes(repeated),
         "p: exact McNemar test against the baseline at the end of training (several seeds: twice"
         " the median p), Holm-corrected over all McNemar tests of the CSV. The CSV also has"
         " differences to the reference, macro-F1, mean absolute error and more.",
@@ -178,18 +186,22 @@ def _overlap_notes(table: pd.DataFrame) -> list[str]:
     if "near_training" not in table:
         return []
     first = table.iloc[0]
-    lines = [
-        f"Images with a near duplicate in the training data: {first['near_training']}; with one in"
+    rows = "Rows whose image has" if first["same_picture"] else "Images with"
+    return [
+        f"{rows} a near duplicate in the training data: {first['near_training']}; with one in"
         " CountBench, on which “best on the benchmark” was chosen:"
         f" {first['near_countbench']}. They count like the others. Near duplicate: perceptual"
         f" hashes differ in at most {first['near_distance']} of 64 bits."
     ]
-    if first["same_picture"]:
-        lines.append(
-            f"Rows that repeat the image of an earlier row: {first['same_picture']}. Intervals and"
-            " p values treat each row as another image, so both are slightly too small."
-        )
-    return lines
+
+
+def _repeated_notes(repeated: int) -> list[str]:
+    if not repeated:
+        return []
+    return [
+        f"Rows that repeat the image of an earlier row: {repeated}. Intervals and p values treat"
+        " each row as another image, so intervals are too narrow and p values too small."
+    ]
 
 
 def _paper_notes(table: pd.DataFrame) -> list[str]:

@@ -5,15 +5,16 @@ Snakemake parses them in every job of a cluster, so they need nothing but the st
 config that contradicts itself raises ConfigError, before anything runs.
 """
 
-import csv
 import functools
 import operator
 import os
+import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from countclip.runtime.csv_files import Columns, read_lines
 from countclip.runtime.folders import stored
 from countclip.runtime.resources import name_of, resource
 
@@ -25,6 +26,27 @@ OVER_PAPER = "or lay yours over the paper's: --configfile config/paper.yaml your
 
 class ConfigError(ValueError):
     """A key of the config that names nothing, or contradicts another; the message names the key."""
+
+
+def complaint(wrong: Any) -> str:
+    """What is wrong with a value or an id of the config, and for some errors what to do.
+
+    wrong: jsonschema's ValidationError. YAML takes some words for a number, a date or yes and no.
+    """
+    rule, value = wrong.validator_value, wrong.instance
+    is_id = "propertyNames" in wrong.absolute_schema_path
+    if is_id and wrong.validator == "pattern":
+        return f"{wrong.message}; an id has letters, digits and _, and is no reserved word"
+    may_be_text = (wrong.validator == "type" and "string" in rule) or (
+        wrong.validator == "enum" and any(isinstance(choice, str) for choice in rule)
+    )
+    if not may_be_text or isinstance(value, str | dict | list | None):
+        return wrong.message
+    if isinstance(value, bool):
+        return f'YAML takes yes, on or no, off for {value}, and a text is meant: quote it, as "no"'
+    kind = "a number" if isinstance(value, int | float) else f"a {type(value).__name__}"
+    text = re.sub(r"\W", "_", str(value)) if is_id else value  # such as 2024_05_01
+    return f'YAML takes {value} for {kind}, and a text is meant: quote it, "{text}"'
 
 
 def value_at(config: Config, key: str) -> Any:
@@ -54,6 +76,27 @@ NO_RESULT = ("checkpoint_minutes", "loggers")
 def variants(config: Config) -> list[str]:
     """Ids of the variants that are trained."""
     return active(config, "variants")
+
+
+def refuse_labels(config: Config) -> None:
+    """Raise ConfigError for labels that show nothing, or that two variants have."""
+    names: dict[str, str] = {}
+    problems = []
+    for name in variants(config):
+        text = unicodedata.normalize("NFKC", config["variants"][name]["label"])
+        label = "".join(c for c in " ".join(text.split()) if unicodedata.category(c)[0] != "C")
+        if not label.strip():
+            problems.append(
+                f"variants.{name}.label is empty: write what tables and figures call the variant"
+            )
+        elif label in names:
+            problems.append(
+                f"variants.{name}.label: {names[label]} has {label!r} too, so nobody could tell"
+                " them apart in tables and figures; change one of them"
+            )
+        names.setdefault(label, name)
+    if problems:
+        raise ConfigError("\n".join(problems))
 
 
 def variant_settings(config: Config, variant: str) -> Config:
@@ -315,13 +358,7 @@ def files_in_column(table: Path, column: str, folder: Path) -> list[str]:
 
     What cannot be read, or lies elsewhere, is for the rule to report with its line.
     """
-    if not table.is_file():
-        return []
-    try:
-        with open(table, encoding="utf-8-sig", errors="replace", newline="") as lines:
-            names = {(line.get(column) or "").strip() for line in csv.DictReader(lines)}
-    except csv.Error:
-        return []
+    names = {line[column] for line in _lines(table, Columns((column,), files=(column,)))}
     files = (stored(folder / name) for name in names)
     top = os.path.abspath(folder)
     return sorted(
@@ -329,6 +366,14 @@ def files_in_column(table: Path, column: str, folder: Path) -> list[str]:
         for file in files
         if os.path.isfile(file) and Path(os.path.abspath(file)).is_relative_to(top)
     )
+
+
+def _lines(table: str | Path, columns: Columns) -> Iterator[dict[str, str]]:
+    """The lines of a person's table, without wrong ones: its rule reports these."""
+    try:
+        yield from (fields for _, fields in read_lines(table, columns, []))
+    except (OSError, ValueError):
+        return
 
 
 def parts(config: Config) -> list[str]:
@@ -401,10 +446,10 @@ def manifest_line(config: Config, part: str) -> str:
     Empty for a manifest that a rule makes, which counts as a whole.
     """
     path = config["laion"]["manifest"]
-    if path is None or not Path(resource(path)).is_file():
+    if path is None:
         return ""
-    with open(resource(path), encoding="utf-8") as lines:
-        return next((line.rstrip() for line in lines if line.startswith(f"{part}\t")), "")
+    lines = _lines(resource(path), Columns(("part",), separator="\t"))
+    return next(("\t".join(line.values()) for line in lines if line["part"] == part), "")
 
 
 def world(config: Config) -> list[str] | str:

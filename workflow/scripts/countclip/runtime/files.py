@@ -1,5 +1,9 @@
-"""Files published whole or not at all: written beside their place, then renamed."""
+"""Files published whole or not at all: written beside their place, then renamed.
 
+And texts that people wrote, whatever editor or spreadsheet saved them.
+"""
+
+import codecs
 import hashlib
 import json
 import os
@@ -39,6 +43,20 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+LONGEST_NAME = 255
+"""Bytes of a file's or folder's name, which Linux, macOS and Windows allow at most."""
+
+
+def check_name(name: str) -> None:
+    """Raise ValueError for a text that can name no file, such as the content of one."""
+    longest = max((len(os.fsencode(part)) for part in Path(name).parts), default=0)
+    if longest > LONGEST_NAME or "\0" in name:
+        why = "a NUL is in it" if "\0" in name else f"{longest:,} bytes, of at most {LONGEST_NAME}"
+        raise ValueError(
+            f"{name[:40]!r}{'...' if name[40:] else ''} names no file ({why}): write a file's path"
+        )
+
+
 def write_table(table: Any, path: str | Path, metadata: dict[str, str] | None = None) -> None:
     """Write a pyarrow, pandas or polars table as Parquet; `metadata` goes into the schema."""
     import pyarrow as pa  # here, since most users of this module need no pyarrow
@@ -62,6 +80,42 @@ def write_json(value: Any, path: str | Path) -> None:
 def write_text(text: str, path: str | Path) -> None:
     with publish(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+_OTHER_MARKS = {
+    codecs.BOM_UTF32_LE: "UTF-32",  # it begins as UTF-16's does
+    codecs.BOM_UTF32_BE: "UTF-32",
+    codecs.BOM_UTF16_LE: "UTF-16",
+    codecs.BOM_UTF16_BE: "UTF-16",
+}
+
+
+def read_text(path: str | Path) -> str:
+    """Text that a person wrote: UTF-8, with or without its mark, and any end of line.
+
+    ValueError names what else it is, and the line.
+    """
+    body = Path(path).read_bytes()
+    form = "CSV UTF-8" if Path(path).suffix.lower() == ".csv" else "UTF-8"
+    found = (encoding for mark, encoding in _OTHER_MARKS.items() if body.startswith(mark))
+    if encoding := next(found, "UTF-16" if b"\0" in body[:2] else None):
+        raise ValueError(f"{path}: is {encoding}; save it as {form}")
+    try:
+        text = body.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = body.count(b"\n", 0, error.start) + 1
+        raise ValueError(
+            f"{path}: is not UTF-8; save it as {form} (line {line}: byte 0x{body[error.start]:02x})"
+        ) from error
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def read_json(path: str | Path) -> Any:
+    """The value of a JSON file that a person wrote; ValueError names a file that is none."""
+    try:
+        return json.loads(read_text(path))
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise ValueError(f"{path}: is no JSON: {error}; correct it or get it anew") from error
 
 
 def sha256(source: str | Path | bytes) -> str:

@@ -7,6 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
+from countclip.runtime.files import check_name
 from countclip.runtime.resources import HOME
 
 log = logging.getLogger(__name__)
@@ -96,6 +97,7 @@ def inside(folder: ImageFolder, name: str) -> Path:
 
     A link to a file outside is allowed where follow_links says so.
     """
+    check_name(name)
     path = stored(folder.path / name)
     real, place = path.resolve(), f"image {name!r} must be a file inside {folder.path}"
     if name and real.is_relative_to(folder.path.resolve()):

@@ -42,9 +42,13 @@ def start(snakemake: Any) -> dict[str, Any]:
     A job that fails writes the traceback to its log alone. The error itself, one message, stands
     on the console and last in the log.
     """
+    # A letter that the terminal does not know must not end a job.
+    sys.stdout.reconfigure(errors="backslashreplace")
     # In training on several devices, only the first process writes the log.
     if snakemake.log and os.environ.get("LOCAL_RANK", "0") == "0":
-        file = open(snakemake.log[0], "w", encoding="utf-8", buffering=1)  # noqa: SIM115 lives as long as the job
+        file = open(  # noqa: SIM115 lives as long as the job
+            snakemake.log[0], "w", encoding="utf-8", errors="backslashreplace", buffering=1
+        )
         sys.stderr = _Tee(sys.stderr, file)
         sys.stdout = _Tee(sys.stdout, file)
         sys.excepthook = _reporter(file)
