@@ -8,6 +8,10 @@ BENCH  := all
 ARGS   :=
 # With one of these pip would install, or Python look, elsewhere.
 unexport PIP_PREFIX PIP_PYTHON PIP_ROOT PIP_TARGET PIP_USER PYTHONHOME
+# Snakemake needs a home, which a user id without a name (in a container) may not have.
+ifneq ($(shell test -w "$$HOME" && echo yes),yes)
+export HOME := $(CURDIR)/.snakemake/home
+endif
 
 # Paths may have spaces: absolute without $(abspath), which splits at them, and quoted in recipes.
 BIN  := $(if $(filter /%,$(firstword $(VENV))),,$(CURDIR)/)$(VENV)/bin

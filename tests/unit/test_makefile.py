@@ -1,4 +1,4 @@
-"""What make takes from where, and paths with spaces: with a Python that only writes down its calls."""
+"""What make takes from where, and paths with spaces, with a Python that records its calls."""
 
 import os
 import shutil

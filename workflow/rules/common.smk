@@ -1,9 +1,22 @@
 """What all rules share: wildcards, the spec and the code that make them rerun, their resources."""
 
+import getpass
+import os
+import shlex
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(HOME / "workflow" / "scripts"))
+
+# Snakemake puts its Python into shell commands as it stands, which a space in the path would break.
+if Path(sys.executable).is_file():
+    sys.executable = shlex.quote(sys.executable)
+
+# Snakemake and torch want the user's name, which a user id in a container may not have.
+try:
+    getpass.getuser()
+except (KeyError, OSError):
+    os.environ["USER"] = f"uid{os.getuid()}"
 
 from countclip.benchmarks.adapters import ADAPTERS
 from countclip.runtime import config as settings
