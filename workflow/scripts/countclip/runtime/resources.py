@@ -12,6 +12,11 @@ def is_ours(path: str) -> bool:
     return path.startswith("resources/")
 
 
+def is_result(path: str) -> bool:
+    """Whether a path of the config is one that a rule makes."""
+    return Path(path).is_relative_to("results")
+
+
 def resource(path: str) -> str:
     """A path of the config as it is seen from the working directory.
 
@@ -25,7 +30,7 @@ def resource(path: str) -> str:
 
 def files_of(path: str) -> list[str]:
     """A path of the config as files: itself, or what a folder holds."""
-    folder = HOME / path
+    folder = (HOME if is_ours(path) else Path()) / path
     if not folder.is_dir():
         return [path]
     return sorted(f"{path}/{f.relative_to(folder)}" for f in folder.rglob("*") if f.is_file())
