@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,19 @@ def test_touched_results_rerun_nothing(finished, tmp_path):
         time = made[0].stat().st_mtime + second
         os.utime(copy.folder / path.relative_to(finished.folder), (time, time))
     assert copy.plan("all") == {}
+
+
+def test_snakemakes_report_has_the_page_and_needs_no_finished_run(finished, tmp_path):
+    copy = copied(finished, tmp_path / "copy")
+    for made in ("report", "partial"):
+        said = copy("--report", f"{made}.zip", cores=None)
+        with zipfile.ZipFile(copy.folder / f"{made}.zip") as report:
+            names = {Path(name).name for name in report.namelist() if "/data/" in name}
+        assert "table1.csv" in names
+        assert ("report.html" in names) == (made == "report")
+        assert ("results are not there" in said) == (made == "partial")
+        for file in ("report.html", "countbench/audit.html", "figures/lambdas_main.svg"):
+            (copy.folder / "results" / file).unlink(missing_ok=True)
 
 
 def test_a_changed_result_reruns_what_follows_from_it(finished, tmp_path):
