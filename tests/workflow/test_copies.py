@@ -45,7 +45,7 @@ def test_snakemakes_report_has_the_page_and_needs_no_finished_run(finished, tmp_
         assert "table1.csv" in names
         assert ("report.html" in names) == (made == "report")
         assert ("results are not there" in said) == (made == "partial")
-        for file in ("report.html", "countbench/audit.html", "figures/lambdas_main.svg"):
+        for file in ("report.html", "countbench/audit.html"):
             (copy.folder / "results" / file).unlink(missing_ok=True)
 
 
@@ -68,7 +68,7 @@ def users_files(finished, tmp_path_factory) -> tuple[Workflow, dict, Path]:
     for name, colours in (("stars", "red blue"), ("rings", "green black")):
         (folder / "task/deep" / name).mkdir(parents=True)
         for colour in colours.split():
-            image = Image.new("RGB", (64, 64), colour)
+            image = Image.effect_noise((64, 64), 99).convert("RGB")
             image.save(folder / f"task/deep/{name}/{colour}.png")
             image.save(folder / f"{colour}.png")
     (folder / "shelf.csv").write_text("image,number,noun\nred.png,3,dots\nblue.png,4,dots\n")
@@ -115,4 +115,3 @@ def test_a_file_that_an_older_one_replaces_is_noticed(users_files, tmp_path, fil
         assert set(planned) == {rule}
     finally:
         path.write_bytes(before)
-    assert copy.plan(*targets, "results/countbench/benchmark.parquet", **overlay) == {}
