@@ -14,7 +14,7 @@ if Path(sys.executable).is_file():
 try:
     getpass.getuser()
 except (KeyError, OSError):
-    os.environ["USER"] = f"uid{os.getuid()}"
+    os.environ.update(USER=f"uid{os.getuid()}")
 
 from countclip.benchmarks.adapters import ADAPTERS
 from countclip.runtime import config as settings
