@@ -1,14 +1,24 @@
 # `make demo` and `make test` need Python 3.11 or 3.12, git and make; everything else they install in .venv.
-# The first that can make an environment: some names start nothing, and Debian's Python lacks ensurepip.
-PYTHON ?= $(shell for name in python3.11 python3.12; do \
+# From the command line alone, as in `make demo CORES=2`: a shell's VENV may be somebody else's.
+# The first Python that can make an environment: some names start nothing, and Debian's lacks ensurepip.
+PYTHON := $(shell for name in python3.11 python3.12; do \
   if $$name -c "import ensurepip" 2>/dev/null; then echo $$name; exit; fi; done; echo python3)
-VENV   ?= .venv
-CORES  ?= all
-TARGET ?= results/table1.csv
-BENCH  ?= all
+VENV   := .venv
+CORES  := all
+TARGET := results/table1.csv
+BENCH  := all
+ARGS   :=
+# With one of these pip would install, or Python look, elsewhere.
+unexport PIP_PREFIX PIP_PYTHON PIP_ROOT PIP_TARGET PIP_USER PYTHONHOME
+# Snakemake needs a home, which a user id without a name (in a container) may not have.
+ifneq ($(shell test -w "$$HOME" && echo yes),yes)
+export HOME := $(CURDIR)/.snakemake/home
+endif
 
-BIN  := $(abspath $(VENV))/bin
-DONE := $(VENV)/installed
+# Paths may have spaces: absolute without $(abspath), which splits at them, and quoted in recipes.
+BIN  := $(if $(filter /%,$(firstword $(VENV))),,$(CURDIR)/)$(VENV)/bin
+space := $(subst ,, )
+DONE := $(subst $(space),\ ,$(VENV))/installed
 # Each job has its own fixed number of threads (see the rules), whatever the machine has.
 RUN  := PATH="$(BIN):$$PATH" OMP_NUM_THREADS=1 snakemake --cores $(CORES)
 
@@ -22,7 +32,7 @@ run: $(DONE)  ## build any target: make run TARGET=results/figures/class_frequen
 	$(RUN) $(TARGET)
 
 predict: $(DONE)  ## count in pictures of your own: make predict ARGS="--help"
-	@PYTHONPATH=workflow/scripts $(BIN)/python -m countclip.evaluation.predict $(ARGS)
+	@PYTHONPATH=workflow/scripts "$(BIN)/python" -m countclip.evaluation.predict $(ARGS)
 
 test: $(DONE)  ## all tests, those of one file one after another
 	PATH="$(BIN):$$PATH" python -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
@@ -46,12 +56,12 @@ miniature-models: $(DONE)  ## train the two small models anew and put them into 
 	cp -r results/miniature_models/detector results/miniature_models/clip resources/miniature/
 
 docs: $(DONE)  ## config/README.md from the schema, the README's diagram from the rules
-	PYTHONPATH=workflow/scripts $(BIN)/python -m countclip.runtime.config_docs
+	PYTHONPATH=workflow/scripts "$(BIN)/python" -m countclip.runtime.config_docs
 	PATH="$(BIN):$$PATH" python docs/draw_pipeline.py
 
 lock: $(DONE)  ## resolve requirements.in for 3.11 and later; torch pins its own CUDA packages, on Linux only
-	$(BIN)/pip install --quiet uv
-	$(BIN)/uv pip compile requirements.in --universal --python-version 3.11 --no-annotate \
+	"$(BIN)/pip" install --quiet uv
+	"$(BIN)/uv" pip compile requirements.in --universal --python-version 3.11 --no-annotate \
 	  --custom-compile-command "make lock" --output-file requirements.txt \
 	  $$(for name in cuda-bindings cuda-pathfinder cuda-toolkit triton nvidia-cublas \
 	    nvidia-cuda-cccl nvidia-cuda-cupti nvidia-cuda-nvrtc nvidia-cuda-runtime nvidia-cudnn-cu13 \
@@ -62,17 +72,21 @@ lock: $(DONE)  ## resolve requirements.in for 3.11 and later; torch pins its own
 	sed -n '/^[a-z]/s/.*/      - "&"/p' requirements.txt >> environment.yml
 
 $(DONE): requirements.txt
-	@case "$$($(PYTHON) --version 2>&1)" in "Python 3.11."*|"Python 3.12."*) ;; *) \
+	@if [ -n "$$(ls -A "$(VENV)" 2>/dev/null)" ] && ! [ -e "$@" ] && ! [ -e "$(VENV)/by-make" ]; then \
+	  echo "$(VENV) is there, and make did not make it: nothing is installed over it. Name another" \
+	    "folder (make $(MAKECMDGOALS) VENV=/path/to/new) or remove this one." >&2; exit 1; fi
+	@case "$$("$(PYTHON)" --version 2>&1)" in "Python 3.11."*|"Python 3.12."*) ;; *) \
 	  echo "make needs Python 3.11 or 3.12 (img2dataset does not run on 3.13), and $(PYTHON) is neither:" \
 	    "install one, or say where it is: make $(MAKECMDGOALS) PYTHON=/path/to/python3.12." \
 	    "Or let conda bring it: conda env create -f environment.yml" >&2; exit 1;; esac
 	@echo "installing into $(VENV), once: some minutes, and 7 GB on Linux"
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install -qq --no-compile --disable-pip-version-check -r requirements.txt
+	@mkdir -p "$(VENV)" && touch "$(VENV)/by-make"  # an installation that is cut short is make's too
+	"$(PYTHON)" -m venv "$(VENV)"
+	"$(BIN)/pip" install -qq --no-compile --disable-pip-version-check -r requirements.txt
 	@# On all cores, and kept even where PYTHONDONTWRITEBYTECODE is set: each job would compile again.
 	@# Some packages ship files for other Pythons, which do not compile and are not imported.
-	@$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib >/dev/null 2>&1 || true
-	@touch $@
+	@"$(BIN)/python" -m compileall -qq -j 0 "$(VENV)/lib" >/dev/null 2>&1 || true
+	@touch "$@"
 
 clean:  ## remove results; the environment stays
 	rm -rf results logs .snakemake

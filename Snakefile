@@ -2,6 +2,7 @@ import sys
 from pathlib import Path
 
 from snakemake.common.configfile import load_configfile
+from snakemake.logging import logger
 from snakemake.utils import min_version, update_config, validate
 
 min_version("9.20")
@@ -12,8 +13,28 @@ HOME = Path(workflow.current_basedir.get_path_or_uri(secret_free=True))
 sys.path.insert(0, str(HOME / "workflow" / "scripts"))
 
 from countclip.runtime import config as settings
+from countclip.runtime import config_files
 
 DEFAULT = str(HOME / "config" / "config.yaml")
+
+ON_COMMAND_LINE = workflow.config_settings
+
+for file in (DEFAULT, *ON_COMMAND_LINE.configfiles):
+    config_files.refuse_repeated_keys(file)
+config_files.refuse_text_nulls(ON_COMMAND_LINE.config)
+
+if workflow.is_main_process and workflow.modifier.is_main_snakefile():
+    overlays = [
+        (str(file), load_configfile(file)) for file in ON_COMMAND_LINE.configfiles
+    ]
+    if ON_COMMAND_LINE.config:
+        overlays.append(("--config", ON_COMMAND_LINE.config))
+    logger.info(config_files.summary("config/config.yaml", overlays))
+    if dropped := config_files.dropped_files(sys.argv):
+        logger.warning(
+            f"--configfile stands more than once, and Snakemake reads the last alone, without "
+            f"{', '.join(dropped)}. Name all files after one --configfile."
+        )
 
 
 if workflow.modifier.skip_configfile:
@@ -40,8 +61,13 @@ except WorkflowError as error:
     # jsonschema's own; to it Snakemake adds the whole schema, 4,000 lines.
     wrong = error.__context__
     key = ".".join(map(str, wrong.absolute_path)) or "config"
+    is_type = wrong.validator == "type"
+    advice = is_type and config_files.advice(
+        wrong.absolute_path, wrong.instance, ON_COMMAND_LINE.config
+    )
     raise WorkflowError(
-        f"{key}: {settings.complaint(wrong)}\nconfig/README.md has every key and its values."
+        f"{key}: {settings.complaint(wrong)}\n"
+        f"{advice or 'config/README.md has every key and its values.'}"
     ) from None
 
 
@@ -57,9 +83,7 @@ include: "workflow/rules/report.smk"
 rule all:
     default_target: True
     input:
-        "results/report.html",
-        "results/countbench/audit.html",
-        targets(config),
+        everything(),
     localrule: True
 
 

@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from .conftest import DEFAULT, HOME, KEPT, Workflow, dry_runs
+from .dry_runs import jobs
 
 SCHEMA = yaml.safe_load((HOME / "workflow/schemas/config.schema.yaml").read_text(encoding="utf-8"))
 
@@ -62,6 +63,7 @@ WRONG = [
     ),
     ({"counting_set": {"confidence": 0.05}}, "kept from detector.confidence_floor, 0.1"),
     ({"figures": {"confusion": {"figure3": {"variants": ["nobody"]}}}}, "figure3.variants: no"),
+    ({"countbench": {"copy": str(HOME / "config")}}, f"countbench.copy: {HOME}/config is a fold"),
 ]
 OVERLAYS |= {complaint: overlay for overlay, complaint in WRONG}
 
@@ -170,7 +172,13 @@ def test_parsing_imports_nothing_heavy(tmp_path):
     new, ours = (re.search(rf"^{name} (.*)$", done.stdout, re.M)[1] for name in ("NEW", "OURS"))
     modules = (
         *("benchmarks.adapters", "data.captions", "data.number_words", "runtime.config"),
-        *("runtime.csv_files", "runtime.files", "runtime.provenance", "runtime.resources"),
+        *(
+            "runtime.config_files",
+            "runtime.csv_files",
+            "runtime.files",
+            "runtime.provenance",
+            "runtime.resources",
+        ),
         "runtime.results",
     )
     assert {f"countclip.{name}" for name in modules} == {
@@ -187,6 +195,34 @@ def test_a_wrong_config_is_named_before_anything_runs(planned, complaint):
     assert isinstance(output, str), output
     assert complaint in output
     assert len(output.splitlines()) < 40  # the schema alone has 600
+
+
+def test_the_start_says_what_is_laid_over_the_default_and_what_is_dropped(tmp_path):
+    for name, text in (("first", "seeds: [3]"), ("last", "wise_ft: {variants: []}\nseeds: [5, 6]")):
+        (tmp_path / f"{name}.yaml").write_text(text, encoding="utf-8")
+    first, last = tmp_path / "first.yaml", tmp_path / "last.yaml"
+    target, workflow = "results/table1.csv", Workflow(tmp_path / "run")
+    both = workflow(target, "-n", "--quiet", "rules", cores=1, only=[first, last])
+    assert f"over it, in this order: {first} (1 key), {last} (2 keys)\n" in both
+    assert "more than once" not in both
+    assert jobs(both)["train_variant"] == 2 * len(DEFAULT["variants"])
+    dropped = workflow("--configfile", str(first), target, "-n", cores=1, only=[last])
+    assert f"over it, in this order: {last} (2 keys)\n" in dropped
+    assert f"reads the last alone, without {first}, {target}." in dropped
+
+
+def test_a_key_that_stands_twice_is_refused_before_anything_runs(tmp_path):
+    overlay = tmp_path / "twice.yaml"
+    overlay.write_text("seeds: [1]\nevaluation:\n  batch: 2\n  batch: 4\n", encoding="utf-8")
+    said = Workflow(tmp_path / "run")("-n", cores=1, fails=True, only=[overlay])
+    assert f"{overlay}: evaluation.batch stands in lines 3 and 4" in said
+
+
+def test_a_number_inside_config_is_shown_as_a_file_has_it(tmp_path):
+    argument = ("--config", "training={batch_size: 8}")
+    said = Workflow(tmp_path)("-n", *argument, cores=1, fails=True)
+    assert "training.batch_size: '8' is not of type 'integer'" in said
+    assert "\n    training: {batch_size: 8}\nand name it: --configfile that.yaml" in said
 
 
 def test_a_target_of_an_unknown_variant_names_those_that_there_are(tmp_path):

@@ -32,6 +32,7 @@ rule ask_countbench:
         witness=config["countbench"]["request"]["witness"],
     params:
         *code("ask_countbench"),
+        list_digest,
         spec=spec(
             "network",
             "countbench.request.timeout",
@@ -93,7 +94,11 @@ rule audit_countbench:
         mem_mb=growing(4000),
         runtime=growing(60),
     params:
-        *code("audit_countbench"),
+        *code(
+            "audit_countbench",
+            config["countbench"]["list"],
+            *listed(config["countbench"]["lock"]),
+        ),
         spec=spec("countbench.picture"),
     message:
         "judge what came for every link of the benchmark"
@@ -115,7 +120,7 @@ rule lock_countbench:
         "../../environment.yml"
     threads: 1
     params:
-        *code("lock_countbench"),
+        *code("lock_countbench", *listed(config["countbench"]["lock"])),
         spec=spec(),
     script:
         "../scripts/lock_countbench.py"
@@ -136,7 +141,11 @@ rule offer_repairs:
         "../../environment.yml"
     threads: 1
     params:
-        *code("offer_repairs"),
+        *code(
+            "offer_repairs",
+            config["countbench"]["list"],
+            *listed(config["countbench"]["copy"]),
+        ),
         spec=spec(
             "countbench.picture.max_pixels",
             "countbench.picture.min_side",
@@ -171,7 +180,12 @@ rule repair_countbench:
         pause_ms=config["countbench"]["request"]["pause_ms"],
         retries=config["countbench"]["request"]["retries"],
     params:
-        *code("repair_countbench"),
+        *code(
+            "repair_countbench",
+            config["countbench"]["list"],
+            config["countbench"]["repairs"],
+        ),
+        *digest_of_all("images of repairs.csv", settings.repair_images(config)),
         spec=spec(
             "network",
             "countbench.request.timeout",
@@ -202,6 +216,9 @@ rule list_benchmark_links:
     threads: 1
     params:
         *code("list_benchmark_links"),
+        lambda wildcards: digests(
+            settings.benchmark_settings(config, wildcards.benchmark)["path"]
+        ),
         spec=lambda wildcards: canonical(
             {
                 "caption": settings.benchmark_settings(config, wildcards.benchmark)[
@@ -250,6 +267,12 @@ rule read_benchmark:
         runtime=growing(60),
     params:
         *code("read_benchmark"),
+        lambda wildcards: digests(
+            settings.benchmark_settings(config, wildcards.benchmark)["path"]
+        ),
+        lambda wildcards: digest_of_all(
+            f"images of {wildcards.benchmark}", listed_images(wildcards.benchmark)
+        ),
         spec=lambda wildcards: canonical(
             settings.benchmark_settings(config, wildcards.benchmark)
             | sections(

@@ -1,16 +1,37 @@
 """What all rules share: wildcards, the spec and the code that make them rerun, their resources."""
 
+import getpass
+import os
+import shlex
+import sys
 from pathlib import Path
+
+# Snakemake puts its Python into shell commands as it stands, which a space in the path would break.
+if Path(sys.executable).is_file():
+    sys.executable = shlex.quote(sys.executable)
+
+# Snakemake and torch want the user's name, which a user id in a container may not have.
+try:
+    getpass.getuser()
+except (KeyError, OSError):
+    os.environ.update(USER=f"uid{os.getuid()}")
 
 from countclip.benchmarks.adapters import ADAPTERS
 from countclip.data.addresses import check_addresses
 from countclip.runtime import config as settings
 from countclip.runtime.folders import files_of
-from countclip.runtime.provenance import canonical, code, digests, sections
-from countclip.runtime.resources import is_ours, resource
+from countclip.runtime.provenance import (
+    canonical,
+    code,
+    digest_of_all,
+    digests,
+    sections,
+)
+from countclip.runtime.resources import is_ours, is_result, resource
 from countclip.runtime.results import targets
 
 settings.refuse_labels(config)
+settings.refuse_folders(config)
 
 
 wildcard_constraints:
@@ -71,6 +92,20 @@ def cost(job):
 # ---- inputs ----
 
 
+def everything():
+    """What a whole run makes; with `--report`, what is there of it, and how much is not."""
+    files = ["results/report.html", "results/countbench/audit.html", *targets(config)]
+    if not any(argument.partition("=")[0] == "--report" for argument in sys.argv):
+        return files
+    missing = [file for file in files if not Path(prefixed(file)).exists()]
+    if missing and workflow.is_main_process:
+        logger.warning(
+            f"{len(missing)} of {len(files)} results are not there and so not in Snakemake's "
+            f"report: {', '.join(missing[:3])} ... `snakemake --cores all` makes them."
+        )
+    return [file for file in files if file not in missing]
+
+
 def config_inputs(*paths):
     """Files that the config names, as inputs of a rule.
 
@@ -82,6 +117,23 @@ def config_inputs(*paths):
         for path in paths
         for file in files_of(path)
     ]
+
+
+def listed(path):
+    """A path of the config as a list: empty for null, or where a function gives an empty list."""
+    return [path] if path else []
+
+
+def list_digest(wildcards):
+    """The digest of CountBench's list; none for another benchmark, whose links a rule lists."""
+    is_other = "benchmark" in wildcards.keys()
+    return () if is_other else digests(config["countbench"]["list"])
+
+
+def retention_digests(name):
+    """The digests of the miniature's retention tasks; of a user's folder, `digests` has them."""
+    folder = settings.retention_source(config, name)["folder"]
+    return "results/miniature/retention/digests.tsv" if is_result(folder) else []
 
 
 def each_part(pattern):

@@ -24,7 +24,7 @@ rule make_manifest:
         mem_mb=growing(2000),
         runtime=growing(30),
     params:
-        *code("make_manifest"),
+        *code("make_manifest", *settings.local_files(config)),
         spec=spec(
             "network",
             "laion.source",

@@ -38,9 +38,11 @@ rule evaluate:
 
 rule pack_retention:
     input:
-        folder=lambda wildcards: settings.retention_source(config, wildcards.task)[
-            "folder"
-        ],
+        # Its files count (`digests`), not its age, which a copy renews.
+        folder=lambda wildcards: ancient(
+            settings.retention_source(config, wildcards.task)["folder"]
+        ),
+        digests=lambda wildcards: retention_digests(wildcards.task),
         annotations=lambda wildcards: settings.retention_source(
             config, wildcards.task
         )["annotations"]
@@ -61,6 +63,10 @@ rule pack_retention:
         runtime=growing(120),
     params:
         *code("pack_retention", *settings.model_configs(config)),
+        lambda wildcards: digests(
+            settings.retention_source(config, wildcards.task)["folder"],
+            *listed(settings.retention_source(config, wildcards.task)["annotations"]),
+        ),
         spec=lambda wildcards: canonical(
             sections(config, ["model.name", "model.config"])
             | {"task": settings.retention_source(config, wildcards.task)}
@@ -149,6 +155,7 @@ rule sweep_wise_ft:
             "sweep_wise_ft",
             *settings.model_files(config),
             *settings.templates(config, *settings.retention_tasks(config)),
+            *listed(settings.intersection(config)),
         ),
         spec=canonical(
             sections(

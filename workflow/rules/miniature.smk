@@ -53,6 +53,7 @@ rule draw_retention:
         things=directory("results/miniature/retention/things"),
         pairs=directory("results/miniature/retention/pairs"),
         captions="results/miniature/retention/captions.tsv",
+        digests="results/miniature/retention/digests.tsv",
     log:
         "logs/draw_retention.log",
     localrule: True

@@ -29,7 +29,7 @@ rule make_table1:
         "../../environment.yml"
     threads: 1
     params:
-        *code("make_table1"),
+        *code("make_table1", *listed(settings.intersection(config))),
         spec=canonical(
             {
                 "benchmark": config["countbench"]["variant"],
@@ -183,7 +183,7 @@ rule make_wise_ft:
         "../../environment.yml"
     threads: 1
     params:
-        *code("make_wise_ft"),
+        *code("make_wise_ft", *listed(settings.intersection(config))),
         spec=view_spec("wise_ft", "checkpoint", tasks=settings.retention_tasks(config)),
     script:
         "../scripts/make_wise_ft.py"
@@ -210,7 +210,7 @@ rule make_retrieval_table:
         "../../environment.yml"
     threads: 1
     params:
-        *code("make_retrieval_table"),
+        *code("make_retrieval_table", *listed(settings.intersection(config))),
         spec=view_spec("retrieval", "k"),
     script:
         "../scripts/make_retrieval_table.py"
@@ -312,7 +312,7 @@ rule plot_confusion:
         "../../environment.yml"
     threads: 1
     params:
-        *code("plot_confusion"),
+        *code("plot_confusion", *listed(settings.intersection(config))),
         spec=lambda wildcards: view_spec(
             f"figures.confusion.{wildcards.figure}", "checkpoint"
         ),
@@ -365,7 +365,7 @@ rule plot_retrieval:
         "../../environment.yml"
     threads: 1
     params:
-        *code("plot_retrieval"),
+        *code("plot_retrieval", *listed(settings.intersection(config))),
         spec=view_spec("retrieval", "shown"),
     script:
         "../scripts/plot_retrieval.py"
@@ -398,7 +398,7 @@ rule plot_relevancy:
         "../../environment.yml"
     threads: 1
     params:
-        *code("plot_relevancy"),
+        *code("plot_relevancy", *listed(settings.intersection(config))),
         spec=view_spec("relevancy"),
     script:
         "../scripts/plot_relevancy.py"
@@ -437,7 +437,12 @@ rule render_audit:
         mem_mb=growing(4000),
         runtime=growing(30),
     params:
-        *code("render_audit"),
+        *code(
+            "render_audit",
+            config["countbench"]["list"],
+            config["countbench"]["repairs"],
+            *listed(settings.intersection(config)),
+        ),
         spec=spec("scale"),
     message:
         "the page of the audit, for a person to mend the benchmark on"
@@ -462,7 +467,12 @@ rule render_report:
             resource("resources/{name}.css"), name=["page", "table", "report"]
         ),
     output:
-        page="results/report.html",
+        page=report(
+            "results/report.html",
+            category="Report",
+            labels={"page": "the whole run"},
+            caption="../report/report.rst",
+        ),
     log:
         "logs/render_report.log",
     localrule: True

@@ -7,7 +7,7 @@ from countclip.runtime.job import start
 
 spec = start(snakemake)  # noqa: F821
 inputs, resources = snakemake.input, snakemake.resources  # noqa: F821
-key = digest(*snakemake.params, sha256(inputs.list))  # noqa: F821
+key = digest(*map(str, snakemake.params), sha256(inputs.list))  # noqa: F821
 with connection(spec["network"], inputs.get("world")) as environment:
     check_links.check_links(
         inputs.list,

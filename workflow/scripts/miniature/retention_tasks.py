@@ -8,18 +8,25 @@ from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
 
-from countclip.runtime.files import publish, write_text
+from countclip.runtime.files import publish, sha256, write_text
 from miniature.scenes import CLASSES, Scene, draw, make, plural
 
 PER_CLASS = 18
 PAIRS = 100
 
 
-def write_tasks(*, class_folder: str | Path, pair_folder: str | Path, captions: str | Path) -> None:
+def write_tasks(
+    *,
+    class_folder: str | Path,
+    pair_folder: str | Path,
+    captions: str | Path,
+    digests: str | Path,
+) -> None:
     """Publish two tasks, classification and retrieval.
 
     class_folder: gets a folder of images for each class. pair_folder: gets images, and `captions`
-        their captions, all different, in the format of Flickr30k.
+        their captions, all different, in the format of Flickr30k. digests: gets the sha256 of each
+        image, which stands for the folders where their times mean nothing.
     """
     with publish(class_folder) as folder:
         number = dict.fromkeys(CLASSES, 0)
@@ -42,6 +49,9 @@ def write_tasks(*, class_folder: str | Path, pair_folder: str | Path, captions: 
             if len(written) == PAIRS:
                 break
     write_text("".join(f"{name}#0\t{text}\n" for text, name in written.items()), captions)
+    images = [file for path in (class_folder, pair_folder) for file in Path(path).rglob("*.png")]
+    lines = sorted(f"{file.relative_to(Path(digests).parent)}\t{sha256(file)}\n" for file in images)
+    write_text("".join(lines), digests)
 
 
 def _scenes() -> Iterator[Scene]:

@@ -290,6 +290,60 @@ def gpus_by_job(config: Config) -> dict[str, int]:
 # ---- files that the config names ----
 
 
+def refuse_folders(config: Config) -> None:
+    """Raise ConfigError for a folder where a key means one file, and for the reverse.
+
+    Of a folder only some file would be read. Nothing is said of what is not there: it may be made.
+    """
+    for key, path in _files(config):
+        place = Path(resource(path))
+        if place.is_dir():
+            held = sorted(file.name for file in place.iterdir() if not file.name.startswith("."))
+            shown = ", ".join(held[:3]) + (", ..." if len(held) > 3 else "")
+            raise ConfigError(
+                f"{key}: {path} is a folder, and one file is meant; name one"
+                + (f" of what it holds ({shown}), or join its parts" if held else ": it is empty")
+            )
+    for key, path in _folders(config):
+        if Path(resource(path)).is_file():
+            raise ConfigError(f"{key}: {path} is a file, and a folder is meant")
+
+
+def _files(config: Config) -> Iterator[tuple[str, str]]:
+    """Key and path of each file that the config names."""
+    pairs = [
+        *((f"countbench.{key}", config["countbench"][key])
+          for key in ("list", "intersection", "lock", "repairs", "copy")),
+        *((f"counting_sets.{name}.nouns", settings.get("nouns"))
+          for name, settings in config["counting_sets"].items()),
+        *((f"benchmarks.{name}.path", benchmark_settings(config, name)["path"])
+          for name in further_benchmarks(config)),
+        *((f"retention.tasks.{name}.{key}", config["retention"]["tasks"][name][key])
+          for name in retention_tasks(config) for key in ("annotations", "templates")),
+        ("laion.manifest", config["laion"]["manifest"]),
+        ("counting_set.nouns", config["counting_set"]["nouns"]),
+        ("model.config", config["model"]["config"]),
+    ]  # fmt: skip
+    weights, pretrained = config["detector"]["weights"], config["model"]["pretrained"]
+    if not list(Path(resource(weights)).glob("*.xml")):  # OpenVINO's are a folder
+        pairs.append(("detector.weights", weights))
+    if pretrained.endswith(".safetensors") or len(Path(pretrained).parts) > 1:  # else it is a tag
+        pairs.append(("model.pretrained", pretrained))
+    return ((key, path) for key, path in pairs if path is not None)
+
+
+def _folders(config: Config) -> Iterator[tuple[str, str]]:
+    """Key and path of each folder that the config names."""
+    pairs = [
+        ("laion.folder", config["laion"]["folder"]),
+        *((f"benchmarks.{name}.images", benchmark_settings(config, name)["images"])
+          for name in further_benchmarks(config)),
+        *((f"retention.tasks.{name}.folder", config["retention"]["tasks"][name]["folder"])
+          for name in retention_tasks(config)),
+    ]  # fmt: skip
+    return ((key, path) for key, path in pairs if path is not None)
+
+
 def detector_weights(config: Config) -> str:
     """The detector's weights as it reads them: as the config names them, or exported once."""
     detector = config["detector"]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from countclip.runtime.files import check_name
-from countclip.runtime.resources import HOME
+from countclip.runtime.resources import HOME, is_ours
 
 log = logging.getLogger(__name__)
 
@@ -147,7 +147,7 @@ def _composed_names(folder: Path, _changed: int) -> dict[str, str]:
 
 def files_of(path: str) -> list[str]:
     """A path of the config as files: itself, or what a folder holds."""
-    folder = HOME / path
+    folder = (HOME if is_ours(path) else Path()) / path
     if not folder.is_dir():
         return [path]
     return sorted(f"{path}/{file.relative_to(folder)}" for file in contents(folder).files)

@@ -8,13 +8,14 @@ import ast
 import functools
 import hashlib
 import json
+import os
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from countclip.runtime.folders import files_of
-from countclip.runtime.resources import HOME, is_ours
+from countclip.runtime.resources import HOME, is_ours, is_result
 
 SCRIPTS = HOME / "workflow" / "scripts"
 
@@ -90,9 +91,9 @@ def _statements(nodes: Iterable[ast.AST]) -> Iterator[ast.AST]:
 def code(script: str, *paths: str) -> tuple[str, ...]:
     """Name and digest of each of the workflow's files that a rule's result depends on.
 
-    These are its script, every module that it imports, directly or indirectly, and the resources
-    among `paths`, as ("countclip.data.fetch 1f0c9a3e", ...). Each is a param by itself, so that
-    Snakemake prints the one that changed. Only content matters, not the time of a file.
+    These are its script, every module that it imports, directly or indirectly, and the files that
+    the config names among `paths`, as ("countclip.data.fetch 1f0c9a3e", ...). Each is a param by
+    itself, so that Snakemake prints the one that changed. Only content matters, not a file's time.
     """
     return (*modules(SCRIPTS / f"{script}.py"), *digests(*paths))
 
@@ -104,11 +105,62 @@ def modules(path: Path) -> tuple[str, ...]:
 
 
 def digests(*paths: str) -> tuple[str, ...]:
-    """Path and digest of each resource among paths of the config."""
-    files = {Path(file).as_posix() for path in paths if is_ours(path) for file in files_of(path)}
-    return tuple(f"{file} {_digest(HOME / file)}" for file in sorted(files))
+    """Path and digest of each resource, and file or folder of a user, among paths of the config.
+
+    By its time alone, Snakemake misses a file that is replaced by an older one (cp -p, unzip,
+    rsync -a). Results are left out: the rules that make them count. So is what is not there.
+    """
+    ours = {Path(file).as_posix() for path in paths if is_ours(path) for file in files_of(path)}
+    found = {file: _digest(HOME / file) for file in ours}
+    for path in paths:
+        if not is_ours(path) and not is_result(path) and Path(path).exists():
+            found[path] = _digest_of_users(Path(path))
+    return tuple(_fact(path, found[path]) for path in sorted(found))
+
+
+def digest_of_all(name: str, files: Iterable[str]) -> tuple[str, ...]:
+    """One digest of many files of a user, such as images that a table lists; none of no files."""
+    listed = sorted(files)
+    return (_fact(name, _combined((file, Path(file)) for file in listed)),) if listed else ()
+
+
+def _fact(name: str, digest: str) -> str:
+    # Snakemake would take a brace for the start of a wildcard.
+    return f"{name} {digest}".replace("{", "\\u007b")
 
 
 @functools.cache
 def _digest(file: Path) -> str:
     return hashlib.sha256(file.read_bytes()).hexdigest()[:8]
+
+
+@functools.cache
+def _digest_of_users(path: Path) -> str:
+    if not path.is_dir():
+        return sampled_digest(path, whole=32 << 20)[:8]
+    files = sorted(file for file in path.rglob("*") if file.is_file())
+    return _combined((file.relative_to(path).as_posix(), file) for file in files)
+
+
+def _combined(files: Iterable[tuple[str, Path]]) -> str:
+    digest = hashlib.sha256()
+    for name, file in files:
+        digest.update(f"{name}\0{sampled_digest(file, whole=64 << 10)}\n".encode(errors="replace"))
+    return digest.hexdigest()[:8]
+
+
+def sampled_digest(file: Path, *, whole: int) -> str:
+    """Digest of size and content: of all of it up to `whole` bytes, else of 16 blocks of 4 KiB.
+
+    The blocks are spread from the first byte to the last. Large files are weights, Parquet and
+    images, and other such files differ almost everywhere. An edit in place has a newer time, which
+    Snakemake sees.
+    """
+    size, block, blocks = file.stat().st_size, 4096, 16
+    digest = hashlib.sha256(str(size).encode())
+    with open(file, "rb", buffering=0) as opened:
+        if size <= whole:
+            return hashlib.file_digest(opened, lambda: digest).hexdigest()
+        for number in range(blocks):
+            digest.update(os.pread(opened.fileno(), block, (size - block) * number // (blocks - 1)))
+    return digest.hexdigest()

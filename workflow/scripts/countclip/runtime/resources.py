@@ -14,6 +14,11 @@ def is_ours(path: str) -> bool:
     return path.startswith("resources/")
 
 
+def is_result(path: str) -> bool:
+    """Whether a path of the config is one that a rule makes."""
+    return Path(path).is_relative_to("results")
+
+
 def resource(path: str) -> str:
     """A path of the config as it is seen from the working directory.
 

@@ -1,0 +1,109 @@
+"""Config files before Snakemake merges them: keys that would be lost, and what overlays change.
+
+Every job of a cluster reads them again, so this uses the standard library and PyYAML alone.
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from countclip.runtime.config import ConfigError
+from countclip.runtime.provenance import leaves
+
+
+def refuse_repeated_keys(path: str | Path) -> None:
+    """Raise ConfigError if a key stands twice in one section; YAML's readers drop the first."""
+    with open(path, encoding="utf-8-sig") as file:
+        try:
+            document = yaml.compose(file, Loader=yaml.SafeLoader)
+        except (yaml.YAMLError, UnicodeDecodeError):
+            return  # Snakemake says so, or it is JSON that is no YAML
+    if repeated := list(_repeated_keys(document, "", set())):
+        raise ConfigError(
+            f"{path}: " + "; ".join(repeated) + ". Only the last one would count: put all below one"
+        )
+
+
+def _repeated_keys(node: yaml.Node | None, section: str, seen: set[int]) -> Iterator[str]:
+    if node is None or id(node) in seen:  # an alias leads to a node again
+        return
+    seen.add(id(node))
+    if isinstance(node, yaml.SequenceNode):
+        for item in node.value:
+            yield from _repeated_keys(item, section, seen)
+    elif isinstance(node, yaml.MappingNode):
+        lines: dict[str, list[int]] = {}
+        for key, value in node.value:
+            name = str(key.value) if isinstance(key, yaml.ScalarNode) else "?"
+            lines.setdefault(name, []).append(key.start_mark.line + 1)
+            yield from _repeated_keys(value, f"{section}{name}.", seen)
+        for name, places in lines.items():
+            if len(places) > 1 and name != "?":
+                yield f"{section}{name} stands in lines {' and '.join(map(str, places))}"
+
+
+def summary(default: str, overlays: Sequence[tuple[str, dict[str, Any]]]) -> str:
+    """The line that says which files make up the config, and how many keys each lays over it."""
+    if not overlays:
+        return f"Config: {default} alone"
+    laid = [f"{name} ({_keys(len(leaves(values)) if values else 0)})" for name, values in overlays]
+    return f"Config: {default}; laid over it, in this order: {', '.join(laid)}"
+
+
+def _keys(number: int) -> str:
+    return "1 key" if number == 1 else f"{number} keys"
+
+
+def dropped_files(arguments: Sequence[str]) -> list[str]:
+    """Files of all `--configfile` but the last, which alone Snakemake reads."""
+    groups: list[list[str]] = []
+    is_open = False
+    for argument in arguments:
+        name, equals, value = argument.partition("=")
+        if name in ("--configfile", "--configfiles"):
+            groups.append([value] if equals else [])
+            is_open = not equals
+        elif argument.startswith("-"):
+            is_open = False
+        elif is_open:
+            groups[-1].append(argument)
+    return [file for group in groups[:-1] for file in group]
+
+
+def refuse_text_nulls(arguments: dict[str, Any]) -> None:
+    """Raise ConfigError for a null in `--config`, which Snakemake hands on as a text."""
+    for path, value in leaves(arguments).items():
+        if isinstance(value, str) and value.strip() in ("null", "Null", "NULL", "~"):
+            raise ConfigError(f"{'.'.join(path)}: {advice(path, value, arguments)}")
+
+
+def _meant(text: str) -> Any:
+    for read in (int, float, yaml.safe_load):
+        try:
+            return read(text)
+        except (ValueError, yaml.YAMLError):
+            continue
+    return text
+
+
+def advice(path: Sequence[str | int], value: Any, arguments: dict[str, Any]) -> str:
+    """What to do about a text where the config wants a number, a boolean or null; '' for others.
+
+    arguments: the values of `--config`.
+    """
+    meant = _meant(value) if isinstance(value, str) and value.strip() else value
+    if meant == value:
+        return ""
+    example: Any = meant
+    for key in reversed(path):
+        example = [example] if isinstance(key, int) else {key: example}
+    text = yaml.safe_dump(example, default_flow_style=True, width=1000).strip()
+    written = text[1:-1]
+    if path[0] not in arguments:
+        return f"{value!r} is read as a text; write it as\n    {written}"
+    return (
+        f"{value!r} came as a text, as all does that stands inside a value of --config; write a "
+        f"file with\n    {written}\nand name it: --configfile that.yaml"
+    )
