@@ -31,8 +31,8 @@ def start(snakemake: Any) -> dict[str, Any]:
     # In training on several devices, only the first process writes the log.
     if snakemake.log and os.environ.get("LOCAL_RANK", "0") == "0":
         file = open(snakemake.log[0], "w", encoding="utf-8", buffering=1)  # noqa: SIM115 lives as long as the job
-        sys.stderr = _Tee(sys.stderr, file)
-        sys.stdout = _Tee(sys.stdout, file)
+        # Libraries print to either; stdout is left to rules that answer on it, such as `plan`.
+        sys.stdout = sys.stderr = _Tee(sys.stderr, file)
     logging.basicConfig(
         level=logging.INFO,
         format=f"%(asctime)s {snakemake.rule} %(levelname)s %(message)s",
