@@ -1,7 +1,8 @@
 """Why a job failed, in a few plain lines, out of a log that anything may have written into."""
 
 import re
-from itertools import dropwhile
+from collections.abc import Iterable
+from itertools import dropwhile, takewhile
 from pathlib import Path
 
 CONSOLE = "logs/console.log"
@@ -17,22 +18,25 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() or c == "\n" else " " for c in text).strip()
 
 
-def cause(text: str, rule: str = "") -> list[str]:
-    """The message of the last exception in a text, without its traceback.
+def exception(text: str, script: str = "") -> list[str]:
+    """The message of the last exception in a text, without its traceback; empty where there is none.
 
-    rule: tracebacks through another rule's script do not count. Of a text without a traceback all
-    lines are the message where no rule is said, none where one is.
+    script: only tracebacks that name it count.
     """
     lines = [line for line in re.split(r"[\r\n]+", text) if line.strip()]
-    blocks = "\n".join(lines).split("Traceback (most recent call last):\n")
-    found = [block for block in blocks[1:] if f".{rule}.py" in block] if rule else blocks[-1:]
+    _, *blocks = "\n".join(lines).split("Traceback (most recent call last):\n")
+    found = [block for block in blocks if script in block]
     if not found:
         return []
-    message = found[-1].splitlines()
-    if len(blocks) > 1:
-        message = list(dropwhile(lambda line: line.startswith(" "), message))
-    message = [printable(line)[:WIDTH] for line in message if not re.match(r'\s+File "', line)]
-    return message[:LINES] + ["..."] * (len(message) > LINES)
+    after = dropwhile(lambda line: line.startswith(" "), found[-1].splitlines())
+    message = takewhile(lambda line: not re.match(r"\d\d:\d\d:\d\d ", line), after)
+    return short(message)
+
+
+def short(lines: Iterable[str]) -> list[str]:
+    """Lines without frames of a traceback, as few and as long as a terminal bears."""
+    shown = [printable(line)[:WIDTH] for line in lines if not re.match(r'\s+File "', line)]
+    return shown[:LINES] + ["..."] * (len(shown) > LINES)
 
 
 def tail(path: str, offset: int = 0) -> str:
@@ -53,9 +57,9 @@ def explanation(
     """
     logs = [log for log in logs if Path(log).is_file() and Path(log).stat().st_mtime >= since - 1]
     for log in logs:
-        if lines := cause(tail(log), rule):
+        if lines := exception(tail(log)):
             return log, lines
-    if Path(CONSOLE).is_file() and (lines := cause(tail(CONSOLE, offset), rule)):
+    if Path(CONSOLE).is_file() and (lines := exception(tail(CONSOLE, offset), f".{rule}.py")):
         return CONSOLE, lines
     log = (logs or [CONSOLE])[0]
     how = re.search(r"died with <Signals\.(\w+)|exit status (\d+)", error)

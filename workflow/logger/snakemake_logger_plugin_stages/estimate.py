@@ -44,3 +44,11 @@ def remaining(running: list[float], waiting: list[float], slots: int) -> float:
     for seconds in waiting:
         heapq.heapreplace(ends, ends[0] + seconds)
     return max(ends)
+
+
+def rough(seconds: float) -> str:
+    """Seconds in the precision of an estimate."""
+    if seconds < 50:
+        return f"{max(10, 10 * round(seconds / 10))} s"
+    minutes = max(1, round(seconds / 60))
+    return f"{minutes} min" if minutes < 90 else f"{round(minutes / 60)} h"
