@@ -19,7 +19,7 @@ def printable(text: str) -> str:
 
 
 def exception(text: str, script: str = "") -> list[str]:
-    """The message of the last exception in a text, without its traceback; empty where there is none.
+    """The message of the last exception in a text, without its traceback, or nothing.
 
     script: only tracebacks that name it count.
     """
