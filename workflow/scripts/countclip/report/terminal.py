@@ -17,7 +17,7 @@ NEXT = {
     "results/figures/training_curves.svg": "how each variant learnt",
     "results/figures/class_frequency_main.svg": "how often each number occurs in training",
 }
-LABEL = 24
+LABEL = 20
 """Least characters of the first column, whose texts wrap."""
 GAP = "  "
 
