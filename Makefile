@@ -20,13 +20,17 @@ BIN  := $(if $(filter /%,$(firstword $(VENV))),,$(CURDIR)/)$(VENV)/bin
 space := $(subst ,, )
 DONE := $(subst $(space),\ ,$(VENV))/installed
 # Each job has its own fixed number of threads (see the rules), whatever the machine has.
-RUN  := PATH="$(BIN):$$PATH" OMP_NUM_THREADS=1 snakemake --cores $(CORES)
+# The logger `stages` prints a line when a stage starts and ends (workflow/logger).
+RUN  := PATH="$(BIN):$$PATH" OMP_NUM_THREADS=1 PYTHONPATH=workflow/logger \
+  snakemake --logger stages --cores $(CORES)
+
+.SILENT: demo run $(DONE)
 
 .PHONY: demo run predict test bench lint format docs lock miniature-models clean
 
 demo: $(DONE)  ## install, then run the main job on the embedded miniature
 	$(RUN) results/table1.csv
-	@echo; cat results/table1.md
+	PYTHONPATH=workflow/scripts "$(BIN)/python" -m countclip.report.terminal
 
 run: $(DONE)  ## build any target: make run TARGET=results/figures/class_frequency_main.svg
 	$(RUN) $(TARGET)

@@ -49,8 +49,8 @@ def start(snakemake: Any) -> dict[str, Any]:
         file = open(  # noqa: SIM115 lives as long as the job
             snakemake.log[0], "w", encoding="utf-8", errors="backslashreplace", buffering=1
         )
-        sys.stderr = _Tee(sys.stderr, file)
-        sys.stdout = _Tee(sys.stdout, file)
+        # Libraries print to either; stdout is left to rules that answer on it, such as `plan`.
+        sys.stdout = sys.stderr = _Tee(sys.stderr, file)
         sys.excepthook = _reporter(file)
     logging.basicConfig(
         level=logging.INFO,

@@ -52,11 +52,7 @@ def report(jobs: list[Job], config: dict[str, Any], costs: Path, defaults: Path)
     lines += [f"{name:>32}  {amount:>14,.0f}" for name, amount in amounts.items()]
     if not jobs:
         return "\n".join([*lines, "\nNothing to be done: all results are up to date.\n"])
-    scale = "miniature" if config["scale"] == "miniature" else "paper"  # also for parts of it
-    prices = default_costs(defaults, scale, amounts)
-    for rule, (seconds, source) in measured_costs(costs).items():
-        default = prices.get(rule, Cost(0.0, 0.0, ""))  # disk is not measured
-        prices[rule] = replace(default, seconds=seconds, source=source)
+    prices = job_costs(config, costs, defaults)
     head = ("jobs", "hours", "GPU hours", "GB of disk", "from")
     lines += ["\n## What would run\n", _row("rule", *head)]
     sums = [0.0, 0.0, 0.0, 0.0]
@@ -129,6 +125,19 @@ def _local_rows(laion: dict[str, Any]) -> int:
 
     files = local_files({"laion": laion | {"manifest": None}})
     return sum(pq.read_metadata(file).num_rows for file in files)
+
+
+def job_costs(config: dict[str, Any], costs: Path, defaults: Path) -> dict[str, Cost]:
+    """Rule -> cost of a job: the default, with the seconds of earlier jobs where there are some.
+
+    costs, defaults: as in `report`.
+    """
+    scale = "miniature" if config["scale"] == "miniature" else "paper"  # also for parts of it
+    prices = default_costs(defaults, scale, expected_amounts(config))
+    for rule, (seconds, source) in measured_costs(costs).items():
+        default = prices.get(rule, Cost(0.0, 0.0, ""))  # disk is not measured
+        prices[rule] = replace(default, seconds=seconds, source=source)
+    return prices
 
 
 def default_costs(path: Path, scale: str, amounts: dict[str, float]) -> dict[str, Cost]:
