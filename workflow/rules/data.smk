@@ -85,7 +85,7 @@ rule filter_captions:
         *code("filter_captions"),
         spec=spec("captions"),
     message:
-        "filter {wildcards.part}: captions that name a number, and a sample of the others"
+        "filter the captions of {wildcards.part}"
     script:
         "../scripts/filter_captions.py"
 
@@ -245,6 +245,6 @@ rule assemble_counting_set:
             }
         ),
     message:
-        "assemble the counting set {wildcards.set}: match, remove duplicates and the benchmark, hold out"
+        "assemble the counting set {wildcards.set}"
     script:
         "../scripts/assemble_counting_set.py"

@@ -177,7 +177,7 @@ rule sweep_wise_ft:
             }
         ),
     message:
-        "weights between the untouched model and {wildcards.variant}, seed {wildcards.seed}"
+        "weights between the baseline and {wildcards.variant}, seed {wildcards.seed}"
     script:
         "../scripts/sweep_wise_ft.py"
 
@@ -216,7 +216,7 @@ rule retrieve:
             "retrieval.anything",
         ),
     message:
-        "ask how similar each query by count is to the pictures that it ranks"
+        "measure how similar each query is to the images that it ranks"
     script:
         "../scripts/retrieve.py"
 
