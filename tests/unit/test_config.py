@@ -77,7 +77,11 @@ def test_the_complaint_about_an_unquoted_word_says_how_to_quote_it(config):
         "training: {epochs: many}": "'many' is not of type 'integer'$",
         "training: {epochs: [1]}": "is not of type 'integer'$",
         "wise_ft: {variants: {a: b}}": "is not of type 'array'$",
-        "model: {name: null}": "None is not of type 'string'$",
+        "model: {name: }": "takes nothing, ~ and null for no value.* in quotes",
+        "benchmarks: {~: {}}": "takes nothing, ~ and null for no value.* in quotes",
+        "laion: {parts: [0017]}": 'quote it, "15", or as it stands there$',
+        "countbench: {list_sha256: 0x1f}": 'quote it, "31", or as it stands there$',
+        f"laion: {{parts: [{'ab' * 120}]}}": r"^'(ab){20}'... has 240 .* at most 200",
     }
     for text, message in overlays.items():
         overlay = copy.deepcopy(config)

@@ -133,6 +133,13 @@ def test_a_file_for_a_folder_is_refused_by_its_key(tmp_path, key):
     settings.refuse_folders(changed(key, str(tmp_path)))
 
 
+@pytest.mark.parametrize("key", FILES + FOLDERS)
+@pytest.mark.parametrize("path", ["a/" + "x" * 300, "a/" + "é" * 128, "a/\0", "ab/" * 1500])
+def test_a_text_that_is_no_path_is_refused_by_its_key(key, path):
+    with pytest.raises(ConfigError, match=rf"^{key}: .{{1,60}} names no file \(.*\): write a"):
+        settings.refuse_folders(changed(key, path))
+
+
 def test_openvino_weights_are_a_folder(tmp_path):
     (tmp_path / "yolov8n.xml").touch()
     settings.refuse_folders(changed("detector.weights", str(tmp_path)))

@@ -202,12 +202,28 @@ def test_a_class_with_two_lines_is_refused(folder):
         outcome("nouns", (TABLES["nouns"][0] + "bird,gulls\n").encode(), folder)
 
 
-@pytest.mark.parametrize("name", ["gull\0.png", "x" * 256 + ".png", "a/" + "é" * 128])
+@pytest.mark.parametrize("name", ["gull\0.png", "x" * 256 + ".png", "a/" + "é" * 128, "ab/" * 1400])
 def test_no_text_that_names_no_file_becomes_a_path(name, folder):
     """Also of JSON and of files of captions, whose readers take their paths from here."""
     with pytest.raises(ValueError, match=r"names no file \(.*\): write a file's path"):
         inside(ImageFolder(folder), name)
     assert inside(ImageFolder(folder), "x" * 251 + ".png").parent == folder.resolve()
+
+
+@pytest.mark.parametrize(
+    ("source", "text"),
+    [
+        ("flickr30k", f"möwe.png#0\tgulls\n{'x' * 300}.png#0\tgulls\n"),
+        ("coco", json.dumps({
+            "images": [{"id": 1, "file_name": "x" * 300}],
+            "annotations": [{"image_id": 1, "caption": "gulls"}],
+        })),
+    ],
+)  # fmt: skip
+def test_captions_of_no_file_are_named_by_their_file(source, text, folder):
+    (folder / "captions").write_text(text, encoding="utf-8")
+    with pytest.raises(ValueError, match=r"captions: 'xx.* names no file \(30\d bytes"):
+        retention_data.read(source, str(folder), str(folder / "captions"))
 
 
 # ---- what the rules read of such files before anything runs ----

@@ -142,6 +142,19 @@ def test_the_cause_is_the_last_exception_of_that_script():
     assert causes.exception("step 3\nstep 4\n") == []
 
 
+def test_the_message_of_a_job_is_its_cause_whole_and_without_its_class(tmp_path):
+    said = "the list did not arrive: this machine seems to be offline; " + "restore it, or " * 40
+    log = tmp_path / "fetch.log"
+    log.write_text(
+        "11:59:59 fetch ERROR an earlier one\nTraceback (most recent call last):\n"
+        f'  File "a.py", line 1\nsome.module.DownloadError: {said}\n'
+        f"12:00:00 fetch ERROR {said}name a file\n  line 3: no number\n"
+    )
+    words = causes.explanation([str(log)], "fetch", 0, 0, "")
+    assert words == (str(log), [f"{said}name a file", "line 3: no number"])
+    assert causes.short(["two words " * 500])[0].endswith((" words ...", " two ..."))
+
+
 def test_jobs_that_wait_share_the_cores():
     assert estimate.remaining([], [30.0] * 3, 2) == 60
     assert estimate.remaining([10.0, -5.0], [30.0], 2) == 30

@@ -33,6 +33,10 @@ def test_a_profile_names_rules_that_exist_and_reruns_as_the_default_does(name):
     assert "resources" not in profile  # it would cap the whole cluster
 
 
+def test_no_failed_job_of_this_machine_prints_its_log_after_its_message():
+    assert DEFAULT["show-failed-logs"] is False
+
+
 def test_slurm_settings_are_those_of_the_plugin():
     """Those offered as comments too, which Snakemake cannot refuse."""
     plugin = pytest.importorskip("snakemake_executor_plugin_slurm")  # .ci/run installs it

@@ -1,6 +1,7 @@
 """Why a job failed, in a few plain lines, out of a log that anything may have written into."""
 
 import re
+import textwrap
 from collections.abc import Iterable
 from itertools import dropwhile, takewhile
 from pathlib import Path
@@ -9,13 +10,19 @@ CONSOLE = "logs/console.log"
 """What jobs print while the terminal has only the lines of this logger."""
 TAIL = 200_000
 """Bytes of a log that are read, from its end."""
-LINES, WIDTH = 6, 400
+LINES, WIDTH = 6, 1000
 """Of one cause; the log has all of it."""
 
 
 def printable(text: str) -> str:
     """Text without what a terminal would take for a command."""
     return "".join(c if c.isprintable() or c == "\n" else " " for c in text).strip()
+
+
+def reported(text: str, rule: str) -> list[str]:
+    """The message that a job of a rule logged last as ERROR (countclip/runtime/job.py)."""
+    *_, message = re.split(rf"^\d\d:\d\d:\d\d {rule} ERROR ", text, flags=re.MULTILINE)
+    return short(message.splitlines()) if message != text else []
 
 
 def exception(text: str, script: str = "") -> list[str]:
@@ -35,7 +42,9 @@ def exception(text: str, script: str = "") -> list[str]:
 
 def short(lines: Iterable[str]) -> list[str]:
     """Lines without frames of a traceback, as few and as long as a terminal bears."""
-    shown = [printable(line)[:WIDTH] for line in lines if not re.match(r'\s+File "', line)]
+    lines = [printable(line) for line in lines if not re.match(r'\s+File "', line)]
+    shown = [textwrap.shorten(line, WIDTH, placeholder=" ...")
+             if len(line) > WIDTH and " " in line else line[:WIDTH] for line in lines]  # fmt: skip
     return shown[:LINES] + ["..."] * (len(shown) > LINES)
 
 
@@ -57,7 +66,7 @@ def explanation(
     """
     logs = [log for log in logs if Path(log).is_file() and Path(log).stat().st_mtime >= since - 1]
     for log in logs:
-        if lines := exception(tail(log)):
+        if lines := reported(tail(log), rule) or exception(tail(log)):
             return log, lines
     if Path(CONSOLE).is_file() and (lines := exception(tail(CONSOLE, offset), f".{rule}.py")):
         return CONSOLE, lines

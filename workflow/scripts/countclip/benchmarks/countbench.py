@@ -106,6 +106,9 @@ def _indices(path: str, rows: int) -> set[int]:
     for number, line in enumerate(read_text(path).split("\n"), 1):
         if text := line.partition("#")[0].strip():
             if not text.isdecimal() or int(text) >= rows:
-                raise ValueError(f"{path}: line {number}: {text!r} is no row of 0 to {rows - 1}")
+                raise ValueError(
+                    f"{path}: line {number}: {text[:40]!r} is no row of 0 to {rows - 1}; write one"
+                    " index a line"
+                )
             found.add(int(text))
     return found

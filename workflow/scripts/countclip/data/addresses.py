@@ -4,7 +4,6 @@ What can be known from the first rows is said at the start and not by a fetch ho
 that are paths, and addresses on another network than the config's.
 """
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from countclip.runtime.config import (
     further_benchmarks,
     local_files,
 )
+from countclip.runtime.files import read_json
 from countclip.runtime.resources import resource
 
 ROWS = 1000  # of each file
@@ -40,21 +40,22 @@ def check_addresses(config: dict[str, Any]) -> None:
                 f"{key}: the addresses in {file} are paths and the like, such as"
                 f" {addresses[0][:200]!r}. {advice}"
             )
-        _check_network(config, f"{key}: the addresses in {file}", web, advice)
+        otherwise = "" if advice == SERVED else advice
+        _check_network(config, f"{key}: the addresses in {file}", web, otherwise)
     _check_downloads(config)
 
 
-def _check_network(config: dict[str, Any], what: str, web: list[str], advice: str) -> None:
+def _check_network(config: dict[str, Any], what: str, web: list[str], otherwise: str) -> None:
     here = [url for url in web if (MINIATURE in url) == (config["network"] == "miniature")]
     if web and not here:
-        where, other = (
-            ("on the internet", "internet")
+        where, change = (
+            ("on the internet", f"network: internet, {OVER_PAPER}")
             if config["network"] == "miniature"
-            else ("in the miniature's world alone", "miniature")
+            else ("in the miniature's world alone", "network: miniature")
         )
         raise ConfigError(
-            f"{what}, such as {web[0][:200]!r}, are {where}, and network is {config['network']};"
-            f" set network: {other}, {OVER_PAPER}. {advice}"
+            f"{what}: {web[0][:200]!r} is {where}, and network is {config['network']};"
+            f" set {change}" + (f". Otherwise: {otherwise}" if otherwise else "")
         )
 
 
@@ -62,11 +63,11 @@ def _check_downloads(config: dict[str, Any]) -> None:
     """Raise ConfigError for a file that a rule would download from the other network."""
     countbench, detector = config["countbench"], config["detector"]
     if countbench["list"] == "results/countbench/list.json" and countbench["list_url"]:
-        advice = "Or name a list of yours as countbench.list"
-        _check_network(config, "countbench.list_url: its file", [countbench["list_url"]], advice)
+        otherwise = "name a list of yours as countbench.list"
+        _check_network(config, "countbench.list_url", [countbench["list_url"]], otherwise)
     if detector["weights"].startswith("results/weights/") and detector["download"]:
-        advice = "Or name weights of yours as detector.weights"
-        _check_network(config, "detector.download: its file", [detector["download"]["url"]], advice)
+        otherwise = "name weights of yours as detector.weights"
+        _check_network(config, "detector.download", [detector["download"]["url"]], otherwise)
 
 
 def _files(config: dict[str, Any]) -> Iterator[tuple[str, str, list[str], str]]:
@@ -75,16 +76,13 @@ def _files(config: dict[str, Any]) -> Iterator[tuple[str, str, list[str], str]]:
         yield "laion.folder", file, _of_parquet(file, None), SERVED
     path = resource(config["countbench"]["list"])
     if not path.startswith("results/") and Path(path).is_file():
-        advice = (
-            "Images of yours are a benchmark of `source: folder` (docs/guides/own-benchmark.md)"
-        )
-        yield "countbench.list", path, _of_list(path), advice
+        yield "countbench.list", path, _of_list(path), IN_FOLDER
     for name in further_benchmarks(config):
         settings = benchmark_settings(config, name)
         path = resource(settings["path"])
         by_link = settings["source"] == "pixmo_count" and settings["images"] is None
         if by_link and Path(path).is_file():
-            advice = f"Or name the folder of its images as benchmarks.{name}.images"
+            advice = f"Name the folder of its images as benchmarks.{name}.images"
             yield f"benchmarks.{name}", path, _of_parquet(path, "image_url"), advice
 
 
@@ -110,7 +108,7 @@ def _of_parquet(path: str, column: str | None) -> list[str]:
 
 def _of_list(path: str) -> list[str]:
     try:
-        entries = json.loads(Path(path).read_bytes())[:ROWS]
+        entries = read_json(path)[:ROWS]
         return [str(entry["image_url"]).strip() for entry in entries]
-    except (ValueError, KeyError, TypeError, RecursionError, OSError):
+    except (ValueError, KeyError, TypeError, OSError):
         return []  # the link check says what is wrong

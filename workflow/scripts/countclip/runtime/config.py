@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from countclip.runtime.csv_files import Columns, read_lines
+from countclip.runtime.files import check_name
 from countclip.runtime.folders import stored
 from countclip.runtime.resources import name_of, resource
 
@@ -37,16 +38,23 @@ def complaint(wrong: Any) -> str:
     is_id = "propertyNames" in wrong.absolute_schema_path
     if is_id and wrong.validator == "pattern":
         return f"{wrong.message}; an id has letters, digits and _, and is no reserved word"
+    if wrong.validator == "maxLength":
+        return f"{value[:40]!r}... has {len(value)} characters, of at most {rule}; shorten it"
     may_be_text = (wrong.validator == "type" and "string" in rule) or (
         wrong.validator == "enum" and any(isinstance(choice, str) for choice in rule)
     )
-    if not may_be_text or isinstance(value, str | dict | list | None):
+    if may_be_text and value is None:
+        return (
+            "YAML takes nothing, ~ and null for no value, and a text is meant: write it in quotes"
+        )
+    if not may_be_text or isinstance(value, str | dict | list):
         return wrong.message
     if isinstance(value, bool):
         return f'YAML takes yes, on or no, off for {value}, and a text is meant: quote it, as "no"'
     kind = "a number" if isinstance(value, int | float) else f"a {type(value).__name__}"
     text = re.sub(r"\W", "_", str(value)) if is_id else value  # such as 2024_05_01
-    return f'YAML takes {value} for {kind}, and a text is meant: quote it, "{text}"'
+    written = ", or as it stands there" if isinstance(value, int) else ""  # such as 00012 or 0x1f
+    return f'YAML takes {value} for {kind}, and a text is meant: quote it, "{text}"{written}'
 
 
 def value_at(config: Config, key: str) -> Any:
@@ -291,13 +299,19 @@ def gpus_by_job(config: Config) -> dict[str, int]:
 
 
 def refuse_folders(config: Config) -> None:
-    """Raise ConfigError for a folder where a key means one file, and for the reverse.
+    """Raise ConfigError for a folder where a key means one file, for the reverse, and for no path.
 
     Of a folder only some file would be read. Nothing is said of what is not there: it may be made.
     """
+    for key, path in (*_files(config), *_folders(config)):
+        try:
+            check_name(path)
+        except ValueError as error:
+            raise ConfigError(f"{key}: {error}") from error
     for key, path in _files(config):
         place = Path(resource(path))
-        if place.is_dir():
+        is_openvino = key == "detector.weights" and any(place.glob("*.xml"))  # which is a folder
+        if place.is_dir() and not is_openvino:
             held = sorted(file.name for file in place.iterdir() if not file.name.startswith("."))
             shown = ", ".join(held[:3]) + (", ..." if len(held) > 3 else "")
             raise ConfigError(
@@ -322,11 +336,10 @@ def _files(config: Config) -> Iterator[tuple[str, str]]:
           for name in retention_tasks(config) for key in ("annotations", "templates")),
         ("laion.manifest", config["laion"]["manifest"]),
         ("counting_set.nouns", config["counting_set"]["nouns"]),
+        ("detector.weights", config["detector"]["weights"]),
         ("model.config", config["model"]["config"]),
     ]  # fmt: skip
-    weights, pretrained = config["detector"]["weights"], config["model"]["pretrained"]
-    if not list(Path(resource(weights)).glob("*.xml")):  # OpenVINO's are a folder
-        pairs.append(("detector.weights", weights))
+    pretrained = config["model"]["pretrained"]
     if pretrained.endswith(".safetensors") or len(Path(pretrained).parts) > 1:  # else it is a tag
         pairs.append(("model.pretrained", pretrained))
     return ((key, path) for key, path in pairs if path is not None)

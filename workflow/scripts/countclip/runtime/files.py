@@ -43,15 +43,20 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-LONGEST_NAME = 255
-"""Bytes of a file's or folder's name, which Linux, macOS and Windows allow at most."""
+LONGEST_NAME, LONGEST_PATH = 255, 4095
+"""Bytes of a file's or folder's name, and of a whole path, which Linux allows at most."""
 
 
 def check_name(name: str) -> None:
     """Raise ValueError for a text that can name no file, such as the content of one."""
     longest = max((len(os.fsencode(part)) for part in Path(name).parts), default=0)
-    if longest > LONGEST_NAME or "\0" in name:
-        why = "a NUL is in it" if "\0" in name else f"{longest:,} bytes, of at most {LONGEST_NAME}"
+    whole = len(os.fsencode(name))
+    why = "a NUL is in it" if "\0" in name else ""
+    if longest > LONGEST_NAME:
+        why = why or f"{longest:,} bytes, of at most {LONGEST_NAME}"
+    elif whole > LONGEST_PATH:
+        why = why or f"{whole:,} bytes with its folders, of at most {LONGEST_PATH:,}"
+    if why:
         raise ValueError(
             f"{name[:40]!r}{'...' if name[40:] else ''} names no file ({why}): write a file's path"
         )
