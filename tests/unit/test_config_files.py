@@ -86,6 +86,12 @@ def test_a_number_that_came_as_a_text_is_shown_as_to_be_written(path, text, writ
         yaml.safe_load(written)
 
 
+def test_of_a_list_inside_config_the_advice_has_all_items():
+    arguments = {"wise_ft": {"alphas": ["0.5", "1", 0]}}
+    advice = config_files.advice(["wise_ft", "alphas", 1], "1", arguments)
+    assert "\n    wise_ft: {alphas: [0.5, 1, 0]}\n" in advice
+
+
 def test_a_real_text_or_number_has_no_advice():
     for value in ("many", "", 2, [1], None):
         assert config_files.advice(["a"], value, {"a": 1}) == ""

@@ -97,7 +97,13 @@ def advice(path: Sequence[str | int], value: Any, arguments: dict[str, Any]) -> 
     if meant == value:
         return ""
     example: Any = meant
-    for key in reversed(path):
+    in_list = next((n for n, key in enumerate(path) if isinstance(key, int)), len(path))
+    listed: Any = arguments
+    for key in path[:in_list]:
+        listed = listed.get(key) if isinstance(listed, dict) else None
+    if isinstance(listed, list):  # all of it, or a reader would write one item
+        example = [_meant(item) if isinstance(item, str) else item for item in listed]
+    for key in reversed(path[:in_list] if isinstance(listed, list) else path):
         example = [example] if isinstance(key, int) else {key: example}
     text = yaml.safe_dump(example, default_flow_style=True, width=1000).strip()
     written = text[1:-1]
