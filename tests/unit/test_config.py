@@ -70,6 +70,8 @@ def test_the_complaint_about_an_unquoted_word_says_how_to_quote_it(config):
         "benchmarks: {1.5: null}": 'takes 1.5 for a number.* quote it, "1_5"',
         "reference: 12": 'quote it, "12"',
         "laion: {parts: [0]}": 'quote it, "0"',
+        "laion: {parts: [00042]}": "or as your file writes it",
+        "retention: {tasks: {~: null}}": 'takes null.* an id is meant: quote it, "null"',
         "fetch: {images: {resize_mode: no}}": "quote it",
         "detector: {sha256: 12345678}": 'quote it, "12345678"',
         "laion: {repository: 2001-01-01}": 'quote it, "2001-01-01"',

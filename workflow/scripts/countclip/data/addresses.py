@@ -75,10 +75,7 @@ def _files(config: dict[str, Any]) -> Iterator[tuple[str, str, list[str], str]]:
         yield "laion.folder", file, _of_parquet(file, None), SERVED
     path = resource(config["countbench"]["list"])
     if not path.startswith("results/") and Path(path).is_file():
-        advice = (
-            "Images of yours are a benchmark of `source: folder` (docs/guides/own-benchmark.md)"
-        )
-        yield "countbench.list", path, _of_list(path), advice
+        yield "countbench.list", path, _of_list(path), IN_FOLDER
     for name in further_benchmarks(config):
         settings = benchmark_settings(config, name)
         path = resource(settings["path"])

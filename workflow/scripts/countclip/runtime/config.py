@@ -40,13 +40,18 @@ def complaint(wrong: Any) -> str:
     may_be_text = (wrong.validator == "type" and "string" in rule) or (
         wrong.validator == "enum" and any(isinstance(choice, str) for choice in rule)
     )
+    if is_id and value is None:
+        return 'YAML takes null, ~ and nothing for no value, and an id is meant: quote it, "null"'
     if not may_be_text or isinstance(value, str | dict | list | None):
         return wrong.message
     if isinstance(value, bool):
         return f'YAML takes yes, on or no, off for {value}, and a text is meant: quote it, as "no"'
     kind = "a number" if isinstance(value, int | float) else f"a {type(value).__name__}"
     text = re.sub(r"\W", "_", str(value)) if is_id else value  # such as 2024_05_01
-    return f'YAML takes {value} for {kind}, and a text is meant: quote it, "{text}"'
+    as_written = (
+        "" if is_id else ", or as your file writes it"
+    )  # 00001 and 1_000 are read as 1, 1000
+    return f'YAML takes {value} for {kind}, and a text is meant: quote it, "{text}"{as_written}'
 
 
 def value_at(config: Config, key: str) -> Any:
@@ -295,8 +300,13 @@ def refuse_folders(config: Config) -> None:
 
     Of a folder only some file would be read. Nothing is said of what is not there: it may be made.
     """
+    for key, path in (*_files(config), *_folders(config)):
+        if not path.strip():
+            raise ConfigError(f"{key} is an empty text: write a path, or null for none")
     for key, path in _files(config):
         place = Path(resource(path))
+        if place.exists() and not (place.is_dir() or place.is_file()):  # a pipe is read once
+            raise ConfigError(f"{key}: {path} is no regular file: copy what it holds into one")
         if place.is_dir():
             held = sorted(file.name for file in place.iterdir() if not file.name.startswith("."))
             shown = ", ".join(held[:3]) + (", ..." if len(held) > 3 else "")
