@@ -19,6 +19,7 @@ from PIL import Image
 from countclip.data.images import MAX_BYTES, SUFFIXES, Unusable, decode, read_file
 from countclip.model import inputs
 from countclip.model.libraries import datasets, open_clip
+from countclip.runtime.csv_files import raise_problems
 from countclip.runtime.files import read_json, read_text, write_json
 from countclip.runtime.folders import Contents, ImageFolder, contents, inside, subfolders
 
@@ -53,7 +54,10 @@ def read(source: str, folder: str, annotations: str | None, follow_links: bool =
         else:
             task = SOURCES[source](ImageFolder(Path(folder), follow_links), annotations)
     except (KeyError, TypeError, AttributeError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ValueError(f"{where[-1]}: is not as `source: {source}` has it: {error!r}") from error
+        raise ValueError(
+            f"{where[-1]}: is not as `source: {source}` has it: {error!r}; get it anew, or name"
+            " another source (docs/guides/own-retention-tasks.md)"
+        ) from error
     if not len(task.of_image):
         raise ValueError(f"{folder}: there is no image for this task in it")
     return task
@@ -183,7 +187,7 @@ def _flickr30k(folder: ImageFolder, annotations: str) -> Task:
             raise ValueError(
                 f"{annotations}: line {number}: must be image.jpg#0, a tab and a caption"
             )
-    return _captioned(folder, sorted(texts.items()))
+    return _captioned(folder, sorted(texts.items()), annotations)
 
 
 def _coco(folder: ImageFolder, annotations: str) -> Task:
@@ -195,11 +199,17 @@ def _coco(folder: ImageFolder, annotations: str) -> Task:
     names = {image["id"]: image["file_name"] for image in stored["images"]}
     rows = [(names[i], texts[i]) for i in sorted(texts) if texts[i]]
     log.info("%s: %d images, %d without a caption", annotations, len(names), len(names) - len(rows))
-    return _captioned(folder, rows)
+    return _captioned(folder, rows, annotations)
 
 
-def _captioned(folder: ImageFolder, rows: list[tuple[str, list[str]]]) -> Task:
-    files = [inside(folder, name) for name, _ in rows]
+def _captioned(folder: ImageFolder, rows: list[tuple[str, list[str]]], annotations: str) -> Task:
+    files, problems = [], []
+    for name, _ in rows:
+        try:
+            files.append(inside(folder, name))
+        except ValueError as error:
+            problems.append(str(error))
+    raise_problems(annotations, problems)
     captions = [texts for _, texts in rows]
     return Task(
         map(_image, files),
