@@ -79,9 +79,9 @@ $(DONE): requirements.txt
 	@if [ -n "$$(ls -A "$(VENV)" 2>/dev/null)" ] && ! [ -e "$@" ] && ! [ -e "$(VENV)/by-make" ]; then \
 	  echo "$(VENV) is there, and make did not make it: nothing is installed over it. Name another" \
 	    "folder (make $(MAKECMDGOALS) VENV=/path/to/new) or remove this one." >&2; exit 1; fi
-	@case "$$("$(PYTHON)" --version 2>&1)" in "Python 3.11."*|"Python 3.12."*) ;; *) \
-	  echo "make needs Python 3.11 or 3.12 (img2dataset does not run on 3.13), and $(PYTHON) is neither:" \
-	    "install one, or say where it is: make $(MAKECMDGOALS) PYTHON=/path/to/python3.12." \
+	@version="$$("$(PYTHON)" --version 2>&1)"; case "$$version" in "Python 3.11."*|"Python 3.12."*) ;; *) \
+	  echo "make needs Python 3.11 or 3.12 (img2dataset does not run on 3.13), and $(PYTHON) is neither" \
+	    "($$(echo "$$version" | head -n 1)): install one, or say where it is: make $(MAKECMDGOALS) PYTHON=/path/to/python3.12." \
 	    "Or let conda bring it: conda env create -f environment.yml" >&2; exit 1;; esac
 	@echo "installing into $(VENV), once: some minutes, and 7 GB on Linux"
 	@mkdir -p "$(VENV)" && touch "$(VENV)/by-make"  # an installation that is cut short is make's too

@@ -497,7 +497,7 @@ def test_the_download_changes_exactly_its_rows_in_a_real_run(browser, tmp_path) 
     present = before.index[before["original"]].tolist()
 
     browser.open(tmp_path / "results/countbench/audit.html")
-    assert "embedded miniature" in browser.find_element(By.TAG_NAME, "header").text
+    assert "The miniature is a tiny model" in browser.find_element(By.TAG_NAME, "header").text
     expected = {}
     for place, index in enumerate([*missing[:5], *present[:5]]):
         card = browser.find_element(By.ID, f"row-{index}")

@@ -23,7 +23,7 @@ TABLES = {
     "predict": ("image,caption\nmöwe.png,{} gulls\n", predict.from_table),
     "benchmark": (
         "image,number,noun\nmöwe.png,3,gulls\n",
-        lambda path: adapters.folder_csv(path, path.parent),
+        lambda path: adapters.folder_csv(path, ImageFolder(path.parent)),
     ),
     "repairs": (
         ",".join(repairs_csv.COLUMNS) + "\n1,exclude,,,,,,zwölf\n",
@@ -66,7 +66,7 @@ TEXTS = {
                 }
             ]
         ),
-        lambda path: adapters.tallyqa(path, path.parent),
+        lambda path: adapters.tallyqa(path, ImageFolder(path.parent)),
     ),
     "intersection": ("# wörter\n0\n2 # two\n", lambda path: countbench._indices(str(path), 3)),
     "prompts": ("# größe\na photo of {}\n", lambda path: retention_data.read_templates(str(path))),

@@ -79,7 +79,7 @@ def test_make_says_which_python_it_needs(tmp_path):
     ids=["the older", "the only one", "a launcher of nothing", "the default"],
 )
 def test_make_takes_the_first_python_that_it_can_use(tmp_path, on_the_path, expected):
-    for name in ("sh", "make", "git", "touch"):
+    for name in ("sh", "make", "git", "touch", "ls", "mkdir"):
         (tmp_path / name).symlink_to(shutil.which(name))
     for name, (version, code) in on_the_path.items():
         write_python(tmp_path, name, version, code)

@@ -85,7 +85,7 @@ def test_texts_of_the_web_are_no_markup(tmp_path) -> None:
 def test_the_page_says_when_it_is_the_miniature_and_where_the_download_goes(tmp_path) -> None:
     audit = Audit(tmp_path, [row(2)])
     assert "miniature" not in audit.render().read_text()
-    assert "embedded miniature" in audit.render(scale="miniature").read_text()
+    assert "The miniature is a tiny model" in audit.render(scale="miniature").read_text()
     assert "resources/countbench/repairs.csv" in audit.page.read_text()
 
 

@@ -57,8 +57,8 @@ def make(folder: Path, *arguments: str, fails: bool = False, **environment: str)
 @pytest.mark.parametrize(
     ("target", "program", "arguments"),
     [
-        ("demo", "snakemake", "--cores|all|results/table1.csv"),
-        ("run", "snakemake", "--cores|all|results/table1.csv"),
+        ("demo", "snakemake", "--logger|stages|--cores|all|results/table1.csv"),
+        ("run", "snakemake", "--logger|stages|--cores|all|results/table1.csv"),
         ("predict", "python", "-m|countclip.evaluation.predict"),
         ("test", "python", "-m|pytest"),
         ("docs", "python", "-m|countclip.runtime.config_docs"),

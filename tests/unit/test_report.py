@@ -191,7 +191,7 @@ def test_the_config_says_what_differs_from_the_default(run) -> None:
     assert re.findall(r'<th scope=row>(.*?)</th>', differs) == [
         "training.epochs", "variants.log_sched",
     ]  # fmt: skip
-    assert re.search("<td.*?>77</td><td.*?>4</td>", differs)
+    assert re.search("<td.*?>77</td><td.*?>2</td>", differs)
     assert "training.batch_size" in whole
     assert whole.count('best">▲ ') == 2
 

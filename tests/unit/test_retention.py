@@ -34,7 +34,9 @@ def packed(tmp_path_factory):
     """The miniature's two tasks, drawn, read and packed as the rules do it."""
     folder = tmp_path_factory.mktemp("tasks")
     things, pairs, captions = folder / "things", folder / "pairs", folder / "captions.tsv"
-    retention_tasks.write_tasks(class_folder=things, pair_folder=pairs, captions=captions)
+    retention_tasks.write_tasks(
+        class_folder=things, pair_folder=pairs, captions=captions, digests=folder / "digests.tsv"
+    )
     made = {}
     for name, prompts, *where in (
         ("things", PROMPTS, "folder", things, None),

@@ -214,7 +214,7 @@ def test_tables_and_pictures_are_the_same_twice(scores, tmp_path):
     text = Path(tables["markdown_path"]).read_text()
     assert "\n".join(map(sheets.markdown, views)) == text
     assert "a $label \\| \\<b>" in text
-    assert "numbers of the embedded miniature" in text
+    assert "The miniature is a tiny model" in text
 
 
 def test_an_unknown_query_is_named_before_anything_is_drawn(scores, tmp_path):

@@ -519,7 +519,7 @@ def test_a_model_with_low_rank_additions_is_the_merged_one(config, tmp_path):
         with torch.inference_mode():
             expected = again.encode_image(image)
             assert torch.allclose(clip.model.encode_image(image), expected, atol=1e-6)
-            assert torch.allclose(clip.model.encode_text(text), again.encode_text(text), atol=1e-6)
+            assert torch.allclose(clip.model.encode_text(text), again.encode_text(text), atol=2e-5)
             assert not torch.allclose(plain.encode_image(image), expected, atol=1e-3)
 
 

@@ -169,7 +169,7 @@ def test_a_set_that_a_variant_names_is_made_and_no_other_is_made_again(planned):
 def test_the_plan_names_what_changed_and_runs_nothing(finished):
     before = sorted(finished.folder.rglob("results/**/*"))
     text = finished("plan", training={"learning_rate": 1.0e-5})
-    assert "training.learning_rate: 0.00015 -> 1e-05\n    train_variant (2)" in text
+    assert "training.learning_rate: 0.0003 -> 1e-05\n    train_variant (2)" in text
     assert "jobs here" in text  # what training took before
     assert "fetch_images" not in text.split("## Why")[1]
     assert "Nothing to be done" in finished("plan")

@@ -1,5 +1,6 @@
 """CLIP models: the one place that builds and loads one of open_clip."""
 
+import json
 import tempfile
 import textwrap
 from collections.abc import Iterable
@@ -13,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from countclip.model.libraries import open_clip
-from countclip.runtime.files import read_json, write_json
+from countclip.runtime.files import read_json
 from countclip.runtime.machine import raise_machine_error
 from countclip.runtime.resources import resource
 
@@ -216,7 +217,7 @@ def _architecture(name: str, config: str | None) -> dict[str, Any]:
             )
         with tempfile.TemporaryDirectory() as folder:  # open_clip reads no UTF-8 with a mark
             copy = Path(folder, f"{name}.json")
-            write_json(read_json(resource(config)), copy)
+            copy.write_text(json.dumps(read_json(resource(config))), encoding="utf-8")
             open_clip.add_model_config(copy)
     architecture = open_clip.get_model_config(name)
     if architecture is None:
