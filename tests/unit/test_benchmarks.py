@@ -192,6 +192,17 @@ def test_a_wrong_csv_is_named(tmp_path, text, complaint):
         read(csv(tmp_path, text), "folder")
 
 
+def test_what_is_left_out_names_its_file_in_the_rows_and_the_log(tmp_path, caplog):
+    path = csv(tmp_path, "image,number,noun\na.png,3,stars\nlink.png,4,stars\nno.png,33,stars\n")
+    (tmp_path / "link.png").write_text("../cache/4.png")
+    with caplog.at_level("INFO"):
+        rows = read(path, "folder")
+    assert statuses(rows) == ["included", "not_an_image", "number"]
+    assert f"'../cache/4.png'): {tmp_path / 'link.png'}" in caplog.text
+    assert "1 left out: its file is not an image that is read; first line 3: a link" in caplog.text
+    assert "first line 4: 33" in caplog.text
+
+
 def test_the_file_and_the_folder_are_those_that_are_meant(tmp_path):
     path = csv(tmp_path, "image,number,noun\na.png,3,stars\n")
     assert statuses(read(path, "folder", expected=sha256(path))) == ["included"]

@@ -35,6 +35,15 @@ def test_a_repeated_key_is_refused_with_its_lines(tmp_path, text, said):
     assert f"{file}: {said}" in str(error.value)
 
 
+def test_a_repeated_key_of_json_with_tabs_is_refused(tmp_path):
+    file = tmp_path / "mine.json"
+    file.write_text('{\n\t"fetch": {"connections": 4},\n\t"seeds": [1],\n\t"fetch": {}\n}\n')
+    with pytest.raises(ConfigError, match="mine.json: fetch stands 2 times in one section"):
+        config_files.refuse_repeated_keys(file)
+    file.write_text('{\n\t"a": {"x": 1},\n\t"b": {"x": 1}\n}\n')
+    config_files.refuse_repeated_keys(file)
+
+
 def test_equal_keys_of_different_sections_and_anchors_are_no_repetition(tmp_path):
     file = tmp_path / "mine.yaml"
     file.write_text("a: &a {x: 1}\nb: *a\nc: {<<: *a, x: 2}\nd:\n- {x: 1}\n- {x: 1}\n")
@@ -146,6 +155,16 @@ def test_a_text_that_is_no_path_is_refused_by_its_key(key, path):
         settings.refuse_folders(changed(key, path))
 
 
+@pytest.mark.parametrize("key", ["benchmarks.own.path", "countbench.lock", "laion.folder"])
+def test_a_pipe_or_an_empty_text_for_a_path_is_refused_by_its_key(tmp_path, key):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ConfigError, match=f"{key} is an empty text: write a path"):
+        settings.refuse_folders(changed(key, " "))
+    if key not in FOLDERS:
+        with pytest.raises(ConfigError, match=f"{key}: .*/pipe is no regular file: copy"):
+            settings.refuse_folders(changed(key, str(tmp_path / "pipe")))
+
+
 def test_openvino_weights_are_a_folder(tmp_path):
     (tmp_path / "yolov8n.xml").touch()
     settings.refuse_folders(changed("detector.weights", str(tmp_path)))
@@ -198,7 +217,17 @@ def test_a_folders_digest_follows_each_file_however_deep(tmp_path):
     deep.write_bytes(b"2")
     second = digest()
     deep.rename(deep.with_name("d.png"))
-    assert len({first, second, digest()}) == 3
+    third = digest()
+    assert len({first, second, third}) == 3
+    (tmp_path / ".DS_Store").touch()  # which no reader of the folder sees
+    assert digest() == third
+    elsewhere = tmp_path.with_name(f"{tmp_path.name}-linked")
+    elsewhere.mkdir()
+    (elsewhere / "e.png").write_bytes(b"5")
+    (tmp_path / "linked").symlink_to(elsewhere)
+    fourth = digest()
+    (elsewhere / "e.png").write_bytes(b"6")
+    assert len({third, fourth, digest()}) == 3
     listed = [str(Path(deep.with_name("d.png")))]
     (fact,) = provenance.digest_of_all("images", listed)
     assert fact.startswith("images ")

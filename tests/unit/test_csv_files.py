@@ -222,7 +222,7 @@ def test_no_text_that_names_no_file_becomes_a_path(name, folder):
 )  # fmt: skip
 def test_captions_of_no_file_are_named_by_their_file(source, text, folder):
     (folder / "captions").write_text(text, encoding="utf-8")
-    with pytest.raises(ValueError, match=r"captions: 'xx.* names no file \(30\d bytes"):
+    with pytest.raises(ValueError, match=r"captions: 1 wrong\n  'xx.* names no file \(30\d byte"):
         retention_data.read(source, str(folder), str(folder / "captions"))
 
 
@@ -269,3 +269,15 @@ def test_columns_in_words():
     assert str(Columns(("a",))) == "a, separated by commas"
     assert str(Columns(("a", "b"), one_of=("c", "d"))) == "a, b and c or d, separated by commas"
     assert csv_files.Columns(("a", "b"), one_of=("c", "d")).problem(["a", "c"]) == "without b"
+
+
+def test_two_marks_are_two_too_many_and_a_thousand_wrong_lines_are_counted(tmp_path):
+    table = tmp_path / "nouns.csv"
+    table.write_text("\ufeff\ufeffclass,nouns\nbird,birds\n", encoding="utf-8")
+    assert nouns.plurals(table) == {"bird": "birds"}
+    table.write_text("class,nouns\n" + "bird\n" * 1000)
+    with pytest.raises(ValueError, match="nouns.csv: 1000 wrong") as error:
+        nouns.plurals(table)
+    lines = str(error.value).splitlines()
+    assert len(lines) == 1 + csv_files.SHOWN + 1
+    assert lines[-1] == "  and 900 more"

@@ -6,7 +6,15 @@ import unicodedata
 import pytest
 
 from countclip.data.detector_backends import digest
-from countclip.runtime.folders import ImageFolder, contents, inside, stored, subfolders
+from countclip.data.images import Unusable, read_file
+from countclip.runtime.folders import (
+    ImageFolder,
+    contents,
+    inside,
+    is_left_behind,
+    stored,
+    subfolders,
+)
 
 JUNK = (
     *(".DS_Store", "._3.jpg", "Thumbs.db", "Desktop.ini", "Icon\r", "~$list.docx"),
@@ -103,3 +111,21 @@ def test_links_out_of_a_folder_need_a_word_of_the_config(tmp_path):
         for name in ("../secret.jpg", str(tmp_path / "secret.jpg"), "", "all/../../secret.jpg"):
             with pytest.raises(ValueError, match="must be a file inside [^,]*$"):
                 inside(ImageFolder(data, follow), name)
+
+
+def test_backups_of_editors_and_cut_downloads_are_left_behind():
+    found = [name for name in ("7.jpg~", "8.JPG.crdownload", "tmp", "part-0.parquet", "a.part.jpg")
+             if is_left_behind(name)]  # fmt: skip
+    assert found == ["7.jpg~", "8.JPG.crdownload"]
+
+
+def test_a_folder_that_may_not_be_listed_is_a_problem_not_nothing(tmp_path):
+    write(tmp_path, "a.jpg", "shut/b.jpg")
+    (tmp_path / "shut").chmod(0)
+    if os.access(tmp_path / "shut", os.R_OK):
+        pytest.skip("this user may list any folder")
+    found = contents(tmp_path)
+    assert names(found.files, tmp_path) == ["a.jpg", "shut"]
+    with pytest.raises(Unusable, match="a folder: give this user the right to list it"):
+        read_file(tmp_path / "shut", 9)
+    (tmp_path / "shut").chmod(0o700)

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+import torch
 from safetensors.torch import load_file, save_file
 
 from countclip.model.clip import CONVERT, Clip
@@ -37,6 +38,7 @@ def complaint(tensors: dict, path) -> str:
         ("module._orig_mod.", ", of DistributedDataParallel and torch.compile;"),
         ("state_dict.model.", ", of Lightning and a checkpoint;"),
         ("net.clip.", "'net.clip.'; save"),
+        ("shadow_model.", "'shadow_model.'; save"),
     ],
 )
 def test_a_wrapper_is_named_and_its_command_takes_it_off(prefix, by, tmp_path):
@@ -102,3 +104,11 @@ def test_the_command_that_converts_a_checkpoint_runs(tmp_path):
     command = shlex.split(CONVERT)
     subprocess.run([sys.executable, *command[1:]], cwd=tmp_path, check=True)
     assert load(tmp_path / "weights.safetensors").model is not None
+
+
+def test_a_pickle_by_another_name_is_told_with_the_conversion(tmp_path):
+    path = tmp_path / "renamed.safetensors"
+    torch.save({"logit_scale": SCALAR}, path)
+    with pytest.raises(ValueError, match="is a pickle by another name; convert it") as failed:
+        load(path)
+    assert CONVERT in str(failed.value)

@@ -4,6 +4,7 @@ import base64
 import importlib.util
 import io
 import os
+import struct
 import zlib
 
 import cv2
@@ -112,6 +113,14 @@ def test_heic_is_read_or_named_with_the_package_that_reads_it() -> None:
         (b"RIFF\x24\0\0\0WAVEfmt ", "no known image format"),
         (b"\0" * 128 + b"DICM", "DICOM is not read"),
         (b"P6 is no image but a text", "no known image format"),
+        (b"cache/../seven.webp", "a link that was stored as a file: put the image in its place"),
+        ("Küche 7.JPG".encode(), "a link that was stored as a file"),
+        (b"L\0\0\0\x01\x14\x02\0\0\0\0\0", "a link that was stored as a file"),
+        (b"and/or\nsome lines", "no known image format"),
+        (b"https://example.org/7.jpg", "no known image format"),
+        (b"<!DOCTYPE html><title>Sign in", "a web page: get the image itself"),
+        (b"<?xml version='1.0'?><svg/>", "SVG is not read: save it as"),
+        (b"PF\n9 9\n-1.0\n", "PFM in colour is not read"),
     ],
 )
 def test_what_is_not_read_is_named(body: bytes, detail: str) -> None:
@@ -253,3 +262,65 @@ def test_a_file_that_cannot_be_read_says_why(tmp_path) -> None:
     }.items():
         with pytest.raises(Unusable, match=reason):
             read_file(tmp_path / name, 8)
+
+
+SHADES = np.tile(np.linspace(0, 1, 96), (96, 1))
+"""Grey values from black, at the left, to white."""
+
+
+def tiff(pixels: np.ndarray, sample_format: int) -> bytes:
+    """A TIFF of one channel, whose tags say what `pixels` are: 1 unsigned, 2 signed, 3 floats."""
+    height, width = pixels.shape
+    bits, data = pixels.itemsize * 8, pixels.tobytes()
+    tags = {256: width, 257: height, 258: bits, 259: 1, 262: 1, 273: 134, 277: 1, 278: height,
+            279: len(data), 339: sample_format}  # fmt: skip
+    head = struct.pack("<2sHIH", b"II", 42, 8, len(tags))
+    entries = (struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
+    return (head + b"".join(entries)).ljust(134, b"\0") + data
+
+
+def png16(colours: np.ndarray) -> bytes:
+    """A PNG of 16 bits from (height, width, 3 or 4)."""
+    height, width, bands = colours.shape
+    lines = b"".join(b"\0" + line.astype(">u2").tobytes() for line in colours)
+    header = struct.pack(">IIBBBBB", width, height, 16, {3: 2, 4: 6}[bands], 0, 0, 0)
+    chunks = {b"IHDR": header, b"IDAT": zlib.compress(lines), b"IEND": b""}
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        for kind, data in chunks.items()
+    )
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        tiff((4.2e9 * SHADES).astype("<u4"), 1),
+        tiff((200 * SHADES - 100).astype("i1"), 2),
+        tiff((30000 * SHADES - 9000).astype("<i2"), 2),
+        b"P6\n96 96\n65535\n" + np.stack([4095 * SHADES] * 3, -1).astype(">u2").tobytes(),
+        png16(4095 * np.stack([SHADES] * 3 + [np.ones_like(SHADES)], -1)),
+    ],
+)
+def test_values_that_pillow_misreads_become_dark_and_light(body: bytes) -> None:
+    shown = np.asarray(decode(body).convert("L")).astype(int)
+    middle = shown[50]
+    assert middle[5] < 60
+    assert middle[90] > 160
+    assert (np.diff(middle[::12]) > 0).all()
+
+
+def test_colours_of_16_bits_that_hold_8_are_refused_not_black() -> None:
+    with pytest.raises(Unusable, match="undecodable .* fewer than 11 of them: save it with 8"):
+        decode(png16(255 * np.stack([SHADES] * 3, -1)))
+    glyph = np.zeros((96, 96, 4))
+    glyph[:, 48:, 3] = 65535  # black, where it is not transparent
+    assert decode(png16(glyph)).getpixel((90, 9)) == (0, 0, 0)
+    assert decode(png16(glyph)).getpixel((9, 9)) == (255, 255, 255)
+
+
+@pytest.mark.parametrize("pixels", [SHADES.astype("<f8"), SHADES.astype("<f2")])
+def test_a_tiff_of_unread_pixels_is_not_called_broken(pixels: np.ndarray) -> None:
+    with pytest.raises(Unusable, match="whose pixels are not read, .*: save it as JPEG or PNG"):
+        decode(tiff(pixels, 3))
+    with pytest.raises(Unusable, match="a broken, truncated or unusual TIFF"):
+        decode(tiff(pixels, 3)[:30])

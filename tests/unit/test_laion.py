@@ -217,14 +217,14 @@ laion.download_part(
 def test_killed_often_it_never_asks_again_for_what_has_arrived(hub: Hub, tmp_path: Path) -> None:
     body = os.urandom(4_000_000)
     hub.files = {FIRST: body}
-    hub.chunk, hub.pause = 20_000, 0.01  # two seconds in all
+    hub.chunk, hub.pause = 20_000, 0.02  # four seconds in all
     make(hub, tmp_path)
     command = [
         sys.executable, "-c", DRIVER, str(tmp_path / "out.parquet"), str(tmp_path / "laion.tsv"),
         str(tmp_path / "state"), json.dumps(hub.environment),
     ]  # fmt: skip
     environment = os.environ | {"PYTHONPATH": str(Path(laion.__file__).parents[2])}
-    killed_often(command, times=10, seed=3, longest=0.4, env=environment)
+    killed_often(command, times=10, seed=3, longest=0.8, env=environment)
     assert (tmp_path / "out.parquet").read_bytes() == body
     starts = [int((request["range"] or "bytes=0-")[6:-1]) for request in hub.asked("cdn.example")]
     assert starts == sorted(starts)

@@ -243,6 +243,7 @@ def test_a_tenth_caption_is_of_the_same_picture(tmp_path):
         ("flickr30k", "0.png#0\ta dog\n0.png#1 a dog\n", "captions: line 2: must be"),
         ("flickr30k", "0.png#0\t \n", "captions: line 1: must be"),
         ("flickr30k", "../secret.png#0\ta dog\n", "'../secret.png' must be a file inside"),
+        ("flickr30k", "8" * 300 + "#0\ta dog\n", "captions: 1 wrong\n  '8+'... names no file"),
         (
             "flickr30k",
             b"0.png#0\ta dog \xff\n",

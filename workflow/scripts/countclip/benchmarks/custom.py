@@ -33,7 +33,7 @@ STATUSES = {
     "missing": "its image is not there",
     "too_large": "its image file has too many bytes",
     "undecodable": countbench.STATUSES["undecodable"],
-    "not_an_image": countbench.STATUSES["not_an_image"],
+    "not_an_image": "its file is not an image that is read",
     "too_small": countbench.STATUSES["too_small"],
     "placeholder": "its image shows nothing to count: it is flat or a placeholder",
 }
@@ -133,7 +133,8 @@ def _checked_row(
         if status != "alive":
             raise Unusable(status, detail)
     except Unusable as error:
-        return {**row, "status": error.status, "detail": error.detail}, b""
+        file = f": {entry.image}" if isinstance(entry.image, Path) and "caption" in row else ""
+        return {**row, "status": error.status, "detail": error.detail + file}, b""
     row |= {"status": "included", "detail": "", "included": True}
     return {**row, **facts._asdict()}, body
 
@@ -176,7 +177,7 @@ def _body(entry: Entry, max_bytes: int) -> bytes:
         body = entry.image if isinstance(entry.image, bytes) else read_file(entry.image, max_bytes)
     except Unusable as error:
         if error.status == "unreadable":
-            raise Unusable("missing", f"{error.detail}: {entry.image}") from error
+            raise Unusable("missing", error.detail) from error
         body = None
     if body is None or len(body) > max_bytes:
         raise Unusable(
@@ -193,7 +194,10 @@ def _funnel(rows: list[dict[str, Any]], source: str) -> dict[str, Any]:
     left_out.pop("included", None)
     log.info("%d of %d rows are measured on", len(numbers), len(rows))
     for status, n in left_out.items():
-        log.info("%d left out: %s", n, STATUSES[status])
+        first = next(row for row in rows if row["status"] == status)
+        log.info(
+            "%d left out: %s; first %s: %s", n, STATUSES[status], first["place"], first["detail"]
+        )
     return {
         "source": source,
         "rows": len(rows),

@@ -8,7 +8,7 @@ from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
-from PIL import IcoImagePlugin, Image, ImageOps
+from PIL import IcoImagePlugin, Image, ImageOps, TiffImagePlugin
 
 from countclip.runtime.machine import OF_ALL_FILES, raise_machine_error
 
@@ -42,6 +42,7 @@ _SIGNATURES = {
 _SAVE = "save it as JPEG or PNG"
 _RAW = f"a camera's raw file is not read: {_SAVE}"
 _VIDEO = "a video is not read: save a frame of it as JPEG or PNG"
+_LINK = "a link that was stored as a file: put the image in its place"
 _UNREAD = {
     b"version https://git-lfs": "a pointer of Git LFS: run `git lfs pull`",
     b"/annex/objects/": "a pointer of git-annex: run `git annex get`",
@@ -49,11 +50,14 @@ _UNREAD = {
     b"\x1f\x8b": "an archive: unpack it",
     b"\x1aE\xdf\xa3": _VIDEO,
     **dict.fromkeys((b"FUJIFILMCCD-RAW", b"IIRO", b"IIU\0"), _RAW),
+    # Of Windows, macOS, Cygwin and Samba.
+    **dict.fromkeys((b"L\0\0\0\1\x14\2\0", b"book\0\0\0\0mark", b"!<symlink>", b"XSym\n"), _LINK),
     **{
         start: f"{name} is not read: {_SAVE}"
         for start, name in {
             b"%PDF": "PDF",
             b"%!PS": "PostScript",
+            b"PF\n": "PFM in colour",
             b"<svg": "SVG",
             b"\xff\x0a": "JPEG XL",
             b"\0\0\0\x0cJXL ": "JPEG XL",
@@ -74,7 +78,8 @@ _AT_MOST = f": at most {MAX_PIXELS} are read, so make it smaller"
 _ICON = b"\0\0\1\0"
 _HEIC = ("heic", "heix", "heim", "heis", "hevc", "hevx", "hevm", "hevs", "mif1", "msf1")
 _TEXT = (b"tEXt", b"zTXt", b"iTXt", b"iCCP")
-_PREVIEW, _DNG, _PHOTOMETRIC = 254, 50706, 262  # tags of TIFF
+_PREVIEW, _DNG, _PHOTOMETRIC, _SAMPLES = 254, 50706, 262, 339  # tags of TIFF
+_UNSIGNED, _SIGNED = (1,), (2,)  # values of _SAMPLES
 
 # The bounds are those of this module; Pillow refuses twice as much as it warns of.
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS // 2
@@ -97,7 +102,10 @@ def read_file(path: Path, max_bytes: int) -> bytes:
     """The bytes of a user's image file; Unusable where it cannot be read or is too large."""
     try:
         if path.exists() and not path.is_file():  # reading a pipe or a device may never end
-            raise Unusable("unreadable", "a folder" if path.is_dir() else "no regular file")
+            kind = "a folder" if path.is_dir() else "no regular file"
+            shut = path.is_dir() and not os.access(path, os.R_OK | os.X_OK)
+            shut = ": give this user the right to list it" if shut else ""
+            raise Unusable("unreadable", kind + shut)
         with open(path, "rb") as file:  # not even a part of what is too large, such as a video
             is_too_large = os.fstat(file.fileno()).st_size > max_bytes
             body = b"" if is_too_large else file.read(max_bytes + 1)
@@ -192,6 +200,9 @@ def _unopened(body: bytes) -> Unusable:
     name = known_start(body)
     if name == "HEIC" and not _has_heif():
         return Unusable("not_an_image", f"HEIC is read with the package pillow-heif: {_SAVE}")
+    if name == "TIFF" and _has_unread_pixels(body):
+        detail = "a TIFF whose pixels are not read, such as floats of 64 bits or in colour"
+        return Unusable("undecodable", f"{detail}: {_SAVE}")
     if name:
         detail = f"a broken, truncated or unusual {name}: get it anew, or {_SAVE}"
         return Unusable("undecodable", detail)
@@ -205,8 +216,35 @@ def _unopened(body: bytes) -> Unusable:
     if not body:
         return Unusable("not_an_image", "an empty file: get it anew")
     text = body.lstrip()
-    unread = (name for start, name in _UNREAD.items() if text.startswith(start))
-    return Unusable("not_an_image", next(unread, "no known image format"))
+    unread = next((name for start, name in _UNREAD.items() if text.startswith(start)), None)
+    return Unusable("not_an_image", unread or _text(text) or "no known image format")
+
+
+def _has_unread_pixels(body: bytes) -> bool:
+    """Whether a TIFF is sound as far as its tags, which name pixels that Pillow does not read."""
+    try:
+        TiffImagePlugin.TiffImageFile(io.BytesIO(body))
+    except SyntaxError as error:
+        return "unknown pixel mode" in str(error)
+    except Exception:
+        return False
+    return False
+
+
+def _text(body: bytes) -> str:
+    """What a text is that people have among images, and what to do; '' of another file."""
+    start = body[:1024].lower()
+    if b"<svg" in start:
+        return f"SVG is not read: {_SAVE}"
+    if start.startswith((b"<!doctype html", b"<html")):
+        return "a web page: get the image itself"
+    try:
+        text = body.decode() if len(body) <= 1024 else ""
+    except UnicodeDecodeError:
+        return ""
+    # Git and archives write a link as the path that it leads to where they cannot make links.
+    is_path = text.isprintable() and ("/" in text or Path(text).suffix.lower() in SUFFIXES)
+    return f"{_LINK} ({text[:80]!r})" if is_path and "://" not in text else ""
 
 
 def _without_text(body: bytes) -> bytes:
@@ -231,17 +269,19 @@ def _decode(image: Image.Image, body: bytes, max_pixels: int) -> Image.Image:
         )
     if name in ("JPEG", "MPO") and body.count(b"\xff\xda") > MAX_SCANS:
         raise Unusable("undecodable", f"a JPEG of more than {MAX_SCANS} scans")
-    # Whether Pillow keeps the upper eight of 16 bits of a colour.
-    is_deep = bool(image.tile) and ";16" in str(image.tile[0].args)
-    is_negative = name == "TIFF" and image.tag_v2.get(_PHOTOMETRIC) == 0
+    is_deep = _is_deep(image)
+    tags = image.tag_v2 if name == "TIFF" else {}
+    is_negative, samples = tags.get(_PHOTOMETRIC) == 0, tags.get(_SAMPLES, _UNSIGNED)
     image.decodermaxblock = 1 << 13  # small steps, between which a caller's alarm is handled
     try:
         image.load()
         with suppress(Exception):  # the image may be sound although its EXIF is broken
             image = ImageOps.exif_transpose(image)
         if image.mode.startswith("I;16") or image.mode in ("I", "F"):
-            image = _grey(image)
+            image = _grey(image, is_unsigned=name == "TIFF" and samples == _UNSIGNED)
             return (ImageOps.invert(image) if is_negative else image).convert("RGB")
+        if image.mode == "L" and samples == _SIGNED:
+            image = image.point([(value + 128) % 256 for value in range(256)])
         if is_deep:
             image = _spread(image)
         if image.mode == "LAB":
@@ -259,8 +299,19 @@ def _decode(image: Image.Image, body: bytes, max_pixels: int) -> Image.Image:
         raise Unusable("undecodable", f"broken {name}") from error
 
 
-def _grey(image: Image.Image) -> Image.Image:
+def _is_deep(image: Image.Image) -> bool:
+    """Whether Pillow keeps the upper eight of 16 bits of a colour alone."""
+    if not image.tile:
+        return False
+    tile = image.tile[0]
+    has_wide_values = image.format == "PPM" and isinstance(tile.args, tuple) and tile.args[-1] > 255
+    return has_wide_values or tile.codec_name == "SGI16" or ";16" in str(tile.args)
+
+
+def _grey(image: Image.Image, is_unsigned: bool) -> Image.Image:
     """Eight bits of grey values that have 16 or 32, or are floats.
+
+    is_unsigned: whether 32 bits have no sign, which Pillow does not tell apart.
 
     Black is 0 and white the least of 1 (of floats alone), 255 and 65,535 that no value exceeds,
     where the values span a quarter of that or are all the same. Any others, such as 12 bits in 16,
@@ -268,7 +319,8 @@ def _grey(image: Image.Image) -> Image.Image:
     """
     import numpy as np
 
-    values = np.asarray(image, dtype=np.float32)
+    values = np.asarray(image)
+    values = (values.view(np.uint32) if image.mode == "I" and is_unsigned else values).astype("f4")
     finite = values[np.isfinite(values)]
     if not finite.size:
         raise Unusable("undecodable", "no value of its pixels is a number")
@@ -285,15 +337,26 @@ def _grey(image: Image.Image) -> Image.Image:
 
 
 def _spread(image: Image.Image) -> Image.Image:
-    """A colour image of 16 bits, over all eight if it used less than a quarter of its range."""
+    """A colour image of 16 bits, over all eight if it used less than a quarter of its range.
+
+    So is its transparency. Unusable where the eight bits that Pillow keeps hold next to nothing.
+    """
     bands = image.getextrema()
     if image.mode not in ("RGB", "RGBA"):
         return image
     low, high = min(band[0] for band in bands[:3]), max(band[1] for band in bands[:3])
+    if high < 8 and all(least == largest for least, largest in bands[3:]):
+        detail = "its colours have 16 bits and use fewer than 11 of them: save it with 8 bits"
+        raise Unusable("undecodable", detail)
+    table = 3 * _stretch(low, high)
+    return image.point(table + (_stretch(0, bands[3][1]) if bands[3:] else []))
+
+
+def _stretch(low: int, high: int) -> list[int]:
+    """A table that spreads values from low to high over eight bits, if they span few of these."""
     if not 0 < high - low < 64:
-        return image
-    table = [round(255 * min(max(value - low, 0) / (high - low), 1)) for value in range(256)]
-    return image.point(table * 3 + list(range(256)) * (len(bands) - 3))
+        return list(range(256))
+    return [round(255 * min(max(value - low, 0) / (high - low), 1)) for value in range(256)]
 
 
 def _from_lab(image: Image.Image) -> Image.Image:

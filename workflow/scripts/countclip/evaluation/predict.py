@@ -32,6 +32,7 @@ from countclip.model.libraries import Fabric
 from countclip.runtime.csv_files import Columns, read_rows
 from countclip.runtime.files import progress, read_json
 from countclip.runtime.folders import contents, stored
+from countclip.runtime.job import message
 
 AT_ONCE = 64
 """Images, or a batch if that is larger, after which the rows are written."""
@@ -88,7 +89,7 @@ def from_files(paths: list[Path], caption: str) -> list[Pair]:
         if listed.passed:
             print(f"predict: {path}: {listed.note()}", file=sys.stderr)
     if not found:
-        raise ValueError(f"{', '.join(map(str, paths))}: no file is in there")
+        raise ValueError(f"{', '.join(map(str, paths))}: no file is in there: name your images")
     return [Pair(file, caption, *filled) for file in found]
 
 
@@ -230,7 +231,7 @@ def main() -> None:
             pairs = from_files(chosen.images, chosen.caption)
         problems = predict(chosen.model, pairs, chosen.output, chosen.accelerator, chosen.batch)
     except (ValueError, OSError) as error:
-        sys.exit(f"predict: {error}")
+        sys.exit(f"predict: {message(error)}")
     for problem, n in problems.most_common():
         print(f"predict: no answer for {n} of {len(pairs)} images: {problem}", file=sys.stderr)
     sys.exit(int(problems.total() == len(pairs)))

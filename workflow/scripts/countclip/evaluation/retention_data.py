@@ -19,6 +19,7 @@ from PIL import Image
 from countclip.data.images import MAX_BYTES, SUFFIXES, Unusable, decode, read_file
 from countclip.model import inputs
 from countclip.model.libraries import datasets, open_clip
+from countclip.runtime.csv_files import raise_problems
 from countclip.runtime.files import read_json, read_text, write_json
 from countclip.runtime.folders import Contents, ImageFolder, contents, inside, subfolders
 
@@ -55,7 +56,7 @@ def read(source: str, folder: str, annotations: str | None, follow_links: bool =
     except (KeyError, TypeError, AttributeError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise ValueError(
             f"{where[-1]}: is not as `source: {source}` has it: {error!r}; name the file of its"
-            " publisher, or another source"
+            " publisher, or another source (docs/guides/own-retention-tasks.md)"
         ) from error
     if not len(task.of_image):
         raise ValueError(f"{folder}: there is no image for this task in it")
@@ -202,10 +203,13 @@ def _coco(folder: ImageFolder, annotations: str) -> Task:
 
 
 def _captioned(folder: ImageFolder, rows: list[tuple[str, list[str]]], annotations: str) -> Task:
-    try:
-        files = [inside(folder, name) for name, _ in rows]
-    except ValueError as error:
-        raise ValueError(f"{annotations}: {error}") from error
+    files, problems = [], []
+    for name, _ in rows:
+        try:
+            files.append(inside(folder, name))
+        except ValueError as error:
+            problems.append(str(error))
+    raise_problems(annotations, problems)
     captions = [texts for _, texts in rows]
     return Task(
         map(_image, files),

@@ -168,8 +168,10 @@ def _why_foreign(file: str, error: Exception) -> str:
             names = list(tensors.keys())
     except (OSError, SafetensorError) as broken:
         with open(file, "rb") as start:
-            is_pointer = start.read(40).startswith(b"version https://git-lfs")
-        if is_pointer:
+            first = start.read(40)
+        if first.startswith((b"PK\x03\x04", b"\x80")):  # torch.save's, as a zip or bare
+            return f"it is a pickle by another name; convert it, if you trust it:\n  {CONVERT}"
+        if first.startswith(b"version https://git-lfs"):
             return "it is Git LFS's pointer to them; get the file itself with git lfs pull"
         return f"it is no whole .safetensors file ({broken}); get it anew"
     if any(".lora_" in name for name in names):
@@ -184,7 +186,7 @@ def _why_foreign(file: str, error: Exception) -> str:
                 if name.endswith("token_embedding.weight")}  # fmt: skip
     for prefix in prefixes - {""}:
         if any(name.startswith(f"{prefix}visual.") for name in names):
-            by = " and ".join(who for word, who in WRAPPERS.items() if word in prefix)
+            by = " and ".join(who for word, who in WRAPPERS.items() if f".{word}" in f".{prefix}")
             return (
                 f"its tensors' names begin with {prefix!r}{by and f', of {by}'}; save them without,"
                 f" and name that file:\n  {RENAME.format(file=file, prefix=prefix)}"

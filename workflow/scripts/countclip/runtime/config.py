@@ -43,6 +43,8 @@ def complaint(wrong: Any) -> str:
     may_be_text = (wrong.validator == "type" and "string" in rule) or (
         wrong.validator == "enum" and any(isinstance(choice, str) for choice in rule)
     )
+    if is_id and value is None:
+        return 'YAML takes null, ~ and nothing for no value, and an id is meant: quote it, "null"'
     if may_be_text and value is None:
         return (
             "YAML takes nothing, ~ and null for no value, and a text is meant: write it in quotes"
@@ -53,7 +55,8 @@ def complaint(wrong: Any) -> str:
         return f'YAML takes yes, on or no, off for {value}, and a text is meant: quote it, as "no"'
     kind = "a number" if isinstance(value, int | float) else f"a {type(value).__name__}"
     text = re.sub(r"\W", "_", str(value)) if is_id else value  # such as 2024_05_01
-    written = ", or as it stands there" if isinstance(value, int) else ""  # such as 00012 or 0x1f
+    is_number = isinstance(value, int) and not is_id  # such as 00012 or 0x1f
+    written = ", or as it stands there" if is_number else ""
     return f'YAML takes {value} for {kind}, and a text is meant: quote it, "{text}"{written}'
 
 
@@ -308,9 +311,13 @@ def refuse_folders(config: Config) -> None:
             check_name(path)
         except ValueError as error:
             raise ConfigError(f"{key}: {error}") from error
+        if not path.strip():
+            raise ConfigError(f"{key} is an empty text: write a path, or null for none")
     for key, path in _files(config):
         place = Path(resource(path))
         is_openvino = key == "detector.weights" and any(place.glob("*.xml"))  # which is a folder
+        if place.exists() and not (place.is_dir() or place.is_file()):  # a pipe is read once
+            raise ConfigError(f"{key}: {path} is no regular file: copy what it holds into one")
         if place.is_dir() and not is_openvino:
             held = sorted(file.name for file in place.iterdir() if not file.name.startswith("."))
             shown = ", ".join(held[:3]) + (", ..." if len(held) > 3 else "")

@@ -3,6 +3,7 @@
 Every job of a cluster reads them again, so this uses the standard library and PyYAML alone.
 """
 
+import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,12 +19,33 @@ def refuse_repeated_keys(path: str | Path) -> None:
     with open(path, encoding="utf-8-sig") as file:
         try:
             document = yaml.compose(file, Loader=yaml.SafeLoader)
-        except (yaml.YAMLError, UnicodeDecodeError):
-            return  # Snakemake says so, or it is JSON that is no YAML
-    if repeated := list(_repeated_keys(document, "", set())):
+            repeated = list(_repeated_keys(document, "", set()))
+        except yaml.YAMLError:
+            file.seek(0)
+            repeated = _repeated_in_json(file.read())  # with tabs it is no YAML
+        except UnicodeDecodeError:
+            return  # Snakemake says so
+    if repeated:
         raise ConfigError(
             f"{path}: " + "; ".join(repeated) + ". Only the last one would count: put all below one"
         )
+
+
+def _repeated_in_json(text: str) -> list[str]:
+    """The keys that stand twice in a section of a JSON text; none of another text."""
+    repeated: list[str] = []
+
+    def note(pairs: list[tuple[str, Any]]) -> None:
+        names = [name for name, _ in pairs]
+        for name in dict.fromkeys(names):
+            if (times := names.count(name)) > 1:
+                repeated.append(f"{name} stands {times} times in one section")
+
+    try:
+        json.loads(text, object_pairs_hook=note)
+    except (json.JSONDecodeError, RecursionError):
+        return []  # Snakemake says so
+    return repeated
 
 
 def _repeated_keys(node: yaml.Node | None, section: str, seen: set[int]) -> Iterator[str]:

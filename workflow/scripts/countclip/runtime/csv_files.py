@@ -1,4 +1,4 @@
-"""CSV files that people wrote: UTF-8, a header, every wrong line named.
+"""CSV files that people wrote: UTF-8, a header, wrong lines named.
 
 Marks, ends of lines, blanks around fields, and the empty lines and columns of a spreadsheet do not
 matter.
@@ -16,6 +16,8 @@ Row = TypeVar("Row")
 
 LONGEST_FIELD = 131_072
 """Characters of a field, so that a quote left open does not take the rest of a file for one."""
+SHOWN = 100
+"""Wrong lines that an error shows."""
 SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab"}
 
 
@@ -53,7 +55,7 @@ def read_rows(
 ) -> list[Row]:
     """What `row_of` makes of the fields and number of each line.
 
-    ValueError lists every wrong line: also those for which `row_of` raises one.
+    ValueError lists the wrong lines: also those for which `row_of` raises one.
     """
     rows, problems = [], []
     for line, fields in read_lines(path, columns, problems):
@@ -146,6 +148,8 @@ def _otherwise_separated(text: str, columns: Columns) -> str:
 
 
 def raise_problems(path: Path | str, problems: list[str]) -> None:
-    """Raise a ValueError that lists all problems of a file, if there are any."""
+    """Raise a ValueError with the number of problems of a file and the first ones, if any."""
     if problems:
-        raise ValueError(f"{path}: {len(problems)} wrong\n  " + "\n  ".join(problems))
+        more = [f"and {len(problems) - SHOWN} more"] if len(problems) > SHOWN else []
+        shown = "\n  ".join((*problems[:SHOWN], *more))
+        raise ValueError(f"{path}: {len(problems)} wrong\n  {shown}")

@@ -112,6 +112,7 @@ def read_text(path: str | Path) -> str:
         raise ValueError(
             f"{path}: is not UTF-8; save it as {form} (line {line}: byte 0x{body[error.start]:02x})"
         ) from error
+    text = text.lstrip("\ufeff")  # a program that adds a mark to a marked text
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 

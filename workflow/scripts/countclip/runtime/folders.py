@@ -14,15 +14,21 @@ log = logging.getLogger(__name__)
 
 _LEFT_BEHIND = {
     *("__macosx", "thumbs.db", "thumbs.db:encryptable", "ehthumbs.db", "desktop.ini", "icon\r"),
-    *("@eadir", "#recycle", "$recycle.bin", "system volume information", "lost+found"),
-    *("picasa.ini", "__pycache__"),
+    *("@eadir", "#recycle", "@recycle", "#snapshot", "@recently-snapshot", "$recycle.bin"),
+    *("system volume information", "network trash folder", "temporary items", "lost+found"),
+    *("recycler", "picasa.ini", "zbthumbnail.info", "pspbrwse.jbf", "ehthumbs_vista.db"),
+    *("__pycache__", "cvs"),
 }
 """Names, in lower case, of what macOS, Windows, network drives and other tools leave in folders."""
+
+_UNFINISHED = ("~", ".crdownload", ".part", ".partial", ".tmp")
+"""Ends of names, in lower case, of editors' backups and of downloads that were cut short."""
 
 
 def is_left_behind(name: str) -> bool:
     """Whether a file or folder is hidden, or is what a tool left: nothing that a user put there."""
-    return name.startswith((".", "~$")) or name.lower() in _LEFT_BEHIND
+    name = name.lower()
+    return name.startswith((".", "~$")) or name.endswith(_UNFINISHED) or name in _LEFT_BEHIND
 
 
 class Contents(NamedTuple):
@@ -72,7 +78,7 @@ def _list(folder: Path, deep: bool, above: set[tuple[int, int]], found: Contents
         elif deep:
             try:
                 _list(path, deep, above | {identity}, found)
-            except PermissionError:
+            except OSError:  # such as a missing right
                 found.files.append(path)
 
 

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from countclip.runtime.folders import files_of
+from countclip.runtime.folders import contents, files_of
 from countclip.runtime.resources import HOME, is_ours, is_result
 
 SCRIPTS = HOME / "workflow" / "scripts"
@@ -138,7 +138,7 @@ def _digest(file: Path) -> str:
 def _digest_of_users(path: Path) -> str:
     if not path.is_dir():
         return sampled_digest(path, whole=32 << 20)[:8]
-    files = sorted(file for file in path.rglob("*") if file.is_file())
+    files = [file for file in contents(path).files if file.is_file()]
     return _combined((file.relative_to(path).as_posix(), file) for file in files)
 
 
