@@ -123,12 +123,14 @@ def test_a_perfectly_ordered_toy_has_ordinality_one() -> None:
 
 
 def test_its_shuffle_has_about_one_half() -> None:
-    shares = []
-    for seed in range(20):
-        order = np.random.default_rng(seed).permutation(60)
-        shares.append(metrics.ordinality(metrics.cosine_matrix(_toy(60)[order])))
+    toy = metrics.cosine_matrix(_toy(60))
+    orders = [np.random.default_rng(seed).permutation(60) for seed in range(40)]
+    for span in (1, 3, 20, None):
+        shares = [metrics.ordinality(toy[np.ix_(order, order)], span) for order in orders]
+        assert np.mean(shares) == pytest.approx(metrics.random_ordinality(60, span or 59), abs=0.02)
     # i = j counts, where the next item is never more similar: 59 of 59 * 60 / 2 pairs.
-    assert np.mean(shares) == pytest.approx(0.5 + 0.5 * 2 / 60, abs=0.03)
+    assert metrics.random_ordinality(60, 59) == pytest.approx(0.5 + 0.5 * 2 / 60)
+    assert metrics.random_ordinality(60, 1) == 1
 
 
 def test_ordinality_counts_pairs_by_its_definition() -> None:

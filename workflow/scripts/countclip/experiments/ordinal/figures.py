@@ -16,7 +16,7 @@ from countclip.runtime.files import publish
 
 STYLES = {"argmax": 0, "expectation": 1}
 """Place of each decoding in INK, LINES and MARKERS."""
-CONSTANT_LINE = {"color": "#555555", "linewidth": 1.0, "linestyle": (0, (1, 2))}
+DOTTED = {"color": "#555555", "linewidth": 1.0, "linestyle": (0, (1, 2))}
 KINDS = {"texts": "texts of the bins", "images": "mean image of each label"}
 
 
@@ -89,9 +89,7 @@ def errors_by_bin(bins_csv: str, *, svg: str, png: str, scale: str) -> None:
             axes.set_visible(False)
         for number, (axes, rows) in enumerate(zip(grid.flat, methods, strict=False)):
             if len(constant):
-                axes.plot(
-                    constant["bin"], constant["mae"], label="constant median", **CONSTANT_LINE
-                )
+                axes.plot(constant["bin"], constant["mae"], label="constant median", **DOTTED)
             for decoding, line in rows.groupby("decoding", sort=False):
                 _line(axes, line["bin"], line["mae"], STYLES[decoding], decoding)
             _title(axes, rows["label"].iloc[0])
@@ -173,9 +171,10 @@ def ordinality_by_span(order_csv: str, *, svg: str, png: str, scale: str) -> Non
             for number, (state, rows) in enumerate(of_kind.groupby("state", sort=False)):
                 share = (rows["forward"] + rows["backward"]) / 2
                 _line(axes, rows["span"], share, number, state)
-            axes.axhline(0.5, **CONSTANT_LINE, label="random order")
+            expected = of_kind.drop_duplicates("span")
+            axes.plot(expected["span"], expected["random"], label="random order", **DOTTED)
             axes.set_xscale("log", base=2)
-            axes.set_xticks(of_kind["span"].unique(), of_kind["span"].unique())
+            axes.set_xticks(expected["span"], expected["span"])
             axes.minorticks_off()
             axes.set_ylim(0, 1.03)
             axes.set_xlabel("span: pairs of labels less than so many places apart")

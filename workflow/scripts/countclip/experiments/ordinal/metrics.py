@@ -104,9 +104,8 @@ def ordinality(similarities: np.ndarray, span: int | None = None) -> tuple[float
     """Share of pairs i <= j whose similarity falls from j to j + 1: forward and backward.
 
     similarities: (m, m), rows and columns in the order of the labels. Backward is the same with the
-    order reversed: from j to j - 1 for j <= i. 1 is perfectly ordered; a random order has about
-    1/2, and more for small m, since each item is most similar to itself.
-    span: only pairs with j - i < span; all of them by default.
+    order reversed: from j to j - 1 for j <= i. 1 is perfectly ordered; a random order has
+    `random_ordinality`, about 1/2. span: only pairs with j - i < span; all of them by default.
     """
     similarities = np.asarray(similarities, float)
     i, j = np.triu_indices(len(similarities) - 1)
@@ -118,6 +117,15 @@ def ordinality(similarities: np.ndarray, span: int | None = None) -> tuple[float
         for matrix in (similarities, similarities[::-1, ::-1])
     )
     return forward, backward
+
+
+def random_ordinality(m: int, span: int) -> float:
+    """Ordinality that m items in a random order are expected to have.
+
+    1/2 of the pairs, but all with i = j, since an item is most similar to itself.
+    """
+    pairs = sum(m - 1 - apart for apart in range(min(span, m - 1)))
+    return (pairs + m - 1) / (2 * pairs)
 
 
 def spans(m: int) -> list[int]:
@@ -138,7 +146,7 @@ def distance_correlation(similarities: np.ndarray, labels: np.ndarray) -> float:
 
 
 def order(embeddings: np.ndarray, labels: np.ndarray) -> pd.DataFrame:
-    """One row a span, with span, forward, backward and spearman, of the labels' mean embeddings.
+    """One row a span, of the labels' mean embeddings: span, forward, backward, random, spearman.
 
     embeddings (n, d), labels (n,) with at least two distinct ones: of images, or of the K texts
     with the midpoints of their bins. spearman is of all pairs, the same in each row.
@@ -147,6 +155,9 @@ def order(embeddings: np.ndarray, labels: np.ndarray) -> pd.DataFrame:
     if len(distinct) < 2:
         raise ValueError(f"order of similarities: {len(distinct)} distinct labels; two are needed")
     similarities = cosine_matrix(means)
-    rows = [(span, *ordinality(similarities, span)) for span in spans(len(distinct))]
-    table = pd.DataFrame(rows, columns=["span", "forward", "backward"])
+    rows = [
+        (span, *ordinality(similarities, span), random_ordinality(len(distinct), span))
+        for span in spans(len(distinct))
+    ]
+    table = pd.DataFrame(rows, columns=["span", "forward", "backward", "random"])
     return table.assign(spearman=distance_correlation(similarities, distinct))

@@ -27,6 +27,12 @@ MEASURES = {
 """The measures of `metrics.measures` and their headers."""
 PERCENT = ("accuracy", "off_by_one", "cs5")
 LOWER_IS_BETTER = ("mae", "macro_mae", "rps")
+RANGES = {
+    **dict.fromkeys(MEASURES, (-1, 1)),
+    **dict.fromkeys(PERCENT, (0, 100)),
+    **dict.fromkeys(LOWER_IS_BETTER, (0, np.inf)),
+}
+"""Values that a measure can have, to which its interval is cut."""
 REFERENCES = {
     "zero_shot": ("zero_shot_concepts", "zero-shot"),
     "coarse_ce": ("coarse_ce", "coarse CE"),
@@ -140,7 +146,7 @@ def _over_folds(rows: pd.DataFrame, count: int) -> dict[str, float]:
     columns = {}
     for name in MEASURES:
         values = folds[name] * (100 if name in PERCENT else 1)
-        low, high = statistics.interval_of_mean(values)
+        low, high = np.clip(statistics.interval_of_mean(values), *RANGES[name])
         numbers = {"": values.mean(skipna=False), "_low": low, "_high": high}
         numbers["_sd"] = values.std(skipna=False)  # nan of one fold
         columns |= {f"{name}{of}": number for of, number in numbers.items()}

@@ -17,7 +17,7 @@ from countclip.experiments.ordinal.scores import (
     bin_table,
     table,
 )
-from countclip.report import pages, sheets
+from countclip.report import pages, sheets, statistics
 from countclip.report.sheets import ONE_DECIMAL, SIGNED, TWO_DECIMALS, Cell, Sheet, p_value
 
 log = logging.getLogger(__name__)
@@ -143,7 +143,7 @@ def score_notes(
         f" {', '.join(f'{row.word} {row.n}' for row in n.itertuples())}.",
         "Each value is the mean over the folds; brackets hold Student's 95 % confidence interval"
         " over them. Folds share most of their training images, so these intervals are rather too"
-        " narrow.",
+        " narrow. They are cut to the values that a measure can have.",
         "Decoding: argmax is the midpoint of the most probable bin (for number prompts, the most"
         " probable number), expectation the expected midpoint (number), or the regressor's value"
         " where a method has one. Accuracy, off by one and QWK under expectation are of the bin in"
@@ -188,9 +188,11 @@ def _constant_note(table: pd.DataFrame) -> str:
 def _published_notes(table: pd.DataFrame, published: pd.DataFrame) -> list[str]:
     if published.empty:
         return []
-    shown = set(table["method"])
-    rest = published[~published["method"].isin(shown)]
-    others = ", ".join(f"{row.label} {_published(row)}" for row in rest.itertuples())
+    rest = published[~published["method"].isin(table["method"])]
+    others = "; ".join(
+        f"{label}: {', '.join(map(_published, rows.itertuples()))}"
+        for label, rows in rest.groupby("label", sort=False)
+    )
     return [
         "Published values (mean ± standard deviation) are of other folds, so differences from ours"
         " are not tested; inside, outside: whether they lie in our interval. They stand beside both"
@@ -269,7 +271,9 @@ def differences_sheet(table: pd.DataFrame) -> Sheet:
             f"p: two-sided sign-flip tests over the same {'groups' if grouped else 'images'}, of"
             " the absolute errors and of the right bins"
             f"{'' if grouped else ' (McNemar’s test, if no image is in two folds)'}."
-            " Holm-corrected, each over all pairs of rows that are compared here, each pair once.",
+            " Holm-corrected, each over all pairs of rows that are compared here, each pair once."
+            f" Before that, {statistics.RESAMPLES:,} random signs can show no less than"
+            f" {p_value(1 / (statistics.RESAMPLES + 1))}.",
             "Intervals and p values cover the choice of test images, not that of folds, and not"
             " another training.",
         ],
