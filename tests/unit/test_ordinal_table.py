@@ -208,6 +208,10 @@ def test_the_bin_of_an_expectation_is_where_it_lies(loaded, numbers) -> None:
     for decoding, predicted in (("expectation", lies), ("argmax", of_method["predicted_bin"])):
         right = (predicted == of_method["bin"]).groupby(of_method["fold"]).mean().mean()
         assert rows.loc[("better", decoding), "accuracy"] == pytest.approx(100 * right)
+    oracle = made(loaded.assign(predicted_bin=loaded["bin"].where(loaded["argmax"].notna())))
+    of_argmax = oracle["decoding"] == "argmax"
+    assert (oracle.loc[of_argmax, "accuracy"] == 100).all()
+    assert oracle.loc[~of_argmax, "accuracy"].equals(numbers.loc[~of_argmax, "accuracy"])
     assert np.isnan(rows.loc[("linear_probe", "expectation"), "rps"])
     assert (rows.loc["coarse_ce", "rps"] == rows.loc[("coarse_ce", "argmax"), "rps"]).all()
 
