@@ -1,5 +1,6 @@
 """The ordinal table, its sheets and figures, from files of predictions made here."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -109,8 +110,12 @@ def test_predictions_are_written_and_read_as_they_are(tmp_path) -> None:
     assert frame["bin"].tolist() == [0, 3]
     assert frame["expectation"].tolist() == [7.25, 40]
     assert frame[["group", "predicted_bin", "argmax", "probabilities"]].isna().all(axis=None)
-    read = predictions.read_predictions([path])
-    assert (read["method"].unique(), read["fold"].unique()) == ("m", "f")
+    other = str(tmp_path / "other/f.parquet")
+    Path(other).parent.mkdir()
+    shutil.copy(path, other)  # the same images, without groups, of another method
+    read = predictions.read_predictions([path, other])
+    assert read["method"].tolist() == ["m", "m", "other", "other"]
+    assert set(read["fold"]) == {"f"}
     assert scores.decoded(read, {"m": "m"}, BINS)["group"].tolist() == ["image 3", "image 8"]
 
 
@@ -423,6 +428,16 @@ def test_rows_that_are_no_better_than_a_constant_are_named(loaded) -> None:
     assert "Rows that are no better: zero-shot (argmax)" in note
     assert "better (" not in note
     assert "No row ignores the image" in table._constant_note(made(loaded)[2:])
+
+
+def test_one_fold_has_no_interval_and_no_reference_no_difference(loaded) -> None:
+    one = made(loaded[loaded["fold"] == "fold1"])
+    cells = [cell for row in table.two_by_two_sheet(one, TWO_BY_TWO).rows for cell in row[1:]]
+    assert {cell.range for cell in cells} == {""}
+    labels = {name: LABELS[name] for name in ("constant", "better")}
+    alone = scores.table(loaded, labels, BINS, pd.DataFrame(columns=["method"]), "paper")
+    assert alone.filter(regex="^(difference|p)_").isna().all(axis=None)
+    assert table.differences_sheet(alone).headers == ["Method", "Decoding"]
 
 
 # ---- figures ----

@@ -106,9 +106,7 @@ def scores_sheet(
     for row, text in zip(table.to_dict("records"), sheets.texts(table, FORMATS), strict=True):
         cells = [Cell(row["label"]), Cell(_decoding(row))]
         for name in MEASURES:
-            interval = f"[{text[name + '_low']}, {text[name + '_high']}]"
-            interval = interval if text[f"{name}_low"] else ""
-            cells.append(Cell(text[name] or "–", interval, bool(row[name] == best[name])))
+            cells.append(_mean(text, name)._replace(best=bool(row[name] == best[name])))
         cells += [Cell(text[f"{name}_best_on_test"] or "–") for name in chosen_on_test]
         for name in shown:
             value, sd = text[f"published_{name}"], text[f"published_{name}_sd"]
@@ -122,6 +120,12 @@ def scores_sheet(
     heading = f"{title}: {len(table)} rows, {table['folds'].iloc[0]} folds"
     heading = f"{heading}. {stamp.short}" if stamp else heading
     return Sheet(heading, headers, lines, score_notes(table, bins, published, deviations), stamp)
+
+
+def _mean(text: dict[str, str], name: str) -> Cell:
+    """A mean over the folds with its interval, which a single fold does not have."""
+    low, high = text[f"{name}_low"], text[f"{name}_high"]
+    return Cell(text[name] or "–", f"[{low}, {high}]" if low else "")
 
 
 def _decoding(row: dict[str, Any]) -> str:
@@ -139,7 +143,7 @@ def score_notes(
     of_groups = f" of {first['groups']} groups" if grouped else ""
     return [
         f"n = {first['n']} predictions in {first['folds']} folds, of {first['images']} different"
-        f" images{of_groups}, the same for every row. Images per bin:"
+        f" images{of_groups}, the same for every row. Predictions per bin:"
         f" {', '.join(f'{row.word} {row.n}' for row in n.itertuples())}.",
         "Each value is the mean over the folds; brackets hold Student's 95 % confidence interval"
         " over them. Folds share most of their training images, so these intervals are rather too"
@@ -213,7 +217,7 @@ def two_by_two_sheet(table: pd.DataFrame, two_by_two: dict[tuple[str, str], str]
     """
     texts = sheets.texts(table, FORMATS)
     cells = {
-        (method, decoding): Cell(text["mae"], f"[{text['mae_low']}, {text['mae_high']}]")
+        (method, decoding): _mean(text, "mae")
         for method, decoding, text in zip(table["method"], table["decoding"], texts, strict=True)
     }
     losses = list(dict.fromkeys(loss for loss, _ in two_by_two))
