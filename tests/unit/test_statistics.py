@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.stats
 from scipy.stats import binomtest
-from sklearn.metrics import confusion_matrix, f1_score, recall_score
+from sklearn.metrics import cohen_kappa_score, confusion_matrix, f1_score, recall_score
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
 
@@ -204,3 +204,102 @@ def test_the_bounds_of_mcnemar_are_those_of_every_way_to_pair(rights) -> None:
 def test_bounds_need_the_same_images() -> None:
     with pytest.raises(ValueError, match="different images"):
         statistics.mcnemar_bounds(np.eye(9), 2 * np.eye(9))
+
+
+@pytest.mark.parametrize("classes", [range(5), NUMBERS, [1, 2, 4, 8]], ids=str)
+def test_kappa_is_sklearns(classes) -> None:
+    rng = np.random.default_rng(6)
+    numbers, predictions = rng.choice(classes, (2, 300))
+    predictions = np.where(rng.random(300) < 0.5, numbers, predictions)
+    matrix = statistics.confusion_matrix(numbers, predictions, classes)
+    if list(np.diff(classes)) == [1] * (len(classes) - 1):  # theirs knows places, not numbers
+        theirs = cohen_kappa_score(numbers, predictions, weights="quadratic")
+        assert statistics.quadratic_kappa(matrix, classes) == pytest.approx(theirs, abs=1e-12)
+    observed = np.mean((numbers - predictions) ** 2)
+    chance = np.mean(np.subtract.outer(numbers, predictions) ** 2)
+    expected = 1 - observed / chance
+    assert statistics.quadratic_kappa(matrix, classes) == pytest.approx(expected, abs=1e-12)
+
+
+def test_spearman_is_scipys_with_ties() -> None:
+    rng = np.random.default_rng(7)
+    values, others = rng.integers(0, 9, 200), rng.normal(size=200).round(1)
+    for pair in ((values, others), (values, values + others), (others, -others)):
+        theirs = scipy.stats.spearmanr(*pair).statistic
+        assert statistics.spearman(*pair) == pytest.approx(theirs, abs=1e-12)
+    assert np.isnan(statistics.spearman(values, np.zeros(200)))
+
+
+@pytest.mark.parametrize("values", [[0.3, 0.5], [4.1, 3.9, 5.2, 4.4, 4.0], np.arange(10) ** 2])
+def test_the_interval_of_a_mean_is_scipys(values) -> None:
+    theirs = scipy.stats.t.interval(0.95, len(values) - 1, np.mean(values), scipy.stats.sem(values))
+    assert statistics.interval_of_mean(values) == pytest.approx(theirs, rel=1e-9)
+    assert np.isnan(statistics.interval_of_mean(values[:1])).all()
+
+
+def test_a_sample_of_groups_draws_them_whole() -> None:
+    """Two groups have three samples, and each of them a mean that is known."""
+    scores, groups = [[1.0, 2, 3, 10]], ["a", "a", "a", "b"]
+    means = statistics.bootstrap(scores, groups=groups)[:, 0]
+    found, counts = np.unique(means, return_counts=True)
+    assert found.tolist() == [2, 4, 10]  # a a, a b, b b
+    assert counts / len(means) == pytest.approx([0.25, 0.5, 0.25], abs=0.02)
+
+
+def test_groups_of_one_change_nothing_and_equal_items_of_a_group_count_once() -> None:
+    rng = np.random.default_rng(8)
+    scores = rng.normal(size=(2, 60))
+    alone = statistics.bootstrap(scores)
+    assert statistics.bootstrap(scores, groups=np.arange(60)) == pytest.approx(alone)
+    thrice = statistics.bootstrap(np.repeat(scores, 3, axis=1), groups=np.repeat(np.arange(60), 3))
+    assert thrice == pytest.approx(alone)
+    low, high = statistics.percentile_interval(thrice[:, 0])
+    unaware = statistics.bootstrap(np.repeat(scores, 3, axis=1))
+    narrow = np.subtract(*statistics.percentile_interval(unaware[:, 0]))
+    assert (low - high) / narrow == pytest.approx(3**0.5, abs=0.1)
+
+
+def test_items_without_a_group_are_refused() -> None:
+    with pytest.raises(ValueError, match="3 groups, some perhaps missing, of 3 items"):
+        statistics.bootstrap([[1.0, 2, 3]], groups=["a", None, "b"])
+    with pytest.raises(ValueError, match="2 groups"):
+        statistics.sign_flips([[1.0, 2, 3]], ["a", "b"])
+
+
+@pytest.mark.parametrize("n", [4, 9, 13])
+def test_sign_flips_of_few_items_are_scipys(n) -> None:
+    differences = np.random.default_rng(n).normal(0.4, 1, (3, n))
+    found = statistics.sign_flips(differences)
+    for p, row in zip(found, differences, strict=True):
+        theirs = scipy.stats.permutation_test(
+            (row, np.zeros(n)), lambda a, b, axis: (a - b).mean(axis), vectorized=True,
+            permutation_type="samples", n_resamples=np.inf,
+        ).pvalue  # fmt: skip
+        assert p == pytest.approx(theirs, abs=1e-12)
+
+
+def test_sign_flips_of_many_items() -> None:
+    differences = np.random.default_rng(9).normal([[0.0], [0.15], [1.0]], 1, (3, 300))
+    found = statistics.sign_flips(differences)
+    assert np.array_equal(found, statistics.sign_flips(differences))  # seeded
+    theirs = scipy.stats.ttest_1samp(differences, 0, axis=1).pvalue
+    assert found[:2] == pytest.approx(theirs[:2], abs=0.01)
+    assert found[2] == 1 / (statistics.RESAMPLES + 1)
+    assert statistics.sign_flips(-differences) == pytest.approx(found)
+
+
+def test_sign_flips_of_hits_are_mcnemars_test() -> None:
+    rng = np.random.default_rng(10)
+    right, other = rng.random((2, 500)) < [[0.5], [0.42]]
+    difference = right.astype(float) - other
+    expected = statistics.mcnemar(right, other)
+    assert statistics.sign_flips([difference, 0 * difference]) == pytest.approx([expected, 1])
+
+
+def test_a_group_has_one_sign() -> None:
+    """Ten images of one person are no ten witnesses."""
+    difference = np.ones(40)
+    persons = np.repeat(["a", "b", "c", "d"], 10)
+    assert statistics.sign_flips([difference], persons) == pytest.approx([2 / 2**4])
+    assert statistics.sign_flips([difference]) < 1e-9
+    assert np.isnan(statistics.sign_flips([np.full(40, np.nan)], persons))

@@ -72,10 +72,8 @@ def _before_and_after(
         (variant["id"], name): variant["label"] for variant in variants for name in CHECKPOINTS
     }
     differences = hits[list(labels)].sub(before, axis=0)
-    by_image = differences.groupby("picture")
-    sums, questions = by_image.sum().to_numpy().T, by_image.size().to_numpy()
-    resampled = statistics.bootstrap(np.vstack([sums, questions]))
-    resampled = resampled[:, :-1] / resampled[:, -1:]
+    images = differences.index.get_level_values("picture")
+    resampled = statistics.bootstrap(differences.to_numpy().T, groups=images)
     rows = []
     for number, (variant, name) in enumerate(labels):
         bounds = statistics.percentile_interval(resampled[:, number])
@@ -89,8 +87,8 @@ def _before_and_after(
                 "checkpoint": name,
                 "seeds": scores.seeds_of(answers.loc[answers["variant"] == variant, "seed"]),
             }
-            | _share("before", before.mean(), len(questions))
-            | _share("after", hits[variant, name].mean(), len(questions))
+            | _share("before", before.mean(), images.nunique())
+            | _share("after", hits[variant, name].mean(), images.nunique())
             | _percent("difference", differences[variant, name].mean(), *bounds)
         )
     return rows

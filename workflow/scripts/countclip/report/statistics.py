@@ -3,15 +3,17 @@
 Most figures follow from the confusion matrix: (K, K) counts, rows the true class, columns the
 predicted one. `classes` are the K numbers that its rows stand for, in that order.
 
-Wilson's interval, McNemar's test and F1 are closed forms here: scipy.stats, scikit-learn and
-statsmodels take longer to import than a table takes to make. Tests hold them to these libraries.
+Wilson's interval, McNemar's test, F1, kappa and Spearman's correlation are closed forms here:
+scipy.stats, scikit-learn and statsmodels take longer to import than a table takes to make. Tests
+hold them to these libraries.
 """
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Hashable, Sequence
 
 import numpy as np
 import pandas as pd
-from scipy.special import bdtr, ndtri
+from scipy.special import bdtr, ndtri, stdtrit
 
 RESAMPLES = 10_000
 """Samples of the bootstrap."""
@@ -57,6 +59,23 @@ def off_by_one(matrix: np.ndarray, classes: Sequence[float]) -> float:
     return float(np.sum(matrix * (_distances(classes) <= 1)) / np.sum(matrix))
 
 
+def quadratic_kappa(matrix: np.ndarray, classes: Sequence[float]) -> float:
+    """Cohen's kappa with quadratic weights: 1 of a perfect order, 0 of chance with these margins.
+
+    nan where all items and all predictions are of one class.
+    """
+    costs = _distances(classes) ** 2
+    chance = np.outer(matrix.sum(axis=1), matrix.sum(axis=0)) / np.sum(matrix)
+    expected = np.sum(costs * chance)
+    return float(1 - np.sum(costs * matrix) / expected) if expected else np.nan
+
+
+def spearman(values: np.ndarray, others: np.ndarray) -> float:
+    """Spearman's rank correlation, equals sharing their mean rank; nan where all are equal."""
+    ranks = np.array([pd.Series(column).rank() for column in (values, others)])
+    return float(np.corrcoef(ranks)[0, 1]) if np.ptp(ranks, axis=1).all() else np.nan
+
+
 def _distances(classes: Sequence[float]) -> np.ndarray:
     return np.abs(np.subtract.outer(classes, classes))
 
@@ -93,19 +112,41 @@ def wilson(share: float, n: int, confidence: float = 0.95) -> tuple[float, float
     return float(max(0.0, centre - half)), float(min(1.0, centre + half))
 
 
-def bootstrap(scores: np.ndarray, seed: int = 0) -> np.ndarray:
+def bootstrap(
+    scores: np.ndarray, seed: int = 0, groups: Sequence[Hashable] | None = None
+) -> np.ndarray:
     """Means of `scores` (k, n) over seeded bootstrap samples of the n items: (RESAMPLES, k).
 
     All rows share each sample, so differences of rows stay paired. With several seeds an item's
     score is their mean: the samples then vary the items, not the seed.
+    groups: (n,), of items that are not independent, such as a person's images. A sample then draws
+    whole groups, so the number of its items varies.
+    """
+    sums, sizes = group_sums(scores, groups)
+    n, rng, block = len(sizes), np.random.default_rng(seed), 100
+    means = []
+    for _ in range(RESAMPLES // block):
+        drawn = rng.multinomial(n, np.full(n, 1 / n), size=block)  # how often each group
+        means.append(drawn @ sums.T / (drawn @ sizes)[:, None])
+    return np.concatenate(means)
+
+
+def group_sums(
+    scores: np.ndarray, groups: Sequence[Hashable] | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Sums (k, G) of `scores` (k, n) in each group, and the numbers of items (G,).
+
+    Without `groups` each item is a group.
     """
     scores = np.asarray(scores, float)
-    n, rng, block = scores.shape[1], np.random.default_rng(seed), 100
-    means = [
-        rng.multinomial(n, np.full(n, 1 / n), size=block) @ scores.T / n  # how often each item
-        for _ in range(RESAMPLES // block)
-    ]
-    return np.concatenate(means)
+    if groups is None:
+        return scores, np.ones(scores.shape[1])
+    codes, names = pd.factorize(np.asarray(groups), sort=True)
+    if len(codes) != scores.shape[1] or (codes < 0).any():
+        raise ValueError(f"{len(codes)} groups, some perhaps missing, of {scores.shape[1]} items")
+    count = len(names)
+    sums = [np.bincount(codes, row, count) for row in scores]
+    return np.array(sums), np.bincount(codes, minlength=count).astype(float)
 
 
 def percentile_interval(means: np.ndarray, confidence: float = 0.95) -> tuple[float, float]:
@@ -132,6 +173,15 @@ def means_and_gains(values: pd.DataFrame, name: str) -> pd.DataFrame:
     figures[1, 0] = np.nan  # the first has no gain over itself
     columns = [f"{key}{end}" for key in (name, "gain") for end in ("", "_low", "_high")]
     return pd.DataFrame(np.concatenate(figures, axis=1), index=values.columns, columns=columns)
+
+
+def interval_of_mean(values: np.ndarray, confidence: float = 0.95) -> tuple[float, float]:
+    """Student's interval of the mean of a few values, such as one a fold; nan for a single one."""
+    values = np.asarray(values, float)
+    if len(values) < 2:
+        return np.nan, np.nan
+    half = stdtrit(len(values) - 1, (1 + confidence) / 2) * values.std(ddof=1) / len(values) ** 0.5
+    return float(values.mean() - half), float(values.mean() + half)
 
 
 def bootstrap_p(differences: np.ndarray) -> float:
@@ -199,6 +249,38 @@ def _exact(only: int, only_other: int) -> float:
     """
     differ, rarer = int(only + only_other), int(min(only, only_other))
     return min(1.0, 2 * float(bdtr(rarer, differ, 0.5)))
+
+
+def sign_flips(
+    differences: np.ndarray, groups: Sequence[Hashable] | None = None, seed: int = 0
+) -> np.ndarray:
+    """Two-sided p values (k,) of zero mean differences (k, n) between two models' items.
+
+    The paired randomisation test (Fisher 1935): the sum of each group is as likely with the other
+    sign. groups: as `bootstrap` has them. Exact where RESAMPLES are enough for all signs, or where
+    the sums are of one size: of hits and misses without groups it is McNemar's test. Else it counts
+    RESAMPLES random signs and the observed ones, so p is at least 1 / (RESAMPLES + 1).
+    """
+    sums, _ = group_sums(differences, groups)
+    tiny = 1e-9 * np.abs(sums).max(axis=1, initial=0)
+    observed = np.abs(sums.sum(axis=1)) - tiny
+    n, block = sums.shape[1], 100
+    if 2**n <= RESAMPLES:
+        signs = np.array(list(itertools.product((-1, 1), repeat=n)))
+        p_values = np.mean(np.abs(signs @ sums.T) >= observed, axis=0)
+    else:
+        rng, reached = np.random.default_rng(seed), np.ones(len(sums))
+        for _ in range(RESAMPLES // block):
+            signs = rng.choice((-1.0, 1.0), (block, n))
+            reached += np.sum(np.abs(signs @ sums.T) >= observed, axis=0)
+        p_values = reached / (RESAMPLES + 1)
+    for row, (values, least) in enumerate(zip(sums, tiny, strict=True)):
+        size = np.abs(values[np.abs(values) > least])
+        if np.isnan(values).any():
+            p_values[row] = np.nan
+        elif len(size) == 0 or np.ptp(size) <= least:
+            p_values[row] = _exact(np.sum(values > least), np.sum(values < -least))
+    return p_values
 
 
 def combined(p_values: list[float]) -> float:
