@@ -173,16 +173,11 @@ def make_folds(
     summary_json: what each fold is called and holds, and what is to be warned of.
     """
     rows = read(csv, folder, values)
-    images = pd.DataFrame(
-        {row.file: row for row in rows}.values(), columns=Row._fields
-    )  # one a file, in the order of the first line
-    index = {file: n for n, file in enumerate(images["file"])}
-    images = images.assign(index=range(len(images)), bin=bins.of(images["label"]))
-    images["group"] = images["group"].replace("", None)
-    parts = _published(csv, rows, index) if draw.by == "published" else _drawn(csv, images, draw)
+    images = images_of(rows)
+    images["bin"] = bins.of(images["label"])
     summaries = {}
-    for number, (name, part) in enumerate(parts.items(), 1):
-        table = images.assign(part=part)[["index", "path", "label", "bin", "group", "part"]]
+    for number, (name, parts) in enumerate(folds_of(csv, rows, images, draw).items(), 1):
+        table = images.assign(part=parts)[["index", "path", "label", "bin", "group", "part"]]
         table = table[table["part"] != ""].reset_index(drop=True)
         table = _with_validation(table, draw, number)
         summaries[str(number)] = {"name": name, **_checked(csv, name, table, bins)}
@@ -201,8 +196,26 @@ def make_folds(
     return summary
 
 
-def _published(csv: str | Path, rows: list[Row], index: dict[Path, int]) -> dict[str, np.ndarray]:
-    """Name of each fold of the CSV -> part of each image in it, '' for none."""
+def images_of(rows: list[Row]) -> pd.DataFrame:
+    """Index, path, label and group (None without) of each image, in the order of its first line."""
+    first: dict[Path, Row] = {}
+    for row in rows:
+        first.setdefault(row.file, row)
+    table = pd.DataFrame(
+        [(row.path, row.label, row.group or None) for row in first.values()],
+        columns=["path", "label", "group"],
+    )
+    return table.assign(index=range(len(table)))
+
+
+def folds_of(
+    csv: str | Path, rows: list[Row], images: pd.DataFrame, draw: Draw
+) -> dict[str, np.ndarray]:
+    """Name of each fold -> part of each of the `images` in it, '' for none."""
+    return _published(csv, rows) if draw.by == "published" else _drawn(csv, images, draw)
+
+
+def _published(csv: str | Path, rows: list[Row]) -> dict[str, np.ndarray]:
     has_fold, has_split = bool(rows[0].fold), bool(rows[0].split)
     if not (has_fold or has_split):
         raise ValueError(
@@ -211,10 +224,12 @@ def _published(csv: str | Path, rows: list[Row], index: dict[Path, int]) -> dict
         )
     names = sorted({row.fold for row in rows}, key=_natural)
     if has_split:
-        parts = {name: np.full(len(index), "", object) for name in names}
-        for row in rows:
-            parts[row.fold][index[row.file]] = row.split
-        return {name or "published": part for name, part in parts.items()}
+        of_fold = {name: {r.file: r.split for r in rows if r.fold == name} for name in names}
+        files = {row.file: None for row in rows}
+        return {
+            name or "published": np.array([split.get(file, "") for file in files], object)
+            for name, split in of_fold.items()
+        }
     if len(names) < 2:
         raise ValueError(
             f"{csv}: all images are of fold {names[0]!r}, so none is left to train on: the column"
@@ -230,7 +245,7 @@ def _natural(name: str) -> list[tuple[int, str]]:
 
 
 def _drawn(csv: str | Path, images: pd.DataFrame, draw: Draw) -> dict[str, np.ndarray]:
-    """Name of each fold -> part of each image; every image is tested in one of them."""
+    """Folds in one of which each image is tested."""
     units = _units(csv, images, draw.by)
     if not 2 <= draw.folds <= units.nunique():
         raise ValueError(
@@ -272,7 +287,7 @@ def _with_validation(table: pd.DataFrame, draw: Draw, number: int) -> pd.DataFra
     if (table["part"] == "validation").any() or not draw.validation:
         return table
     train = table[table["part"] == "train"]
-    by_group = train["group"].notna().all() and not _shared(table)["groups"]
+    by_group = train["group"].notna().all() and not shared_groups(table)["groups"]
     units = train["group"] if by_group else train["index"]
     rng = np.random.default_rng([draw.seed, 1, number])
     sizes = units.value_counts()[rng.permutation(units.unique())]
@@ -283,8 +298,8 @@ def _with_validation(table: pd.DataFrame, draw: Draw, number: int) -> pd.DataFra
     )
 
 
-def _shared(table: pd.DataFrame) -> dict[str, Any]:
-    """Groups in both the training and the test part, and their share of the test images."""
+def shared_groups(table: pd.DataFrame) -> dict[str, Any]:
+    """Groups in both the training and the test part: how many, and how many test images of them."""
     grouped = table[table["group"].notna()]
     test = grouped[grouped["part"] == "test"]
     is_shared = test["group"].isin(grouped["group"][grouped["part"] != "test"])
@@ -319,7 +334,7 @@ def _checked(csv: str | Path, name: str, table: pd.DataFrame, bins: Bins) -> dic
     empty = [word for word, n in zip(bins.words, train, strict=True) if not n]
     if empty:
         log.warning("%s: fold %r has no training image of the bin %s", csv, name, examples(empty))
-    shared = _shared(table)
+    shared = shared_groups(table)
     if shared["groups"]:
         log.warning(
             "%s: fold %r: %d of %d test images (%.0f %%) are of a group that is also in training:"

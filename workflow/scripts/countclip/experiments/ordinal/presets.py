@@ -12,7 +12,7 @@ import logging
 import re
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -71,7 +71,7 @@ class Images:
             n = len(self._missing)
             raise ValueError(
                 f"{self.folder}: {n:,} of {n + self._found:,} images that {lists} lists are"
-                f" missing: {examples(self._missing)}; unpack all images there, or name their folder"
+                f" missing: {examples(self._missing)}; unpack all there, or name their folder"
             )
 
 
@@ -153,6 +153,7 @@ def _morph(images: Images, lists: Path) -> list[tuple[Path, Fields]]:
             except ValueError as error:
                 problems.append(f"{place}: {error}")
     raise_problems(lists, problems)
+    images.check(lists)
     return lines
 
 
@@ -188,7 +189,7 @@ def _as_folds(lines: list[tuple[Path, Fields]], lists: Path) -> list[Fields]:
 
 
 def morph_sets(images: Images, lists: Path) -> list[Fields]:
-    """MORPH setting B: three sets of images; trained on the first, or second, tested on the rest."""
+    """MORPH setting B: three sets. Fold 1 trains on the first, fold 2 on the second set alone."""
     lines = _morph(images, lists)
     sets = sorted({file for file, _ in lines})
     if len(sets) != 3:
@@ -245,7 +246,7 @@ def aesthetics(images: Images, lists: Path) -> list[Fields]:
         for number, fields in _records(file):
             if len(fields) != 2:
                 problems.append(f"{file.name}: line {number}: must be a file and a score")
-            elif path := images.find(fields[0]):
+            elif path := images.find(f"{category}/{fields[0]}"):
                 rows.append({"path": path, "label": fields[1], "fold": category, "split": split})
     raise_problems(lists, problems)
     return rows
@@ -270,7 +271,7 @@ def adience(images: Images, lists: Path) -> list[Fields]:
                 left_out[age] += 1
             elif "/" not in name:
                 problems.append(f"{place}: {name!r} must be user/face")
-            elif path := _adience_face(images, name):
+            elif path := images.find(name):
                 rows.append(
                     {"path": path, "label": label, "fold": fold, "group": name.split("/")[0]}
                 )
@@ -303,11 +304,6 @@ def _adience_label(age: str) -> str:
         if years == [low, high] or (len(years) == 1 and low <= years[0] <= high):
             return str(label)
     return ""
-
-
-def _adience_face(images: Images, name: str) -> str | None:
-    """The face among the aligned ones, or its unaligned form where only that is there."""
-    return images.find(name)
 
 
 def utkface(images: Images, _: Path) -> list[Fields]:
@@ -386,7 +382,7 @@ PRESETS = {
     "morph_d": Preset(morph_folds, (16, 77), "ages"),
     "hci": Preset(hci, (0, 4), "decades"),
     "aesthetics": Preset(aesthetics, (1, 5), "quality"),
-    "adience": Preset(adience, (0, 7), "age groups"),
+    "adience": Preset(adience, (0, 7), "age_groups"),
     "utkface": Preset(utkface, (1, 116), "ages"),
     "clap2015": Preset(clap2015, (3, 85), "ages"),
     "fingers": Preset(fingers, (1, 5), "fingers"),
@@ -418,39 +414,25 @@ def write(name: str, images: Path, output: Path, lists: Path | None = None) -> l
     return rows
 
 
-def describe(rows: list[data.Row]) -> Iterable[str]:
+def describe(csv: Path, rows: list[data.Row]) -> Iterator[str]:
     """What a CSV holds, in a few lines: images, labels, groups, folds, and groups in two parts."""
-    images = {row.path: row for row in rows}
-    labels = sorted(row.label for row in images.values())
-    groups = {row.group for row in rows} - {""}
-    yield f"{len(images):,} images, labels {labels[0]:g} to {labels[-1]:g}"
-    yield f"{len(groups):,} groups" if groups else "no groups: folds can be drawn by image alone"
+    images = data.images_of(rows)
+    groups = images["group"].nunique()
+    yield f"{len(images):,} images, labels {images['label'].min():g} to {images['label'].max():g}"
+    yield f"{groups:,} groups" if groups else "no groups: folds can be drawn by image alone"
     if not (rows[0].fold or rows[0].split):
         yield "no folds: they are drawn with a seed"
         return
-    for name, (train, test) in sorted(_parts(rows).items()):
-        shared = {row.group for row in train} & {row.group for row in test} - {""}
-        leaked = sum(row.group in shared for row in test)
-        text = f"fold {name or 'published'}: {len(train):,} to train, {len(test):,} to test"
-        if leaked:
-            text += (
-                f"; {leaked:,} of these ({100 * leaked / len(test):.0f} %) are of a group that is"
-                " also in training, so its error is too low: draw folds by group beside it"
-            )
-        yield text
-
-
-def _parts(rows: list[data.Row]) -> dict[str, tuple[list[data.Row], list[data.Row]]]:
-    """Name of each fold -> its images to train (or validate) and to test."""
-    folds: dict[str, tuple[list[data.Row], list[data.Row]]] = {row.fold: ([], []) for row in rows}
-    for name, (train, test) in folds.items():
-        for row in rows:
-            if row.split:
-                if row.fold == name:
-                    (test if row.split == "test" else train).append(row)
-            else:
-                (test if row.fold == name else train).append(row)
-    return folds
+    for name, parts in data.folds_of(csv, rows, images, data.Draw("published")).items():
+        counts = Counter(parts)
+        numbers = ", ".join(f"{counts[part]:,} {part}" for part in data.PARTS if counts[part])
+        shared = data.shared_groups(images.assign(part=parts)[parts != ""])
+        yield f"fold {name}: {numbers}" + (
+            f"; {shared['test_images']:,} test images ({100 * shared['share']:.0f} %) are of"
+            f" {shared['groups']:,} groups that are also in training: draw folds by group beside it"
+            if shared["groups"]
+            else ""
+        )
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -468,9 +450,10 @@ def main(arguments: list[str] | None = None) -> int:
     except (ValueError, OSError) as error:
         print(f"presets: {error}", file=sys.stderr)
         return 1
-    for line in describe(rows):
+    for line in describe(chosen.output, rows):
         print(line)
-    print(f"{chosen.output}: written; set its folder of images to {chosen.images}")
+    shows = PRESETS[chosen.name].shows
+    print(f"{chosen.output}: written. In the config: images: {chosen.images}, shows: {shows}")
     return 0
 
 
