@@ -101,13 +101,14 @@ def _draw_figure(
     pen: ImageDraw.ImageDraw, person: Person, signs: Signs, rng: np.random.Generator
 ) -> None:
     """Draw a figure in profile, feet first, of random size, place, side, light and clothes."""
-    height = FINE * SIZE * rng.uniform(0.75, 0.98) * person.stature * signs.stature
+    adult = min(0.93, rng.uniform(0.75, 0.98) * person.stature)
+    height = FINE * SIZE * adult * signs.stature
     head, girth = height * signs.head, height * signs.girth * person.girth
     legs, back = 0.45 * (height - head), 0.55 * (height - head)
     side = 1 if rng.random() < 0.5 else -1
     margin = 0.3 * height + girth / 2  # what a bent back or a cane needs to either side
     x = margin + rng.uniform() * max(0, FINE * SIZE - 2 * margin)
-    y = FINE * SIZE - rng.uniform(0.05, 0.95) * max(0, FINE * SIZE - height)
+    y = FINE * SIZE - rng.uniform(0.15, 0.85) * (FINE * SIZE - height)
     light = rng.uniform(0.8, 1.1)
     shirt, trousers = (COLOURS[str(name)] for name in rng.choice(list(COLOURS), 2))
 
