@@ -2,10 +2,13 @@
 
 import json
 import logging
+from pathlib import Path
 
+import jsonschema
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from PIL import Image
 
 from countclip.experiments.ordinal import data, images, presets, protocols
@@ -590,3 +593,19 @@ def test_two_files_of_one_name_are_told_apart_by_their_folder_or_refused(tmp_pat
     assert found.find("elsewhere/B.jpg") == "q/b.jpg"
     with pytest.raises(ValueError, match=r"a.jpg may be p/a.JPG, q/a.jpg: move all but one away"):
         found.find("a.jpg")
+
+
+# ---- the config ----
+
+
+def test_the_default_sets_fit_their_schema_and_their_bins_tile():
+    home = Path(__file__).parents[2]
+    section = yaml.safe_load((home / "config/ordinal.yaml").read_text("utf-8"))["ordinal"]
+    schema = yaml.safe_load((home / "workflow/schemas/ordinal.schema.yaml").read_text("utf-8"))
+    jsonschema.validate(section, schema)
+    for entry in section["sets"].values():
+        bins = data.bins_of(entry["task"]["values"], entry["task"]["bins"])
+        assert (bins.starts[0], bins.ends[-1]) == tuple(entry["task"]["values"])
+    section["sets"]["people"]["folds"]["by"] = "person"
+    with pytest.raises(jsonschema.ValidationError, match="'person' is not one of"):
+        jsonschema.validate(section, schema)

@@ -80,10 +80,9 @@ def bins_of(values: Sequence[float], entries: Iterable[dict[str, Any]]) -> Bins:
             f"{len(entries)} bins end at {expected - 1}: at least two must cover {lowest} to"
             f" {highest}, so the last must end at {highest}"
         )
-    words, starts, ends = zip(*((e["word"], e["from"], e["to"]) for e in entries), strict=True)
-    if twice := [word for word, n in Counter(words).items() if n > 1]:
-        raise ValueError(f"two bins have the word {twice[0]!r}: give each its own")
-    return Bins(words, tuple(map(float, starts)), tuple(map(float, ends)))
+    if twice := [w for w, n in Counter(entry["word"] for entry in entries).items() if n > 1]:
+        raise ValueError(f"two bins have the word {twice[0]!r}: give each another")
+    return Bins.from_config(entries)
 
 
 # ---- reading ----
