@@ -131,7 +131,7 @@ def test_an_image_outside_the_folder_is_refused(tmp_path):
 
 def test_a_fold_says_where_an_image_is_tested(tmp_path):
     lines = [f"{n}.png,{n % 10},{name}" for n, name in enumerate(["9", "10", "2"] * 10)]
-    tables, summary = folds(table(tmp_path, "path,label,fold", lines), Draw("published"))
+    tables, summary = folds(table(tmp_path, "path,label,fold", lines), Draw("published", 3))
     assert list(tables) == ["2", "9", "10"]
     for name, fold in tables.items():
         assert paths(fold, "test") == {
@@ -147,7 +147,7 @@ def test_a_fold_says_where_an_image_is_tested(tmp_path):
 def test_a_split_is_one_fold_and_keeps_its_validation_part(tmp_path):
     parts = ["train", "train", "test", "validation", "train"]
     csv = table(tmp_path, "path,label,split", [f"{n}.png,{2 * n},{p}" for n, p in enumerate(parts)])
-    tables, _ = folds(csv, Draw("published"))
+    tables, _ = folds(csv, Draw("published", 1))
     assert tables["published"]["part"].tolist() == parts
 
 
@@ -155,7 +155,7 @@ def test_fold_and_split_may_overlap_and_leave_images_out(tmp_path):
     lines = ["b.png,9,x,train", "a.png,1,x,train", "c.png,2,x,test", "c.png,2,y,train",
              "d.png,5,y,train", "b.png,9,y,test"]  # fmt: skip
     tables, _ = folds(
-        table(tmp_path, "path,label,fold,split", lines), Draw("published", validation=0)
+        table(tmp_path, "path,label,fold,split", lines), Draw("published", 2, validation=0)
     )
     parts = {
         name: dict(zip(fold["path"], fold["part"], strict=True)) for name, fold in tables.items()
@@ -171,14 +171,14 @@ def test_fold_and_split_may_overlap_and_leave_images_out(tmp_path):
 
 def test_folds_by_image_cover_the_set_once_and_follow_the_seed(tmp_path):
     csv = table(tmp_path, "path,label,group", people(20))
-    tables, summary = folds(csv, Draw("image", folds=4, seed=3))
+    tables, summary = folds(csv, Draw("image", count=4, seed=3))
     assert list(tables)[0] == "image seed 3 fold 1"
     assert summary["folds_are"] == "drawn by image, seed 3"
     tested = [paths(fold, "test") for fold in tables.values()]
     assert [len(test) for test in tested] == [15] * 4
     assert len(set.union(*tested)) == 60
-    again, _ = folds(csv, Draw("image", folds=4, seed=3))
-    other, _ = folds(csv, Draw("image", folds=4, seed=4))
+    again, _ = folds(csv, Draw("image", count=4, seed=3))
+    other, _ = folds(csv, Draw("image", count=4, seed=4))
     for fold, same in zip(tables.values(), again.values(), strict=True):
         assert fold.equals(same)
     assert tested != [paths(fold, "test") for fold in other.values()]
@@ -186,7 +186,7 @@ def test_folds_by_image_cover_the_set_once_and_follow_the_seed(tmp_path):
 
 def test_folds_by_group_share_nobody_between_any_parts(tmp_path):
     lines = people(20) + [f"many/{n}.png,4,many" for n in range(9)]
-    tables, summary = folds(table(tmp_path, "path,label,group", lines), Draw("group", folds=3))
+    tables, summary = folds(table(tmp_path, "path,label,group", lines), Draw("group", count=3))
     assert summary["groups"] == 21
     sizes = [len(paths(fold, "test")) for fold in tables.values()]
     assert sum(sizes) == 69
@@ -199,7 +199,7 @@ def test_folds_by_group_share_nobody_between_any_parts(tmp_path):
 
 
 def test_a_random_fold_of_people_validates_as_it_tests(tmp_path):
-    tables, _ = folds(table(tmp_path, "path,label,group", people(30)), Draw("image", folds=3))
+    tables, _ = folds(table(tmp_path, "path,label,group", people(30)), Draw("image", count=3))
     for fold in tables.values():
         train, validation = (
             set(fold["group"][fold["part"] == part]) for part in ("train", "validation")
@@ -212,7 +212,7 @@ def test_a_group_in_both_parts_is_warned_of_with_its_share(tmp_path, caplog):
              "2_a.png,2,ann,test", "3_a.png,2,ann,test", "2_d.png,5,dan,test",
              "2_b.png,9,bob,test"]  # fmt: skip
     csv = table(tmp_path, "path,label,group,split", lines)
-    _, summary = folds(csv, Draw("published", validation=0))
+    _, summary = folds(csv, Draw("published", 1, validation=0))
     shared = {"groups": 2, "test_images": 3, "share": 0.75}
     assert summary["folds"]["1"]["shared_with_training"] == shared
     assert (
@@ -224,7 +224,7 @@ def test_a_group_in_both_parts_is_warned_of_with_its_share(tmp_path, caplog):
 
 def test_an_empty_bin_is_named(tmp_path, caplog):
     lines = [f"{n}.png,{label}" for n, label in enumerate([0, 1, 2, 9, 8, 9] * 5)]
-    _, summary = folds(table(tmp_path, "path,label", lines), Draw("image", folds=2))
+    _, summary = folds(table(tmp_path, "path,label", lines), Draw("image", count=2))
     assert [fold["bins_without_training_image"] for fold in summary["folds"].values()] == [
         ["middle"], ["middle"]]  # fmt: skip
     assert caplog.text.count("has no training image of the bin middle") == 2
@@ -235,16 +235,18 @@ def test_an_empty_bin_is_named(tmp_path, caplog):
     [
         ("path,label", people(4), Draw("published"), "neither a column fold nor a column split"),
         ("path,label", people(4), Draw("group"), "has no column group, so folds cannot"),
-        ("path,label,group", people(4), Draw("group", folds=5), "4 groups cannot make 5 folds"),
-        ("path,label,group", people(4), Draw("image", folds=1), "12 images cannot make 1 folds"),
+        ("path,label,group", people(4), Draw("group", count=5), "4 groups cannot make 5 folds"),
+        ("path,label,group", people(4), Draw("image", count=1), "12 images cannot make 1 folds"),
         ("path,label,group", people(4), Draw("person"), "`by` must be published, image or group"),
+        ("path,label,fold", people(4), Draw("published", 3),
+         "has 4 folds, p0, p1, p2, p3, and `count` is 3: set it to 4"),
         ("path,label,fold", people(1), Draw("published"), "all images are of fold 'p0'"),
-        ("path,label,split", ["a.png,1,train", "b.png,9,train"], Draw("published"),
+        ("path,label,split", ["a.png,1,train", "b.png,9,train"], Draw("published", 1),
          "fold 'published' has no test image"),
-        ("path,label,split", ["a.png,1,test", "b.png,9,validation"], Draw("published"),
+        ("path,label,split", ["a.png,1,test", "b.png,9,validation"], Draw("published", 1),
          "fold 'published' has no train image"),
         ("path,label,split", ["a.png,1,train", "b.png,2,train", "c.png,9,test"],
-         Draw("published", validation=0),
+         Draw("published", 1, validation=0),
          "all training images of fold 'published' are of the bin 'low'"),
     ],
 )  # fmt: skip
@@ -264,7 +266,7 @@ def test_the_array_has_the_rows_of_the_index(tmp_path):
     rng = np.random.default_rng(0)
     for n in parts:
         Image.fromarray(rng.integers(0, 255, (20, 30, 3), np.uint8)).save(tmp_path / f"{n}.png")
-    tables, _ = folds(csv, Draw("published", validation=0))
+    tables, _ = folds(csv, Draw("published", 1, validation=0))
     images.pack(tmp_path / "out/images.parquet", ImageFolder(tmp_path), 8, tmp_path / "images.npy")
     packed = np.load(tmp_path / "images.npy", mmap_mode="r")
     assert packed.shape == (4, 8, 8, 3)
@@ -275,7 +277,7 @@ def test_the_array_has_the_rows_of_the_index(tmp_path):
 
 def test_every_unreadable_image_is_named_and_nothing_is_published(tmp_path):
     lines = ["a.png,1,train", "b.png,4,train", "c.png,9,train", "d.png,2,test"]
-    folds(table(tmp_path, "path,label,split", lines), Draw("published", validation=0))
+    folds(table(tmp_path, "path,label,split", lines), Draw("published", 1, validation=0))
     noise = np.random.default_rng(0).integers(0, 255, (30, 30, 3), np.uint8)
     Image.fromarray(noise).save(tmp_path / "b.png")
     (tmp_path / "d.png").write_bytes((tmp_path / "b.png").read_bytes()[:500])
@@ -385,8 +387,8 @@ def test_morph_in_both_dialects_prints_the_share_of_shared_people(tmp_path, caps
     code, out, _, frame = run(capsys, "morph_a", tmp_path / "Images", tmp_path / "lists")
     assert code == 0
     assert "6 images, labels 16 to 61\n4 groups\n" in out
-    assert "fold 0: 3 train, 2 test; 1 test images (50 %) are of 1 groups" in out
-    assert "fold 1: 2 train, 2 test; 1 test images (50 %)" in out
+    assert "fold 0: 3 train, 2 test; 1 of these (50 %) are of a group that is also in" in out
+    assert "fold 1: 2 train, 2 test; 1 of these (50 %)" in out
     assert frame.columns.tolist() == ["path", "label", "group", "fold", "split"]
     row = frame[(frame.fold == "1") & (frame.split == "test")].iloc[1]
     assert row.tolist() == ["12_1F17.JPG", "17", "12", "1", "test"]
@@ -404,12 +406,29 @@ def test_morph_without_header_is_a_fold_a_list(tmp_path, capsys):
         code, out, _, frame = run(capsys, name, tmp_path / "Album2", tmp_path / "lists")
         assert code == 0
         assert frame["fold"].tolist() == ["0"] * 3 + ["1"] * 3
-        assert "fold 1: 3 train, 3 test; 2 test images (67 %) are of 2 groups" in out
+        assert "fold 1: 3 train, 3 test; 2 of these (67 %) are of a group" in out
     write(tmp_path / "lists", morph_C_02__txt="")
     code, _, err, frame = run(capsys, "morph_b", tmp_path / "Album2", tmp_path / "lists")
     assert code == 1
     assert "holds 2 lists, and setting B has three sets" in err
     assert frame is None
+
+
+def test_morph_without_a_test_list_tests_on_the_validation_list(tmp_path, capsys):
+    touch(tmp_path / "im", *MORPH)
+    lines = [f"im/{name} {name[-6:-4]}\n" for name in MORPH]
+    lists = tmp_path / "l"
+    write(lists, ET_proto_train__txt="".join(lines[:4]), ET_proto_val__txt="".join(lines[4:]))
+    code, out, _, _ = run(capsys, "morph_a", tmp_path / "im", lists)
+    assert code == 0
+    assert "fold 0: 4 train, 2 test\n" in out
+    write(lists, ET_proto_test__txt="".join(lines[3:4]), ET_proto_train__txt="".join(lines[:3]))
+    code, out, _, _ = run(capsys, "morph_a", tmp_path / "im", lists)
+    assert "fold 0: 3 train, 2 validation, 1 test; 1 of these (100 %)" in out
+    write(lists, others__txt=lines[0])
+    code, _, err, _ = run(capsys, "morph_a", tmp_path / "im", lists)
+    assert code == 1
+    assert "some lists tell train or test by their name, and others do not" in err
 
 
 def test_morph_setting_b_trains_on_one_set_and_tests_on_two(tmp_path, capsys):

@@ -50,14 +50,14 @@ class Row(NamedTuple):
 class Draw(NamedTuple):
     """How folds are made.
 
-    by: `published` takes those of the CSV; `image` and `group` draw as many as `folds` at random,
+    by: `published` takes those of the CSV, `count` of them; `image` and `group` draw as many,
         the latter with all images of a group in one part.
     validation: share of a fold's training images that choose its checkpoint; none is drawn where
         the CSV has such a part.
     """
 
     by: str = "image"
-    folds: int = 5
+    count: int = 5
     validation: float = 0.1
     seed: int = 0
 
@@ -174,8 +174,14 @@ def make_folds(
     rows = read(csv, folder, values)
     images = images_of(rows)
     images["bin"] = bins.of(images["label"])
+    folds = folds_of(csv, rows, images, draw)
+    if len(folds) != draw.count:
+        raise ValueError(
+            f"{csv}: has {len(folds)} folds, {examples(folds)}, and `count` is {draw.count}: set it"
+            f" to {len(folds)}"
+        )
     summaries = {}
-    for number, (name, parts) in enumerate(folds_of(csv, rows, images, draw).items(), 1):
+    for number, (name, parts) in enumerate(folds.items(), 1):
         table = images.assign(part=parts)[["index", "path", "label", "bin", "group", "part"]]
         table = table[table["part"] != ""].reset_index(drop=True)
         table = _with_validation(table, draw, number)
@@ -246,13 +252,13 @@ def _natural(name: str) -> list[tuple[int, str]]:
 def _drawn(csv: str | Path, images: pd.DataFrame, draw: Draw) -> dict[str, np.ndarray]:
     """Folds in one of which each image is tested."""
     units = _units(csv, images, draw.by)
-    if not 2 <= draw.folds <= units.nunique():
+    if not 2 <= draw.count <= units.nunique():
         raise ValueError(
-            f"{csv}: {units.nunique()} {draw.by}s cannot make {draw.folds} folds: set `folds` to at"
+            f"{csv}: {units.nunique()} {draw.by}s cannot make {draw.count} folds: set `count` to at"
             " least 2, and at most as many"
         )
     rng = np.random.default_rng([draw.seed, 0])
-    n_images, fold_of, sizes = units.value_counts(), {}, np.zeros(draw.folds, int)
+    n_images, fold_of, sizes = units.value_counts(), {}, np.zeros(draw.count, int)
     for unit in rng.permutation(units.unique()):
         fold_of[unit] = smallest = sizes.argmin()
         sizes[smallest] += n_images[unit]
@@ -260,7 +266,7 @@ def _drawn(csv: str | Path, images: pd.DataFrame, draw: Draw) -> dict[str, np.nd
     return {
         f"{draw.by} seed {draw.seed} fold {n + 1}":
             np.where(tested == n, "test", "train").astype(object)
-        for n in range(draw.folds)
+        for n in range(draw.count)
     }  # fmt: skip
 
 

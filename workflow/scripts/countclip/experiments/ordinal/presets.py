@@ -160,7 +160,8 @@ def _morph(images: Images, lists: Path) -> list[tuple[Path, Fields]]:
 def morph_splits(images: Images, lists: Path) -> list[Fields]:
     """MORPH setting A: a training and a test list for each fold, told by name and number.
 
-    Lists that tell no part are folds: see `morph_folds`.
+    Without a test list the validation list is the test part, as OrdinalCLIP has it. Lists that tell
+    no part are folds: see `morph_folds`.
     """
     lines = _morph(images, lists)
     parts = {_split_in_name(file.name) for file, _ in lines}
@@ -171,8 +172,13 @@ def morph_splits(images: Images, lists: Path) -> list[Fields]:
             f"{lists}: some lists tell train or test by their name, and others do not: rename or"
             " move those"
         )
+    part_of = {part: part for part in parts} | ({} if "test" in parts else {"validation": "test"})
     return [
-        {**fields, "fold": _number_in_name(file.name) or "0", "split": _split_in_name(file.name)}
+        {
+            **fields,
+            "fold": _number_in_name(file.name) or "0",
+            "split": part_of[_split_in_name(file.name)],
+        }
         for file, fields in lines
     ]
 
@@ -427,12 +433,11 @@ def describe(csv: Path, rows: list[data.Row]) -> Iterator[str]:
         counts = Counter(parts)
         numbers = ", ".join(f"{counts[part]:,} {part}" for part in data.PARTS if counts[part])
         shared = data.shared_groups(images.assign(part=parts)[parts != ""])
-        yield f"fold {name}: {numbers}" + (
-            f"; {shared['test_images']:,} test images ({100 * shared['share']:.0f} %) are of"
-            f" {shared['groups']:,} groups that are also in training: draw folds by group beside it"
-            if shared["groups"]
-            else ""
+        leaked = (
+            f"; {shared['test_images']:,} of these ({100 * shared['share']:.0f} %) are of a group"
+            " that is also in training: draw folds by group beside it"
         )
+        yield f"fold {name}: {numbers}{leaked if shared['groups'] else ''}"
 
 
 def main(arguments: list[str] | None = None) -> int:
