@@ -207,6 +207,28 @@ def test_a_random_fold_of_people_validates_as_it_tests(tmp_path):
         assert train & validation
 
 
+def test_one_group_in_training_leaves_images_to_train_on(tmp_path):
+    lines = [f"{n}.png,{n},ann,train" for n in range(10)] + ["t.png,4,bob,test"]
+    csv = table(tmp_path, "path,label,group,split", lines)
+    tables, _ = folds(csv, Draw("published", 1))
+    assert tables["published"]["part"].value_counts().to_dict() == {
+        "train": 9, "validation": 1, "test": 1}  # fmt: skip
+
+
+def test_fewer_folds_leave_no_file_of_earlier_ones(tmp_path):
+    csv = table(tmp_path, "path,label", [f"{n}.png,{n % 10}" for n in range(40)])
+    for count in (4, 2):
+        folds(csv, Draw("image", count=count))
+        names = sorted(file.name for file in (tmp_path / "out/folds").iterdir())
+        assert names == [f"{n + 1}.parquet" for n in range(count)]
+
+
+def test_folds_are_in_the_order_of_their_names(tmp_path):
+    lines = [f"{n}.png,{n % 10},{name}" for n, name in enumerate(["b1", "a10", "a9"] * 10)]
+    tables, _ = folds(table(tmp_path, "path,label,fold", lines), Draw("published", 3))
+    assert list(tables) == ["a9", "a10", "b1"]
+
+
 def test_a_group_in_both_parts_is_warned_of_with_its_share(tmp_path, caplog):
     lines = ["1_a.png,1,ann,train", "1_b.png,9,bob,train", "1_c.png,8,cyd,train",
              "2_a.png,2,ann,test", "3_a.png,2,ann,test", "2_d.png,5,dan,test",

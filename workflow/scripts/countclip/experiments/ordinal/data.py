@@ -21,7 +21,7 @@ import pandas as pd
 
 from countclip.experiments.ordinal.bins import Bins
 from countclip.runtime.csv_files import Columns, raise_problems, read_rows
-from countclip.runtime.files import sha256, write_json, write_table
+from countclip.runtime.files import publish, sha256, write_json, write_table
 from countclip.runtime.folders import ImageFolder, inside
 
 log = logging.getLogger(__name__)
@@ -181,12 +181,13 @@ def make_folds(
             f" to {len(folds)}"
         )
     summaries = {}
-    for number, (name, parts) in enumerate(folds.items(), 1):
-        table = images.assign(part=parts)[["index", "path", "label", "bin", "group", "part"]]
-        table = table[table["part"] != ""].reset_index(drop=True)
-        table = _with_validation(table, draw, number)
-        summaries[str(number)] = {"name": name, **_checked(csv, name, table, bins)}
-        write_table(_typed(table), Path(fold_folder, f"{number}.parquet"))
+    with publish(fold_folder) as temporary:
+        for number, (name, parts) in enumerate(folds.items(), 1):
+            table = images.assign(part=parts)[["index", "path", "label", "bin", "group", "part"]]
+            table = table[table["part"] != ""].reset_index(drop=True)
+            table = _with_validation(table, draw, number)
+            summaries[str(number)] = {"name": name, **_checked(csv, name, table, bins)}
+            write_table(_typed(table), temporary / f"{number}.parquet")
     drawn = f"drawn by {draw.by}, seed {draw.seed}"
     summary = {
         "source": {"csv": str(csv), "sha256": sha256(csv)},
@@ -244,9 +245,9 @@ def _published(csv: str | Path, rows: list[Row]) -> dict[str, np.ndarray]:
     return {name: np.where(tested == name, "test", "train").astype(object) for name in names}
 
 
-def _natural(name: str) -> list[tuple[int, str]]:
+def _natural(name: str) -> list[tuple[str, int]]:
     """A key that sorts fold 10 behind fold 9."""
-    return [(int(n or 0), text) for text, n in re.findall(r"(\D*)(\d{0,9})", name)]
+    return [(text, int(n or 0)) for text, n in re.findall(r"(\D*)(\d{0,9})", name)]
 
 
 def _drawn(csv: str | Path, images: pd.DataFrame, draw: Draw) -> dict[str, np.ndarray]:
@@ -292,7 +293,8 @@ def _with_validation(table: pd.DataFrame, draw: Draw, number: int) -> pd.DataFra
     if (table["part"] == "validation").any() or not draw.validation:
         return table
     train = table[table["part"] == "train"]
-    by_group = train["group"].notna().all() and not shared_groups(table)["groups"]
+    is_grouped = train["group"].notna().all() and train["group"].nunique() > 1
+    by_group = is_grouped and not shared_groups(table)["groups"]
     units = train["group"] if by_group else train["index"]
     rng = np.random.default_rng([draw.seed, 1, number])
     sizes = units.value_counts()[rng.permutation(units.unique())]
