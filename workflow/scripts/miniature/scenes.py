@@ -26,6 +26,7 @@ STREAMS = {
     "own_benchmark": 6,
     "retention": 7,
     "development": 8,
+    "people": 9,
 }
 
 GLYPHS = {
@@ -156,7 +157,7 @@ def _stencil(name: str, size: int) -> Image.Image:
 
 def draw(scene: Scene) -> Image.Image:
     """Draw a scene, SIZE x SIZE RGB."""
-    image = Image.fromarray(_ground(scene))
+    image = Image.fromarray(ground(scene.pattern, scene.tint, scene.grain))
     for thing in scene.objects:
         x0, y0, x1, y1 = thing.box
         stencil = _stencil(thing.name, max(x1 - x0, y1 - y0))
@@ -164,24 +165,24 @@ def draw(scene: Scene) -> Image.Image:
     return image
 
 
-def _ground(scene: Scene) -> np.ndarray:
-    """(SIZE, SIZE, 3) uint8: the tint, with its pattern and a little noise."""
-    rng = np.random.default_rng(scene.grain)
+def ground(pattern: str, tint: tuple[int, int, int], grain: int) -> np.ndarray:
+    """(SIZE, SIZE, 3) uint8: the tint with its pattern and a little noise; grain: its seed."""
+    rng = np.random.default_rng(grain)
     x, y = np.meshgrid(np.arange(SIZE), np.arange(SIZE))
     period, angle = rng.uniform(8, 20), rng.uniform(0, np.pi)
     across = x * np.cos(angle) + y * np.sin(angle)
     along = y * np.cos(angle) - x * np.sin(angle)
     noise = 3.0
-    if scene.pattern == "striped":
+    if pattern == "striped":
         shade = 14 * (np.sin(2 * np.pi * across / period) > 0)
-    elif scene.pattern == "dotted":
+    elif pattern == "dotted":
         shade = 18 * (
             np.sin(2 * np.pi * across / period) * np.sin(2 * np.pi * along / period) > 0.7
         )
-    elif scene.pattern == "faded":
+    elif pattern == "faded":
         shade = 28 * (across - across.min()) / np.ptp(across)
     else:
         shade = np.zeros_like(across)
-        noise = 9.0 if scene.pattern == "grainy" else noise
-    ground = np.array(scene.tint) - shade[..., None] + rng.normal(0, noise, (SIZE, SIZE, 1))
+        noise = 9.0 if pattern == "grainy" else noise
+    ground = np.array(tint) - shade[..., None] + rng.normal(0, noise, (SIZE, SIZE, 1))
     return np.clip(ground, 0, 255).astype(np.uint8)
