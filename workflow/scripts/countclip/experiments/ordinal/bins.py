@@ -1,0 +1,48 @@
+"""The bins of a range of values: where each begins and ends, and the word that names it."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Bins:
+    """K bins in rising order. Bin k holds the labels from `starts[k]` to below `starts[k + 1]`.
+
+    words: name of each bin in a prompt. ends: last value of each bin, so that whole years 13 to 18
+        have 13 and 18, and the midpoint 15.5.
+    """
+
+    words: tuple[str, ...]
+    starts: tuple[float, ...]
+    ends: tuple[float, ...]
+
+    def __len__(self) -> int:
+        return len(self.words)
+
+    @classmethod
+    def from_config(cls, bins: Iterable[dict[str, Any]]) -> "Bins":
+        """Bins of entries `word`, `from`, `to`, as the config has them."""
+        words, starts, ends = zip(*((b["word"], b["from"], b["to"]) for b in bins), strict=True)
+        return cls(words, tuple(map(float, starts)), tuple(map(float, ends)))
+
+    @classmethod
+    def numbers(cls, lowest: int, highest: int) -> "Bins":
+        """One bin for each whole number, which is its word."""
+        numbers = range(lowest, highest + 1)
+        return cls(tuple(map(str, numbers)), tuple(map(float, numbers)), tuple(map(float, numbers)))
+
+    @property
+    def midpoints(self) -> tuple[float, ...]:
+        return tuple((a + b) / 2 for a, b in zip(self.starts, self.ends, strict=True))
+
+    @property
+    def half_widths(self) -> tuple[float, ...]:
+        return tuple((b - a) / 2 for a, b in zip(self.starts, self.ends, strict=True))
+
+    def of(self, values: Iterable[float]) -> np.ndarray:
+        """Index of each value's bin, int64 (n,); values outside the range count to the next bin."""
+        places = np.searchsorted(self.starts, np.asarray(values, dtype=float), side="right") - 1
+        return places.clip(0, len(self) - 1).astype(np.int64)
