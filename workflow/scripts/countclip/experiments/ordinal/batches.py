@@ -50,14 +50,11 @@ class Batches:
 
     def batch(self, step: int) -> LabelledImages:
         """The batch of a step, counted from 0."""
-        passes, places = np.divmod(
-            np.arange(step * self.size, (step + 1) * self.size), len(self.rows)
-        )
-        orders = {
-            number: np.random.default_rng([self.seed, 1, number]).permutation(len(self.rows))
-            for number in np.unique(passes).tolist()
-        }
-        drawn = np.array([orders[number][place] for number, place in zip(passes.tolist(), places)])
+        n = len(self.rows)
+        first, last = step * self.size, (step + 1) * self.size
+        passes = range(first // n, (last - 1) // n + 1)
+        orders = [np.random.default_rng([self.seed, 1, one]).permutation(n) for one in passes]
+        drawn = np.concatenate(orders)[first % n :][: self.size]
         return LabelledImages(
             Images(((self.images, self.rows[drawn]),), self.augment, (self.seed, 2, step)),
             torch.from_numpy(self.labels[drawn]),

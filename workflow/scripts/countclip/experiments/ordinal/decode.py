@@ -38,7 +38,7 @@ def most_probable(bins: Bins, probabilities: np.ndarray) -> np.ndarray:
 
 
 def regrouped(finer: Bins, bins: Bins, probabilities: np.ndarray) -> np.ndarray:
-    """Probabilities (n, K) of `bins`, each the sum over those of `finer` whose midpoint it holds."""
+    """Probabilities (n, K) of `bins`: sums over the `finer` ones whose midpoints they hold."""
     sums = np.zeros((len(probabilities), len(bins)))
     np.add.at(sums.T, bins.of(finer.midpoints), probabilities.T)
     return sums

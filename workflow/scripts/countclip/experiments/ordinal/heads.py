@@ -36,7 +36,7 @@ class Adapter(nn.Module):
 
 
 class Expectation(nn.Module):
-    """The expected value under softmax(logits): logits (n, K), values (K,) -> (n,). No parameters."""
+    """The expected value (n,) of values (K,) under softmax(logits), (n, K). No parameters."""
 
     def __init__(self, values: Sequence[float]) -> None:
         super().__init__()

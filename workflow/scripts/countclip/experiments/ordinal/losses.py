@@ -23,9 +23,7 @@ def distances(positions: Tensor) -> Tensor:
     return (positions[:, None] - positions[None]).abs()
 
 
-def ordinal_weights(
-    distance: Tensor, positive: Tensor, normaliser: str, n_concepts: int
-) -> Tensor:
+def ordinal_weights(distance: Tensor, positive: Tensor, normaliser: str, n_concepts: int) -> Tensor:
     """Weights (n, m) of the logits of n queries: 1 for positives, else proportional to `distance`.
 
     normaliser: `mean_one` and `sum_one` fix the mean and the sum of a query's negative weights.

@@ -65,7 +65,7 @@ class Ordinal(Objective):
         self.grad_cache = GradCache(fabric, [tower], self.micro_batch)
 
     def groups(self) -> list[dict[str, Any]]:
-        """The image tower; head and adapter; learnt words. The last two only where there are any."""
+        """The image tower; head and adapter, and learnt words, where there are any."""
         ordinal = self.ordinal
         heads = [*ordinal.adapter.parameters(), *ordinal.head.parameters()]
         groups: list[dict[str, Any]] = [{"params": list(ordinal.model.visual.parameters())}]

@@ -130,7 +130,7 @@ def predict(
 ) -> None:
     """Publish the predictions of a method for the test part of a fold (`decode.predictions`).
 
-    weights: of `finetune`; None for a method that is not trained. The others as `finetune` has them.
+    weights: of `finetune`; None for a method that is not trained. The others as there.
     """
     torch.set_num_threads(threads)
     fold, pixels = read_fold(table, images)
