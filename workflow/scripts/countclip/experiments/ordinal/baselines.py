@@ -1,35 +1,52 @@
-"""Methods without a training by gradients: the constant and the linear probe."""
+"""The rows without training: constant, linear probe, and zero-shot with numbers or concepts."""
 
 import numpy as np
 
 from countclip.experiments.ordinal.bins import Bins
+from countclip.experiments.ordinal.predictions import Answers, decode
 
-RIDGE_PENALTIES = tuple(np.logspace(-4, 4, 17))
-"""Of which the probe takes the one with the lowest validation error."""
+RIDGE_PENALTIES = np.logspace(-4, 4, 17)
+"""Of which the linear probe takes the one with the lowest MAE on the validation part."""
 
 
-def constant(bins: Bins, labels: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
-    """The shares (n, K) of the bins among training labels, and their median (n,).
+def constant(bins: Bins, labels: np.ndarray, n: int) -> Answers:
+    """The same answer for n images, the best that ignores the image.
 
-    Its argmax is the mode. No image is looked at, so nothing that learns may be worse.
+    labels: of the training part. argmax: midpoint of their most frequent bin, the lowest of equals,
+    which serves the accuracy. expectation: their median, which serves the MAE. probabilities:
+    shares of their bins.
     """
     shares = np.bincount(bins.of(labels), minlength=len(bins)) / len(labels)
-    return np.tile(shares, (n, 1)), np.full(n, np.median(labels))
+    return decode(np.tile(shares, (n, 1)), np.full(n, np.median(labels)), bins, bins)
 
 
 def linear_probe(
     train: tuple[np.ndarray, np.ndarray],
     validation: tuple[np.ndarray, np.ndarray],
     embeddings: np.ndarray,
-) -> np.ndarray:
-    """Values (n,) of image embeddings (n, d) by ridge regression on those of the training part.
+) -> Answers:
+    """Ridge regression of the label on frozen image embeddings (n, d): an expectation alone.
 
-    train, validation: embeddings and labels; the penalty has the lowest validation MAE.
+    train, validation: embeddings and labels.
     """
-    from sklearn.linear_model import Ridge
+    from sklearn.linear_model import Ridge  # slow to import
 
     def error(ridge: Ridge) -> float:
         return float(np.abs(ridge.predict(validation[0]) - validation[1]).mean())
 
     probes = [Ridge(alpha=penalty).fit(*train) for penalty in RIDGE_PENALTIES]
-    return min(probes, key=error).predict(embeddings)
+    return Answers(expectation=min(probes, key=error).predict(embeddings))
+
+
+def zero_shot(
+    images: np.ndarray, texts: np.ndarray, concepts: Bins, bins: Bins, logit_scale: float
+) -> Answers:
+    """CLIP's answers by the similarities of images (n, d) to the concepts' texts (C, d).
+
+    concepts: the bins themselves, or the numbers of the task (`Bins.numbers`). Embeddings are
+    normalised; logit_scale is the factor of their cosines, 100 in OpenAI's weights.
+    """
+    logits = logit_scale * (np.asarray(images, float) @ np.asarray(texts, float).T)
+    shares = np.exp(logits - logits.max(axis=1, keepdims=True))
+    shares /= shares.sum(axis=1, keepdims=True)
+    return decode(shares, shares @ np.array(concepts.midpoints), concepts, bins)

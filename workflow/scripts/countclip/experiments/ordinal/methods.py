@@ -4,8 +4,8 @@ Every method is decoded twice: `argmax`, the midpoint of the most probable bin, 
 the value of its head. A head `expectation` is the expected midpoint, which needs no training.
 """
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 
 @dataclass(frozen=True)
@@ -83,8 +83,8 @@ TWO_BY_TWO = {
 """What FCRC and the regressor bring, alone and together: cells that differ in nothing else."""
 
 
-def method(name: str) -> Method:
-    """The method of a name; ValueError for none."""
+def method_of(name: str, options: dict[str, Any] | None = None) -> Method:
+    """A method by its name, with fields that `options` changes; ValueError for no such name."""
     if name not in BY_NAME:
         raise ValueError(f"unknown method {name!r}; use {', '.join(BY_NAME)}")
-    return BY_NAME[name]
+    return replace(BY_NAME[name], **options or {})

@@ -1,6 +1,7 @@
 """A CLIP that tells values: similarities of images and ordered concepts, and a head on them."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 from countclip.experiments.ordinal.bins import Bins
 from countclip.experiments.ordinal.heads import Adapter, BoundedHead, Expectation, RatioHead
 from countclip.experiments.ordinal.methods import Method
-from countclip.experiments.ordinal.prompts import FixedPrompts, LearntPrompts
+from countclip.experiments.ordinal.prompts import PLACE, FixedPrompts, LearntPrompts
 from countclip.model.clip import Clip, unit_length
 from countclip.training import checkpoints
 
@@ -86,5 +87,23 @@ class OrdinalClip(nn.Module):
         checkpoints.save(self.trained(), path, metadata)
 
     def load(self, path: str | Path) -> None:
-        """Put published parts in place, beside the CLIP that they were trained from."""
-        self.trained().load_state_dict(load_file(path))
+        """Put published parts in place, beside the CLIP that they were trained from. ValueError for
+        those of another method or model."""
+        try:
+            self.trained().load_state_dict(load_file(path))
+        except RuntimeError as error:
+            raise ValueError(
+                f"{path}: not the weights of this method and model; train it again. {error}"
+            ) from error
+
+
+def make_model(
+    clip: Clip, method: Method, task: dict[str, Any], logit_scale: float | None = None
+) -> OrdinalClip:
+    """The model of a method, with the concepts and the prompt that it has for a task."""
+    if method.concepts == "numbers":
+        bins = Bins.numbers(*task["values"])
+        prompt = task["number_prompt"].replace("{number}", PLACE)
+    else:
+        bins, prompt = Bins.from_config(task["bins"]), task["prompt"]
+    return OrdinalClip(clip, method, bins, prompt, logit_scale)
