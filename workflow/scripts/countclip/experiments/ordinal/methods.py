@@ -16,7 +16,8 @@ class Method:
         `image_to_text` and `text_to_image` are cross entropy and its KL over images, under FCRC's
         `form` and `normaliser` (`losses.Fcrc`).
     concepts: of the prompts, the bins' words or every whole number of the range.
-    words: `fixed`; `learnt` as token embeddings; or `ranks`, interpolated between learnt ones.
+    words: `fixed`; `learnt` as token embeddings; `learnt_context`, what stands before them too; or
+        `ranks`, interpolated between learnt ones.
     bin_value: what a bin counts in the head, its midpoint or its start.
     distance: of two concepts, between their indices or their midpoints.
     margin: of FCRC's form `margin`, in units of cosine.
@@ -32,7 +33,7 @@ class Method:
     head: Literal["expectation", "ratio", "bounded"] = "expectation"
     bin_value: Literal["midpoint", "start"] = "midpoint"
     concepts: Literal["bins", "numbers"] = "bins"
-    words: Literal["fixed", "learnt", "ranks"] = "fixed"
+    words: Literal["fixed", "learnt", "learnt_context", "ranks"] = "fixed"
     adapter: bool = False
 
 

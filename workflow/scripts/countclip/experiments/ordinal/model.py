@@ -1,5 +1,6 @@
 """A CLIP that tells values: similarities of images and ordered concepts, and a head on them."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,7 @@ class OrdinalClip(nn.Module):
         self.prompts = {
             "fixed": FixedPrompts,
             "learnt": LearntPrompts.of_words,
+            "learnt_context": partial(LearntPrompts.of_words, context=True),
             "ranks": LearntPrompts.of_ranks,
         }[method.words](clip, prompt, bins.words)
         self.adapter = nn.Identity()

@@ -100,7 +100,7 @@ class LearntPrompts(nn.Module):
         self.register_buffer("shares", shares, persistent=False)
         self.words = nn.Parameter(words)
         self.context = None
-        if context:
+        if context and layout.before:
             self.context = nn.Parameter(_table(clip)[self.tokens[0, 1 : 1 + layout.before]])
 
     @classmethod

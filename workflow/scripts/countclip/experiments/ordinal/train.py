@@ -62,8 +62,9 @@ def finetune(
     torch.set_num_threads(threads)
     fold, pixels = read_fold(table, images)
     chosen = method_of(method, options)
+    clip = Clip(**model)
     torch.manual_seed(seed)  # of adapter and head
-    ordinal = make_model(Clip(**model), chosen, task, logit_scale)
+    ordinal = make_model(clip, chosen, task, logit_scale)
     train = fold[fold["part"] == "train"]
     batches = Batches(
         pixels,
