@@ -1,7 +1,8 @@
 """The methods that are compared, each a row of the tables; a new one is registered here.
 
-Every method is decoded twice: `argmax`, the midpoint of the most probable bin, and `expectation`,
-the value of its head. A head `expectation` is the expected midpoint, which needs no training.
+A method is decoded twice: `argmax`, the midpoint of the most probable concept, and `expectation`,
+the value of its head. A head `expectation` is the expected midpoint, which needs no training. The
+linear probe has a value alone.
 """
 
 from dataclasses import dataclass, replace
