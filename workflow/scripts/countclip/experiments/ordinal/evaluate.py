@@ -1,0 +1,68 @@
+"""The predictions of one method for the test part of one fold."""
+
+from typing import Any
+
+import torch
+
+from countclip.experiments.ordinal import baselines
+from countclip.experiments.ordinal.bins import Bins
+from countclip.experiments.ordinal.folds import PARTS, read_fold
+from countclip.experiments.ordinal.methods import method_of
+from countclip.experiments.ordinal.model import make_model
+from countclip.experiments.ordinal.predictions import decode, write_predictions
+from countclip.model.clip import Clip
+from countclip.model.embeddings import embed_images
+
+
+def predict(
+    table: str,
+    images: str,
+    weights: str | None,
+    path: str,
+    *,
+    model: dict[str, Any],
+    task: dict[str, Any],
+    method: str,
+    options: dict[str, Any] | None = None,
+    logit_scale: float | None = None,
+    threads: int,
+) -> None:
+    """Publish what a method predicts for the test part of a fold (`predictions.write_predictions`).
+
+    weights: of `train.finetune`; None for a method that is not trained. The others as there.
+    """
+    torch.set_num_threads(threads)
+    fold, pixels = read_fold(table, images)
+    chosen, bins = method_of(method, options), Bins.from_config(task["bins"])
+    if chosen.losses and not weights:
+        raise ValueError(f"method {method} is trained first: name the weights of its training")
+    if weights and not chosen.losses:
+        raise ValueError(f"method {method} is not trained, so it takes no weights like {weights}")
+    train, validation, test = (fold[fold["part"] == part] for part in PARTS)
+    if method == "constant":
+        answers = baselines.constant(bins, train["label"].to_numpy(), len(test))
+    elif method == "linear_probe":
+        clip = Clip(**model)
+        embeddings = [
+            embed_images(clip, pixels[part["index"].to_numpy()]).numpy()
+            for part in (train, validation, test)
+        ]
+        answers = baselines.linear_probe(
+            (embeddings[0], train["label"].to_numpy()),
+            (embeddings[1], validation["label"].to_numpy()),
+            embeddings[2],
+        )
+    else:
+        ordinal = make_model(Clip(**model), chosen, task, logit_scale)
+        if weights:
+            ordinal.load(weights)
+        probabilities, values = ordinal.predict(pixels, test["index"].to_numpy())
+        answers = decode(probabilities, values, ordinal.bins, bins)
+    write_predictions(
+        answers,
+        index=test["index"].to_numpy(),
+        labels=test["label"].to_numpy(),
+        groups=test["group"],
+        bins=bins,
+        path=path,
+    )
