@@ -83,10 +83,11 @@ $(DONE): requirements.txt
 	  echo "make needs Python 3.11 or 3.12 (img2dataset does not run on 3.13), and $(PYTHON) is neither" \
 	    "($$(echo "$$version" | head -n 1)): install one, or say where it is: make $(MAKECMDGOALS) PYTHON=/path/to/python3.12." \
 	    "Or let conda bring it: conda env create -f environment.yml" >&2; exit 1;; esac
-	@echo "installing into $(VENV), once: some minutes, and 7 GB on Linux"
+	@echo "installing into $(VENV), once: about 3 minutes and 7 GB on Linux, longer on a slow connection"
 	@mkdir -p "$(VENV)" && touch "$(VENV)/by-make"  # an installation that is cut short is make's too
 	"$(PYTHON)" -m venv "$(VENV)"
 	"$(BIN)/pip" install -qq --no-compile --disable-pip-version-check -r requirements.txt
+	@echo "compiling the packages: about half a minute"
 	@# On all cores, and kept even where PYTHONDONTWRITEBYTECODE is set: each job would compile again.
 	@# Some packages ship files for other Pythons, which do not compile and are not imported.
 	@"$(BIN)/python" -m compileall -qq -j 0 "$(VENV)/lib" >/dev/null 2>&1 || true

@@ -165,7 +165,7 @@ class LogHandler(LogHandlerBase):
             if len(stage.times) == stage.jobs:
                 later = next((name for name, other in self.stages.items() if not other.started), "")
                 text = f"{self._count(stage.jobs)} in {duration(stage.busy)}"
-                left = [later and f"next {later}", self._left()]
+                left = [self._left(), later and f"next {later}"]
                 self._line("done", job.rule, "; ".join(filter(None, [text, *left])))
 
     def _ended(self, jobid: int) -> Job | None:
@@ -234,7 +234,8 @@ class LogHandler(LogHandlerBase):
         column = max(map(len, self.stages), default=0) if text else 0
         line = f"[{minutes:2}:{seconds:02}] {kind:7} {what:{column}}  {text}".rstrip()
         width = shutil.get_terminal_size((100, 24)).columns - 1
-        self._write(line if kind == "FAILED" else line[:width], end)
+        is_long = len(line) > width and kind != "FAILED"
+        self._write(f"{line[: width - 1]}…" if is_long else line, end)
 
     def _write(self, text: str, end: str = "\n") -> None:
         with contextlib.suppress(OSError):  # nobody reads any more
