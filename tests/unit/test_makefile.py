@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -117,5 +118,6 @@ def test_an_empty_folder_and_a_cut_short_installation_are_makes(checkout):
     make(checkout, "demo", f"VENV={venv}")
     (venv / "installed").unlink()  # as if it had been killed
     assert f"{venv}/bin/pip|install" in make(checkout, "demo", f"VENV={venv}")
-    (checkout / "requirements.txt").touch()  # a pull
+    later = time.time() + 2  # clocks of files are coarse
+    os.utime(checkout / "requirements.txt", (later, later))  # a pull
     assert f"{venv}/bin/pip|install" in make(checkout, "demo", f"VENV={venv}")
