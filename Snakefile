@@ -63,7 +63,7 @@ except WorkflowError as error:
     key = ".".join(map(str, wrong.absolute_path)) or "config"
     is_type = wrong.validator == "type"
     advice = is_type and config_files.advice(
-        wrong.absolute_path, wrong.instance, ON_COMMAND_LINE.config
+        list(wrong.absolute_path), wrong.instance, ON_COMMAND_LINE.config
     )
     raise WorkflowError(
         f"{key}: {settings.complaint(wrong)}\n"
