@@ -187,7 +187,7 @@ class LogHandler(LogHandlerBase):
         inside = whole.is_relative_to(self.folder)
         log = str(whole.relative_to(self.folder) if inside else whole)
         self.failures[record.jobid] = f"{name}: {log}"
-        if "KeyboardInterrupt" in map(str.strip, words):  # Ctrl-C may reach a job first
+        if "KeyboardInterrupt" in " ".join(words):  # Ctrl-C may reach jobs first
             return
         lines = "\n        ".join([name, *words, f"log: {log}", f"next: {AGAIN}"])
         self._line("FAILED", lines)
