@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-PARTS = ("train", "validation", "test")
+from countclip.experiments.ordinal.data import PARTS
 
 
 def read_fold(table: str, images: str) -> tuple[pd.DataFrame, np.ndarray]:
