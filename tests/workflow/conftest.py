@@ -13,10 +13,12 @@ from typing import Any
 import pytest
 import yaml
 
+from countclip.runtime import config_files
+
 from .dry_runs import jobs
 
 HOME = Path(__file__).parents[2]
-DEFAULT = yaml.safe_load((HOME / "config/config.yaml").read_text(encoding="utf-8"))
+DEFAULT = config_files.default()
 KEPT = ("lambda1_sched", "modal_sched_plus")
 
 # The miniature made smaller still: what is tested is the workflow, not what a model learns.

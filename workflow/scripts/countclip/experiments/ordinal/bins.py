@@ -1,5 +1,6 @@
 """The bins of a range of values: where each begins and ends, and the word that names it."""
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -23,10 +24,28 @@ class Bins:
         return len(self.words)
 
     @classmethod
-    def from_config(cls, bins: Iterable[dict[str, Any]]) -> "Bins":
-        """Bins of entries `word`, `from`, `to`, as the config has them."""
-        words, starts, ends = zip(*((b["word"], b["from"], b["to"]) for b in bins), strict=True)
-        return cls(words, tuple(map(float, starts)), tuple(map(float, ends)))
+    def of_task(cls, task: dict[str, Any]) -> "Bins":
+        """The `bins` (word, from, to) of a task; ValueError where they do not tile its `values`."""
+        lowest, highest = task["values"]
+        entries, expected = task["bins"], lowest
+        for entry in entries:
+            if entry["from"] != expected or entry["to"] < entry["from"]:
+                raise ValueError(
+                    f"bin {entry['word']!r} is {entry['from']} to {entry['to']}: the bins must"
+                    f" cover {lowest} to {highest} without gap or overlap, so it must begin at"
+                    f" {expected} and end no earlier"
+                )
+            expected = entry["to"] + 1
+        if len(entries) < 2 or expected != highest + 1:
+            raise ValueError(
+                f"{len(entries)} bins end at {expected - 1}: at least two must cover {lowest} to"
+                f" {highest}, so the last must end at {highest}"
+            )
+        words = tuple(entry["word"] for entry in entries)
+        if twice := [word for word, n in Counter(words).items() if n > 1]:
+            raise ValueError(f"two bins have the word {twice[0]!r}: give each another")
+        starts, ends = (tuple(float(entry[key]) for entry in entries) for key in ("from", "to"))
+        return cls(words, starts, ends)
 
     @classmethod
     def numbers(cls, lowest: int, highest: int) -> "Bins":
