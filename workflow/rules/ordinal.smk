@@ -6,7 +6,7 @@
 
 from countclip.experiments.ordinal import settings as ordinal
 
-ordinal.methods(config)  # refuses unknown ones and equal labels
+ordinal.check(config)
 
 
 wildcard_constraints:

@@ -1,11 +1,12 @@
 """The bins of a range of values: where each begins and ends, and the word that names it."""
 
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+
+from countclip.experiments.ordinal.task import check_bins
 
 
 @dataclass(frozen=True)
@@ -26,25 +27,9 @@ class Bins:
     @classmethod
     def of_task(cls, task: dict[str, Any]) -> "Bins":
         """The `bins` (word, from, to) of a task; ValueError where they do not tile its `values`."""
-        lowest, highest = task["values"]
-        entries, expected = task["bins"], lowest
-        for entry in entries:
-            if entry["from"] != expected or entry["to"] < entry["from"]:
-                raise ValueError(
-                    f"bin {entry['word']!r} is {entry['from']} to {entry['to']}: the bins must"
-                    f" cover {lowest} to {highest} without gap or overlap, so it must begin at"
-                    f" {expected} and end no earlier"
-                )
-            expected = entry["to"] + 1
-        if len(entries) < 2 or expected != highest + 1:
-            raise ValueError(
-                f"{len(entries)} bins end at {expected - 1}: at least two must cover {lowest} to"
-                f" {highest}, so the last must end at {highest}"
-            )
-        words = tuple(entry["word"] for entry in entries)
-        if twice := [word for word, n in Counter(words).items() if n > 1]:
-            raise ValueError(f"two bins have the word {twice[0]!r}: give each another")
-        starts, ends = (tuple(float(entry[key]) for entry in entries) for key in ("from", "to"))
+        check_bins(task)
+        words = tuple(one["word"] for one in task["bins"])
+        starts, ends = (tuple(float(one[key]) for one in task["bins"]) for key in ("from", "to"))
         return cls(words, starts, ends)
 
     @classmethod

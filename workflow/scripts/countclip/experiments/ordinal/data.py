@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 
 from countclip.experiments.ordinal.bins import Bins
+from countclip.experiments.ordinal.folds import PARTS
 from countclip.runtime.csv_files import Columns, raise_problems, read_rows
 from countclip.runtime.files import publish, sha256, write_json, write_table
 from countclip.runtime.folders import ImageFolder, inside
@@ -26,7 +27,6 @@ from countclip.runtime.folders import ImageFolder, inside
 log = logging.getLogger(__name__)
 
 COLUMNS = Columns(("path", "label"), files=("path",))
-PARTS = ("train", "validation", "test")
 SHOWN = 5
 """Examples in a message."""
 

@@ -4,8 +4,7 @@ from typing import Any
 
 from countclip.experiments.ordinal import baselines
 from countclip.experiments.ordinal.bins import Bins
-from countclip.experiments.ordinal.data import PARTS
-from countclip.experiments.ordinal.folds import read_fold
+from countclip.experiments.ordinal.folds import PARTS, read_fold
 from countclip.experiments.ordinal.methods import method_of
 from countclip.experiments.ordinal.predictions import decode, write_predictions
 

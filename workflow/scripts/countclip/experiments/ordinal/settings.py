@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from countclip.experiments.ordinal.methods import BY_NAME, Method, method_of
+from countclip.experiments.ordinal.task import check_bins
 from countclip.runtime.config import (
     NO_RESULT,
     Config,
@@ -16,6 +17,7 @@ from countclip.runtime.config import (
     entry,
     files_in_column,
     ordinal_set,
+    ordinal_sets,
     refuse_equal_labels,
 )
 from countclip.runtime.provenance import sections
@@ -23,6 +25,17 @@ from countclip.runtime.resources import is_result, resource
 
 CHECKPOINTS = {"selected": "predictions", "best_on_test": "best_on_test"}
 """Checkpoint -> folder of its predictions: that of the tables, and that of released settings."""
+
+
+def check(config: Config) -> None:
+    """Raise ConfigError for a set or a method that cannot be meant, or that two labels hide."""
+    for name in ordinal_sets(config):
+        try:
+            check_bins(ordinal_set(config, name)["task"])
+        except ValueError as error:
+            raise ConfigError(f"ordinal.sets.{name}.task: {error}") from error
+    labels = {name: one.label for name, one in methods(config).items()}
+    refuse_equal_labels("ordinal.methods", labels)
 
 
 # ---- sets ----
@@ -59,14 +72,12 @@ def listed_images(config: Config, name: str) -> list[str]:
 
 
 def methods(config: Config) -> dict[str, Method]:
-    """The rows of the tables: id -> method, in the config's order."""
-    found = {name: method_of(**_choice(config, name)) for name in active(config, "ordinal.methods")}
-    refuse_equal_labels("ordinal.methods", {name: one.label for name, one in found.items()})
-    return found
+    """The rows of the tables: id -> method with its options, in the config's order."""
+    return {name: method_of(*_choice(config, name)) for name in active(config, "ordinal.methods")}
 
 
-def _choice(config: Config, name: str) -> dict[str, Any]:
-    """Name of the method that an id stands for, and its options."""
+def _choice(config: Config, name: str) -> tuple[str, dict[str, Any]]:
+    """The method that an id begins with, and the fields that differ from it."""
     options = dict(entry(config, "ordinal.methods", name))
     method = options.pop("method", name)
     if method not in BY_NAME:
@@ -74,7 +85,10 @@ def _choice(config: Config, name: str) -> dict[str, Any]:
             f"ordinal.methods.{name}: there is no method {method!r}; set its `method` to one of"
             f" {', '.join(BY_NAME)}"
         )
-    return {"name": method, "options": options}
+    differ = {
+        key: value for key, value in options.items() if value != getattr(BY_NAME[method], key)
+    }
+    return method, differ
 
 
 def _settings(config: Config, name: str, method: str) -> dict[str, Any]:
@@ -82,12 +96,12 @@ def _settings(config: Config, name: str, method: str) -> dict[str, Any]:
 
     A prompt that the method does not use is left out.
     """
-    choice = _choice(config, method)
-    prompt = {"bins": "prompt", "numbers": "number_prompt"}[method_of(**choice).concepts]
+    base, options = _choice(config, method)
+    prompt = {"bins": "prompt", "numbers": "number_prompt"}[BY_NAME[base].concepts]
     task = ordinal_set(config, name)["task"]
     return {
-        "method": choice["name"],
-        "options": {key: value for key, value in choice["options"].items() if key != "label"},
+        "method": base,
+        "options": {key: value for key, value in options.items() if key != "label"},
         "task": {key: task[key] for key in ("values", "bins", prompt)},
     }
 
