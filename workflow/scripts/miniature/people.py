@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from countclip.runtime.files import progress, publish
+from countclip.runtime.files import progress, publish, sha256
 from miniature.scenes import COLOURS, PATTERNS, SIZE, STREAMS, TINTS, ground
 
 Rgb = tuple[int, int, int]
@@ -153,7 +153,8 @@ def _draw_figure(
 
 
 def make(table_csv: str | Path, image_folder: str | Path, people: int = PEOPLE) -> None:
-    """Publish IMAGES images of each of the first `people`, and a table: path, label, group."""
+    """Publish IMAGES images of each of the first `people`, and a table: path, label, group,
+    and the image's digest, which stands for the folder where its time means nothing."""
     lines = []
     with publish(image_folder) as folder:
         folder.mkdir()
@@ -164,6 +165,9 @@ def make(table_csv: str | Path, image_folder: str | Path, people: int = PEOPLE) 
                 age = person.youngest + int(rng.integers(YEARS))
                 name = f"{number:03}_{index}.png"
                 draw(person, age, rng).save(folder / name)
-                lines.append((f"{Path(image_folder).name}/{name}", age, f"person {number}"))
+                path = f"{Path(image_folder).name}/{name}"
+                lines.append((path, age, f"person {number}", sha256(folder / name)))
     with publish(table_csv) as path, open(path, "w", encoding="utf-8", newline="") as file:
-        csv.writer(file, lineterminator="\n").writerows([("path", "label", "group"), *lines])
+        csv.writer(file, lineterminator="\n").writerows(
+            [("path", "label", "group", "sha256"), *lines]
+        )
