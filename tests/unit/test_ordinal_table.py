@@ -159,7 +159,7 @@ def test_what_is_not_the_same_for_all_is_refused(folder, tmp_path, edit, message
 
 
 def test_a_lacking_fold_or_method_is_refused(folder, loaded) -> None:
-    with pytest.raises(ValueError, match="better: no predictions of fold2: make them first"):
+    with pytest.raises(ValueError, match="better: no predictions of fold2 with seed 0: make"):
         predictions.read_predictions(paths(folder)[:-1])
     with pytest.raises(ValueError, match="no predictions of method 'emd'"):
         scores.table(loaded, LABELS | {"emd": "EMD"}, BINS, pd.DataFrame(), "paper")
@@ -303,6 +303,51 @@ def test_without_groups_the_accuracys_p_is_mcnemars(loaded) -> None:
         assert table.loc[(method, "argmax"), "p_accuracy_coarse_ce_argmax"] == pytest.approx(
             expected
         )
+
+
+def test_seeds_are_averaged_before_folds_and_images_are_compared(folder, tmp_path) -> None:
+    """`better` with a second seed, whose expectations are three higher; the others have one."""
+    for path in paths(folder):
+        seeds = (0, 7) if Path(path).parent.name == "better" else (0,)
+        for seed in seeds:
+            copy = tmp_path / f"seed{seed}" / Path(path).relative_to(folder)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            frame = pd.read_parquet(path)
+            frame["expectation"] += 3 if seed else 0
+            frame.to_parquet(copy, index=False)
+    both = predictions.read_predictions([str(path) for path in tmp_path.rglob("*.parquet")])
+    assert both.groupby("method")["seed"].unique().map(set).to_dict() == {
+        method: {0, 7} if method == "better" else {0} for method in LABELS
+    }
+    rows = made(both)
+    row = rows.query("method == 'better' and decoding == 'expectation'").iloc[0]
+    assert (row["seeds"], row["folds"], row["n"], row["images"]) == (2, 3, 160, 160)
+    of_better = both[both["method"] == "better"]
+    errors = (of_better["expectation"] - of_better["label"]).abs()
+    of_folds = errors.groupby([of_better["fold"], of_better["seed"]]).mean().groupby("fold").mean()
+    assert row["mae"] == pytest.approx(of_folds.mean())
+    assert row["mae_sd"] == pytest.approx(of_folds.std())
+    coarse = errors_of(both, "coarse_ce", "argmax")
+    mean = errors.groupby([of_better["fold"], of_better["index"]]).mean()
+    assert row["difference_coarse_ce_argmax"] == pytest.approx((mean - coarse).mean())
+    one_seed, others = made(predictions.read_predictions(paths(folder))), rows["method"] != "better"
+    assert rows["mae"][others].tolist() == one_seed["mae"][others].tolist()
+    bins = scores.bin_table(both, LABELS, BINS, "paper")
+    assert (bins.groupby(["method", "decoding"])["n"].sum() == 160).all()
+    notes = table.score_notes(rows, bins, sheets.read_csv(PUBLISHED)[:0], [])
+    assert "of a fold the mean over the 2 seeds of a training" in " ".join(notes)
+
+
+def test_tables_of_sets_are_joined_with_their_ids(numbers, tmp_path) -> None:
+    other = numbers.assign(mae=numbers["mae"] / 3)
+    paths_of = {name: str(tmp_path / f"{name}.csv") for name in ("faces", "decades")}
+    sheets.write_csv(numbers, paths_of["faces"])
+    sheets.write_csv(other, paths_of["decades"])
+    table.join_tables(paths_of, str(tmp_path / "table.csv"))
+    joined = sheets.read_csv(tmp_path / "table.csv")
+    assert list(joined) == ["set", *numbers]
+    assert joined["set"].tolist() == ["faces"] * len(numbers) + ["decades"] * len(numbers)
+    assert joined["mae"].tolist() == [*numbers["mae"], *other["mae"]]
 
 
 def test_an_image_in_several_draws_is_one_witness(loaded) -> None:
