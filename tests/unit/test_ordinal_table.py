@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.stats
+from matplotlib.figure import Figure
 
 from countclip.experiments.ordinal import baselines, figures, predictions, scores, table
 from countclip.experiments.ordinal.bins import Bins
@@ -420,7 +421,7 @@ def published_files(folder, tmp_path_factory) -> Path:
         two_by_two=TWO_BY_TWO,
         bins=BINS,
         task="hci",
-        title="Ordinal regression of sizes",
+        subject="sizes",
         deviations=["The words are ours."],
         scale="miniature",
         best_on_test=paths(folder, ["coarse_ce", "better"]),
@@ -535,6 +536,19 @@ def test_principal_components_are_sklearns() -> None:
     theirs = PCA(2).fit(embeddings)
     assert shares == pytest.approx(theirs.explained_variance_ratio_)
     assert np.abs(points) == pytest.approx(np.abs(theirs.transform(embeddings)))
+
+
+def test_every_error_is_inside_its_panel(published_files) -> None:
+    """Also where the first panel's errors are the lowest."""
+    bins = sheets.read_csv(published_files / "per_bin.csv")
+    bins = bins.sort_values("mae", kind="stable")
+    figure = Figure()
+    figures.error_panels(figure, bins)
+    panels = [axes for axes in figure.axes if axes.get_visible()]
+    assert len(panels) == bins["method"].nunique()
+    for axes in panels:
+        assert axes.get_ylim()[0] == 0
+        assert axes.get_ylim()[1] > bins["mae"].max()
 
 
 @pytest.mark.parametrize(

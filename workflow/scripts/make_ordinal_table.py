@@ -27,7 +27,7 @@ table.make_table(
     two_by_two=TWO_BY_TWO,
     bins=Bins.of_task(spec["task"]),
     task=spec["published"] or "",
-    title=f"Ordinal regression of {spec['task']['shows']}, set {snakemake.wildcards.set}",  # noqa: F821
+    subject=f"{spec['task']['shows']}, set {snakemake.wildcards.set}",  # noqa: F821
     deviations=spec["deviations"],
     scale=spec["scale"],
 )
