@@ -107,5 +107,5 @@ def make_model(
         bins = Bins.numbers(*task["values"])
         prompt = task["number_prompt"].replace("{number}", PLACE)
     else:
-        bins, prompt = Bins.from_config(task["bins"]), task["prompt"]
+        bins, prompt = Bins.of_task(task), task["prompt"]
     return OrdinalClip(clip, method, bins, prompt, logit_scale)
