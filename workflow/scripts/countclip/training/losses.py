@@ -5,8 +5,9 @@ orders them, to the parts of the loss by name and their sum, `loss`.
 
 In a loss `image` is (batch, d), `text` is (batch, d), both L2-normalised. A counting loss takes the
 N counting pairs: `image` (N, d), `captions` (N, 1 + K, d) with the true caption first and its K
-counterfactuals after it, and `lambdas` (N,), the weight of each pair. All reductions are float32
-or wider, whatever autocast does around them.
+counterfactuals after it, and `lambdas` (N,), the weight of each pair. An ordinal one also takes
+`numbers` int64 (N,), what each true caption names. All reductions are float32 or wider, whatever
+autocast does around them.
 """
 
 import torch
@@ -14,7 +15,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from countclip.data.number_words import NUMBERS
+from countclip.model.concepts import ConceptHead, concepts_of
 from countclip.training.batches import Batch
+
+FORMS = ("plain", "exp", "logit", "margin")
+NORMALISERS = ("mean_one", "sum_one", "as_released")
+MARGIN = 0.1
+"""Of the form `margin` in counting, in units of cosine: between two and ten."""
 
 
 class ClipLoss(nn.Module):
@@ -90,10 +98,169 @@ class CountClipLoss(nn.Module):
         if len(text) > size:
             counterfactuals = text[size:].reshape(n, -1, text.shape[1])
             captions = torch.cat([text[:n, None], counterfactuals], dim=1)
-            lambdas = batch.lambdas.to(image.device)
-            losses["loss_count"] = self.count_loss(image[:n], captions, lambdas)
+            losses["loss_count"] = self.counting(image[:n], captions, batch)
         losses["loss"] = losses["loss_clip"] + losses["loss_count"]
         return losses
+
+    def counting(self, image: Tensor, captions: Tensor, batch: Batch) -> Tensor:
+        """The counting loss of the N counting pairs: image (N, d), captions (N, 1 + K, d)."""
+        return self.count_loss(image, captions, batch.lambdas.to(image.device))
+
+
+class OrdinalClipLoss(CountClipLoss):
+    """The criterion of CountCLIP with a counting loss that also takes the pairs' numbers."""
+
+    def __init__(self, count_loss: nn.Module, rows: int | None = None) -> None:
+        super().__init__(rows=rows)
+        self.count_loss = count_loss
+
+    def counting(self, image: Tensor, captions: Tensor, batch: Batch) -> Tensor:
+        lambdas, numbers = (part.to(image.device) for part in (batch.lambdas, batch.labels))
+        return self.count_loss(image, captions, lambdas, numbers[: len(image)])
+
+
+# ---- ordinal losses: over K ordered concepts, of which a farther one is more wrong ----
+
+
+def distances(positions: Tensor) -> Tensor:
+    """|p_i - p_k| of K positions, (K, K): indices of the concepts, or values such as midpoints."""
+    return (positions[:, None] - positions[None]).abs()
+
+
+def ordinal_weights(distance: Tensor, positive: Tensor, normaliser: str, n_concepts: int) -> Tensor:
+    """Weights (n, m) of the logits of n queries: 1 for positives, else proportional to `distance`.
+
+    normaliser: `mean_one` and `sum_one` fix the mean and the sum of a query's negative weights.
+        `as_released` makes the sum K - 1, however many negatives there are. From image to text
+        that is `mean_one`. From text to image it grows no weaker with the batch, so that most
+        weights nearly vanish.
+
+    A query without negatives, such as a batch of one concept, has weights of 1.
+    """
+    if normaliser not in NORMALISERS:
+        raise ValueError(f"unknown normaliser {normaliser!r}; use {', '.join(NORMALISERS)}")
+    negative = distance.masked_fill(positive, 0.0)
+    sums = {
+        "mean_one": (~positive).sum(1, keepdim=True).to(distance.dtype),
+        "sum_one": torch.ones_like(distance[:, :1]),
+        "as_released": torch.full_like(distance[:, :1], n_concepts - 1),
+    }
+    total = negative.sum(1, keepdim=True)
+    weights = negative * sums[normaliser] / total.where(total > 0, 1.0)
+    return weights.masked_fill(positive | (total == 0), 1.0)
+
+
+class OrdinalCrossEntropy(nn.Module):
+    """Cross entropy of images' true concepts among K, negatives by their distance: NumCLIP's FCRC
+    from image to text (Du et al., 2024).
+
+    positions: (K,) of the concepts, between which distances are measured.
+    form: `plain`, no distance at all. `exp`: a negative's exponential times its weight, as the
+        paper prints it. `logit`: its logit times its weight, as its code has it. `margin`:
+        `margin`, in units of the logits, is added at the largest distance, and its share at a
+        smaller one.
+    normaliser: of the weights (`ordinal_weights`).
+    """
+
+    def __init__(
+        self,
+        positions: Tensor,
+        form: str = "exp",
+        normaliser: str = "mean_one",
+        margin: float = 0.0,
+    ) -> None:
+        super().__init__()
+        if form not in FORMS:
+            raise ValueError(f"unknown form {form!r} of FCRC; use {', '.join(FORMS)}")
+        self.form, self.normaliser, self.margin = form, normaliser, margin
+        self.register_buffer("distances", distances(positions), persistent=False)
+
+    def forward(self, logits: Tensor, bins: Tensor, reduction: str = "mean") -> Tensor:
+        """logits: (B, K). bins: int64 (B,), the true concepts. reduction: of `F.cross_entropy`."""
+        positive = F.one_hot(bins, logits.shape[1]).bool()
+        shifted = self.shifted(logits, self.distances[bins], positive)
+        return F.cross_entropy(shifted, bins, reduction=reduction)
+
+    def shifted(self, logits: Tensor, distance: Tensor, positive: Tensor) -> Tensor:
+        """The logits of negatives moved by their distance; all are (n, m)."""
+        distance = distance.to(logits)
+        if self.form == "plain":
+            return logits
+        if self.form == "margin":
+            return logits + self.margin * distance / self.distances.max()
+        weights = ordinal_weights(distance, positive, self.normaliser, len(self.distances))
+        return logits * weights if self.form == "logit" else logits + weights.log()
+
+
+def sord(
+    logits: Tensor,
+    bins: Tensor,
+    distance: Tensor,
+    sharpness: float = 1.0,
+    reduction: str = "mean",
+) -> Tensor:
+    """Cross entropy against soft labels softmax(-sharpness * distance), SORD (Diaz and Marathe,
+    2019). distance: (K, K). reduction: of `F.cross_entropy`."""
+    target = F.softmax(-sharpness * distance[bins].to(logits), dim=1)
+    return F.cross_entropy(logits, target, reduction=reduction)
+
+
+class NineWordsLoss(nn.Module):
+    """A counting loss over all nine captions, where a number that is farther off is more wrong.
+
+    name: `ordinal_exp`, `ordinal_logit` or `ordinal_margin` (`OrdinalCrossEntropy`), or `sord`.
+    logit_scale: of the cosines, as `CountLoss` has it.
+    """
+
+    def __init__(self, name: str, logit_scale: float | None = None) -> None:
+        super().__init__()
+        self.soft = name == "sord"
+        self.logit_scale = 1.0 if logit_scale is None else float(logit_scale)
+        self.cross_entropy = OrdinalCrossEntropy(
+            torch.arange(float(len(NUMBERS))),
+            "plain" if self.soft else name.removeprefix("ordinal_"),
+            margin=MARGIN * self.logit_scale,
+        )
+
+    def forward(self, image: Tensor, captions: Tensor, lambdas: Tensor, numbers: Tensor) -> Tensor:
+        """captions: (N, 9, d), the true one first and then the others, from two to ten."""
+        logits = self.logit_scale * torch.einsum(
+            "nd,nkd->nk", _at_least_float32(image), _at_least_float32(captions)
+        )
+        classes = numbers - NUMBERS[0]
+        logits = _from_two_to_ten(logits, classes)
+        if self.soft:
+            each = sord(logits, classes, self.cross_entropy.distances, reduction="none")
+        else:
+            each = self.cross_entropy(logits, classes, reduction="none")
+        return (lambdas * each).mean()
+
+
+def _from_two_to_ten(of_captions: Tensor, classes: Tensor) -> Tensor:
+    """(N, K) in the order of the classes, from those with the true class first."""
+    order, true = torch.arange(of_captions.shape[1], device=classes.device), classes[:, None]
+    places = torch.where(order < true, order + 1, order).masked_fill(order == true, 0)
+    return of_captions.gather(1, places)
+
+
+class CoarseToFineLoss(nn.Module):
+    """NumCLIP's two stages on counting: FCRC over the concepts, and the error of a head's count.
+
+    The concepts are those of `model/concepts.py`, FCRC's form is `exp`, and the weights of both
+    losses are 1. Nothing here compares the nine captions. logit_scale: as `CountLoss` has it.
+    """
+
+    def __init__(self, logit_scale: float | None = None) -> None:
+        super().__init__()
+        self.head = ConceptHead(1.0 if logit_scale is None else float(logit_scale))
+        self.cross_entropy = OrdinalCrossEntropy(torch.arange(float(len(self.head.values))), "exp")
+
+    def forward(self, image: Tensor, captions: Tensor, lambdas: Tensor, numbers: Tensor) -> Tensor:
+        """captions: (N, 1 + 4, d), the true one, which is not used, and then the concepts'."""
+        logits = self.head.logits(_at_least_float32(image), _at_least_float32(captions[:, 1:]))
+        coarse = self.cross_entropy(logits, concepts_of(numbers), reduction="none")
+        fine = (self.head(logits) - numbers).abs()
+        return (lambdas * (coarse + fine)).mean()
 
 
 def _at_least_float32(tensor: Tensor) -> Tensor:
