@@ -6,8 +6,6 @@ All compute in float32 even under autocast: in half precision a head's tanh reac
 import torch
 from torch import Tensor, nn
 
-from countclip.model.heads import BoundedHead as BoundedHead
-from countclip.model.heads import Expectation as Expectation
 from countclip.model.heads import Regressor
 
 SMALLEST_DIVISOR = 0.1

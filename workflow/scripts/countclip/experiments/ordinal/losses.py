@@ -5,18 +5,13 @@ Every loss is a mean over images or concepts, so that losses add up with weight 
 
 FCRC is the fine-grained cross-modal ranking loss of NumCLIP (Du et al., 2024), where a concept that
 is farther from the true one weighs more. Its paper prints the form `exp`; its code has `logit`.
-What counting uses of it too, from image to text, is in `training/losses.py`.
+What counting uses too, from image to text and SORD, is in `training/ordinal_losses.py`.
 """
 
 import torch.nn.functional as F
 from torch import Tensor
 
-from countclip.training.losses import FORMS as FORMS
-from countclip.training.losses import NORMALISERS as NORMALISERS
-from countclip.training.losses import OrdinalCrossEntropy
-from countclip.training.losses import distances as distances
-from countclip.training.losses import ordinal_weights as ordinal_weights
-from countclip.training.losses import sord as sord
+from countclip.training.ordinal_losses import OrdinalCrossEntropy
 
 TARGET_LOGIT = 10.0
 """Of an image in the target of its own concept (text to image), as OrdinalCLIP published it."""
