@@ -72,6 +72,9 @@ except WorkflowError as error:
     ) from None
 
 
+settings.add_ordinal_variants(config)
+
+
 include: "workflow/rules/common.smk"
 include: "workflow/rules/miniature.smk"
 include: "workflow/rules/data.smk"

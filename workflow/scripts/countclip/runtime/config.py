@@ -82,6 +82,28 @@ def entry(config: Config, key: str, name: str) -> Any:
 
 NO_RESULT = ("checkpoint_minutes", "loggers")
 """Keys of `training` that change no result."""
+ORDINAL = {
+    "ordinal_exp": "FCRC, exp",
+    "ordinal_logit": "FCRC, logit",
+    "ordinal_margin": "FCRC, margin",
+    "sord": "SORD",
+    "coarse_to_fine": "coarse to fine",
+}
+"""Each ordinal loss, which is the id of its variant too, and its name in labels."""
+
+
+def add_ordinal_variants(config: Config) -> None:
+    """Put the variants that `ordinal_variants` asks for behind the others, in place.
+
+    They differ in their loss alone from scheduler, lambda_modal and L_count+. One that `variants`
+    has under the same id, or sets to null, stays as it is there.
+    """
+    if not config["ordinal_variants"]:
+        return
+    for loss, name in ORDINAL.items():
+        label = f"scheduler and λ_modal and {name}"
+        variant = {"label": label, "loss": loss, "lambda_scheme": "modal"}
+        config["variants"].setdefault(loss, variant)
 
 
 def variants(config: Config) -> list[str]:
@@ -172,7 +194,7 @@ def view(config: Config, section: str, *keys: str, **more: Any) -> Config:
 
 
 def ablation_settings(config: Config) -> Config:
-    """All that the training of each variant follows from, and the reference."""
+    """All that each variant's training follows from, the reference, and the rows that count."""
     if reference(config) is None:
         raise ConfigError(
             "results/ablations.csv needs a variant to compare the others with: name one that is "
@@ -182,7 +204,11 @@ def ablation_settings(config: Config) -> Config:
         name: training_settings(config, name) | {"counting_set": counting_set_of(config, name)}
         for name in variants(config)
     }
-    return {"settings": settings, "reference": reference(config)}
+    return {
+        "settings": settings,
+        "reference": reference(config),
+        "benchmark": config["countbench"]["variant"],
+    }
 
 
 # ---- counting sets ----

@@ -10,10 +10,11 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from countclip.experiments.ordinal.bins import Bins
-from countclip.experiments.ordinal.heads import Adapter, BoundedHead, Expectation, RatioHead
+from countclip.experiments.ordinal.heads import Adapter, RatioHead
 from countclip.experiments.ordinal.methods import Method
 from countclip.experiments.ordinal.prompts import PLACE, FixedPrompts, LearntPrompts
 from countclip.model.clip import Clip, unit_length
+from countclip.model.heads import BoundedHead, Expectation
 from countclip.training import checkpoints
 
 
