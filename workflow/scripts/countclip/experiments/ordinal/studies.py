@@ -136,7 +136,7 @@ def run(
     chosen = [STUDIES[study].level(setting, task) for setting in levels]
     parts = []
     for cell in cells(chosen, draws, len(folds), list(methods)):
-        folder = Path(state) / digest(cell.level.text, cell.draw, cell.method)
+        folder = Path(state) / digest(cell.level.text, str(cell.draw), cell.method)
         fold = cell.level.part(pd.read_parquet(folds[cell.fold - 1]), cell.draw)
         predictions = folder / "predictions.parquet"
         if not predictions.exists():
@@ -183,8 +183,7 @@ def _predict(
     weights = None
     if method_of(method, options).losses:
         outputs = {
-            name: str(trained / f"{name}.safetensors")
-            for name in ("end", "selected", "best_on_test")
+            name: str(trained / f"{name}.safetensors") for name in ("end", "selected", "best")
         }
         outputs |= {"history": str(trained / "history.csv"), "model": str(trained / "model.json")}
         train.finetune(
