@@ -4,7 +4,7 @@ They are of a stream of their own, so a setting that is chosen on them owes noth
 that it is measured on. To try settings other than those of config/ordinal.yaml:
 
     PYTHONPATH=workflow/scripts python -m miniature.development_people \\
-        --methods coarse_ce numclip_exp --folds 1 2 learning_rate=1.0e-3 epochs=8
+        --methods coarse_ce numclip_exp --folds 1 2 --settings learning_rate=1.0e-3 epochs=8
 """
 
 import argparse
@@ -84,7 +84,7 @@ def main(arguments: Iterable[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--methods", nargs="+", default=["coarse_ce", "numclip_exp"])
     parser.add_argument("--folds", nargs="+", type=int, default=[1])
-    parser.add_argument("settings", nargs="*", help="key=value of `ordinal.training`")
+    parser.add_argument("--settings", nargs="*", default=[], help="key=value of `ordinal.training`")
     options = parser.parse_args(arguments)
     with open("config/config.yaml", encoding="utf-8") as file:
         model = yaml.safe_load(file)["model"]
