@@ -12,7 +12,7 @@ from countclip.runtime import config_files, provenance
 from countclip.runtime.config import ConfigError
 from countclip.runtime.resources import HOME
 
-DEFAULT = yaml.safe_load((HOME / "config/config.yaml").read_text(encoding="utf-8"))
+DEFAULT = config_files.default()
 
 
 @pytest.mark.parametrize(

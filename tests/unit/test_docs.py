@@ -15,6 +15,7 @@ import yaml
 from snakemake.cli import get_argument_parser
 
 from countclip.report import scores
+from countclip.runtime import config_files
 from countclip.runtime.config_docs import FIRST_KEYS, SCHEMA
 from workflow.conftest import HOME, dry_runs, merged
 
@@ -22,7 +23,7 @@ README = HOME / "README.md"
 PAGES = [README, *(HOME / name for name in ("CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"))]
 PAGES += [HOME / "config/README.md", *sorted((HOME / "docs").rglob("*.md"))]
 TEXTS = {page: page.read_text(encoding="utf-8") for page in PAGES}
-DEFAULT = yaml.safe_load((HOME / "config/config.yaml").read_text(encoding="utf-8"))
+DEFAULT = config_files.default()
 FENCE = re.compile(r"^(?P<indent> *)```(?P<kind>\w*)\n(?P<body>.*?)^ *```$", re.M | re.S)
 
 

@@ -43,6 +43,7 @@ OVERLAYS = {
     "tiny": {},
     "naive": {"counting_set": {"class_rule": "none"}},
     "fewer variants": {"variants": {"lambda1_sched": None}},
+    "ordinal": {"ordinal_variants": True},
 }
 PAPERS = {"paper": ("paper",), "paiss": ("paper", "paiss")}  # overlays in config/ as they stand
 WRONG = [
@@ -235,6 +236,18 @@ def test_a_variant_that_is_left_out_is_left_out_wherever_it_is_named(planned):
     planned = planned["fewer variants"]
     assert (planned["train_variant"], planned["sweep_wise_ft"]) == (1, 1)
     assert "make_ablations" not in planned
+
+
+def test_one_key_adds_the_ordinal_variants(planned):
+    """To trainings, evaluations and tables; what lists variants by name goes without them."""
+    off, on = planned["tiny"], planned["ordinal"]
+    more = {rule: n - off[rule] for rule, n in on.items() if n != off[rule]}
+    assert more == {
+        "train_variant": 5,
+        "evaluate": 5 * (1 + len(DEFAULT["benchmarks"])),
+        "measure_retention": 5 * len(DEFAULT["retention"]["tasks"]),
+    }
+    assert on["make_ablations"] == 1
 
 
 def test_every_key_is_described():

@@ -39,7 +39,7 @@ def prepare(folder: Path, task: dict[str, Any], folds: dict[str, Any], size: int
         folder / "people.csv",
         ImageFolder(folder),
         values=task["values"],
-        bins=Bins.from_config(task["bins"]),
+        bins=Bins.of_task(task),
         draw=data.Draw(**folds),
         images_parquet=folder / "images.parquet",
         fold_folder=folder / "folds",

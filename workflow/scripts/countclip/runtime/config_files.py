@@ -12,6 +12,16 @@ import yaml
 
 from countclip.runtime.config import ConfigError
 from countclip.runtime.provenance import leaves
+from countclip.runtime.resources import HOME
+
+DEFAULTS = tuple(HOME / "config" / name for name in ("config.yaml", "ordinal.yaml"))
+"""The files that hold the default of every key, each of sections of its own."""
+
+
+def default() -> dict[str, Any]:
+    """The default config, of all DEFAULTS."""
+    texts = (file.read_text(encoding="utf-8") for file in DEFAULTS)
+    return {key: value for text in texts for key, value in yaml.safe_load(text).items()}
 
 
 def refuse_repeated_keys(path: str | Path) -> None:

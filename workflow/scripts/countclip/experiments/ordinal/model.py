@@ -11,10 +11,11 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from countclip.experiments.ordinal.bins import Bins
-from countclip.experiments.ordinal.heads import Adapter, BoundedHead, Expectation, RatioHead
+from countclip.experiments.ordinal.heads import Adapter, RatioHead
 from countclip.experiments.ordinal.methods import Method
 from countclip.experiments.ordinal.prompts import PLACE, FixedPrompts, LearntPrompts
 from countclip.model.clip import Clip, unit_length
+from countclip.model.heads import BoundedHead, Expectation
 from countclip.training import checkpoints
 
 
@@ -131,5 +132,5 @@ def make_model(
         bins = Bins.numbers(*task["values"])
         prompt = task["number_prompt"].replace("{number}", PLACE)
     else:
-        bins, prompt = Bins.from_config(task["bins"]), task["prompt"]
+        bins, prompt = Bins.of_task(task), task["prompt"]
     return OrdinalClip(clip, method, bins, prompt, logit_scale)

@@ -73,7 +73,7 @@ def study_table(
     """
     rows = []
     for level in levels:
-        bins = Bins.from_config(level.task["bins"])
+        bins = Bins.of_task(level.task)
         of_level = predictions[predictions["level"] == level.text]
         answers = pd.concat(
             [

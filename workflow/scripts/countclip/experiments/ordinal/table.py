@@ -63,7 +63,7 @@ def make_table(
 ) -> None:
     """Publish the table as CSV, JSON and Markdown, and the errors of each bin as CSV.
 
-    predictions: paths <method>/<fold>.parquet; best_on_test: the same with the checkpoints that did
+    predictions: paths of `read_predictions`; best_on_test: the same with the checkpoints that did
         best on the test part.
     published_csv: task, method, label, measure, value, sd and source of published numbers. task: id
         in it; another has no published number.
@@ -86,6 +86,14 @@ def make_table(
     ]
     sheets.write_sheets(views, json_path, markdown_path)
     log.info("%s\n%s", title, numbers[["method", "decoding", "mae"]].to_string(index=False))
+
+
+def join_tables(tables: dict[str, str], csv_path: str) -> None:
+    """Publish the CSVs of some sets (id -> path) as one, with the id as its first column `set`."""
+    parts = [sheets.read_csv(path) for path in tables.values()]
+    for name, part in zip(tables, parts, strict=True):
+        part.insert(0, "set", name)
+    sheets.write_csv(pd.concat(parts, ignore_index=True), csv_path)
 
 
 def scores_sheet(
@@ -145,9 +153,9 @@ def score_notes(
         f"n = {first['n']} predictions in {first['folds']} folds, of {first['images']} different"
         f" images{of_groups}, the same for every row. Predictions per bin:"
         f" {', '.join(f'{row.word} {row.n}' for row in n.itertuples())}.",
-        "Each value is the mean over the folds; brackets hold Student's 95 % confidence interval"
-        " over them. Folds share most of their training images, so these intervals are rather too"
-        " narrow. They are cut to the values that a measure can have.",
+        f"Each value is the mean over the folds{_over_seeds(table)}; brackets hold Student's 95 %"
+        " confidence interval over them. Folds share most of their training images, so these"
+        " intervals are rather too narrow. They are cut to the values that a measure can have.",
         "Decoding: argmax is the midpoint of the most probable bin (for number prompts, the most"
         " probable number), expectation the expected midpoint (number), or the regressor's value"
         " where a method has one. Accuracy, off by one and QWK under expectation are of the bin in"
@@ -164,6 +172,11 @@ def score_notes(
         *_published_notes(table, published),
         "▲ marks the best value of a column.",
     ]
+
+
+def _over_seeds(table: pd.DataFrame) -> str:
+    seeds = table["seeds"].max()
+    return f", of a fold the mean over the {seeds} seeds of a training" if seeds > 1 else ""
 
 
 def _best_notes(table: pd.DataFrame) -> list[str]:
