@@ -27,6 +27,7 @@ STREAMS = {
     "retention": 7,
     "development": 8,
     "people": 9,
+    "development_people": 10,
 }
 
 GLYPHS = {
