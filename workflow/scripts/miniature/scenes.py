@@ -27,6 +27,9 @@ STREAMS = {
     "retention": 7,
     "development": 8,
     "people": 9,
+    "signs": 10,
+    "words": 11,
+    "reading_base": 12,
 }
 
 GLYPHS = {
