@@ -5,8 +5,17 @@ their images, questions or answers (`HARD_ON`).
 """
 
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas as pd
+
+from countclip.experiments.reading.data import read_questions
+from countclip.experiments.reading.embeddings import read_split
+from countclip.experiments.reading.metric import normalise
+from countclip.experiments.reading.pool import targets
+from countclip.runtime.files import write_json, write_table
 
 HARD_ON = {
     "image": ("image",),
@@ -78,6 +87,56 @@ def assign(points: np.ndarray, centroids: np.ndarray) -> np.ndarray:
 def _unit(vectors: np.ndarray) -> np.ndarray:
     vectors = np.asarray(vectors, dtype=np.float32)
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True).clip(1e-12)
+
+
+def make_clusters(
+    train: dict[str, str],
+    validation: dict[str, str],
+    *,
+    hard_on: str,
+    size: int,
+    seed: int,
+    clusters_parquet: str | Path,
+    summary_json: str | Path,
+) -> dict[str, Any]:
+    """Publish the cluster of each question: split, row, cluster; and a summary, which is returned.
+
+    train, validation: `questions` and `embeddings` of a split. Validation questions are assigned to
+    the clusters of the training questions. The summary has the sizes, and the share of false
+    negatives in batches of `size` with a random share of 0, 0.5 and 1.
+    """
+    embedded = read_split(train["embeddings"]).by_name()
+    labels, centroids = cluster(features(embedded, hard_on), size, seed)
+    others = read_split(validation["embeddings"]).by_name()
+    tables = [
+        pd.DataFrame({"split": name, "row": np.arange(len(of_split)), "cluster": of_split})
+        for name, of_split in (
+            ("train", labels),
+            ("validation", assign(features(others, hard_on), centroids)),
+        )
+    ]
+    found = false_negatives_of(read_questions(train["questions"]))
+    sizes = np.bincount(labels)
+    summary = {
+        "hard_on": hard_on,
+        "clusters": int((sizes > 0).sum()),
+        "smallest": int(sizes[sizes > 0].min()),
+        "median": float(np.median(sizes[sizes > 0])),
+        "largest": int(sizes.max()),
+        "false_negatives": {
+            str(share): found.share(Draws(labels, size=size, random_share=share, seed=seed))
+            for share in (0.0, 0.5, 1.0)
+        },
+    }
+    write_table(pd.concat(tables, ignore_index=True), clusters_parquet)
+    write_json(summary, summary_json)
+    return summary
+
+
+def read_clusters(clusters_parquet: str | Path, split: str) -> np.ndarray:
+    """The cluster of each question of a split, (Q,)."""
+    table = pd.read_parquet(clusters_parquet)
+    return table[table["split"] == split].sort_values("row")["cluster"].to_numpy()
 
 
 class Draws:
@@ -167,3 +226,13 @@ class FalseNegatives:
         steps = draws.steps_per_epoch if steps is None else steps
         found = sum(int(self.among(draws.rows(step)).sum()) for step in range(steps))
         return found / (steps * draws.size * (draws.size - 1))
+
+
+def false_negatives_of(questions: pd.DataFrame, asks: str = "image+question") -> FalseNegatives:
+    """False negatives among training questions. Where the image alone is asked, two questions on
+    one image are alike too."""
+    return FalseNegatives(
+        [[normalise(answer) for answer in ten] for ten in questions["answers"]],
+        targets(questions["answers"])["target"],
+        questions["image"].to_numpy() if asks == "image" else None,
+    )

@@ -25,21 +25,25 @@ def blind(key: AnswerKey, counts: Sequence[int]) -> dict[str, Scores]:
     """
     counts = np.asarray(counts, float)
     frequent = np.arange(len(counts)) < FREQUENT
-    return {
-        "uniform": key.expected(np.ones(len(counts))),
-        "random_100": key.expected(frequent),
-        "weighted_100": key.expected(frequent * counts),
-        "weighted": key.expected(counts),
-        "majority": key.expected(np.arange(len(counts)) == 0),
+    weights = {
+        "uniform": np.ones(len(counts)),
+        "random_100": frequent,
+        "weighted_100": frequent * counts,
+        "weighted": counts,
+        "majority": np.arange(len(counts)) == 0,
     }
+    return {name: key.expected(values / values.sum()) for name, values in weights.items()}
 
 
 def shuffled(key: AnswerKey, predicted: np.ndarray) -> Scores:
     """Expected scores of a model's answers (Q,), dealt to the questions at random.
 
     What exceeds it comes from the images or the questions, and not from how often it says what.
+    predicted: -1 for no answer.
     """
-    return key.expected(np.bincount(np.asarray(predicted), minlength=key.n))
+    predicted = np.asarray(predicted)
+    counts = np.bincount(predicted[predicted >= 0], minlength=key.n)
+    return key.expected(counts / len(predicted))
 
 
 def from_question(

@@ -145,9 +145,9 @@ class AnswerKey:
         exact = (predicted == self.target) & (self.target >= 0)
         return Scores((self.scores * is_it).sum(axis=1), exact.astype(float))
 
-    def expected(self, weights: np.ndarray) -> Scores:
-        """Expected scores of answers drawn with `weights` (N,), the same for each question."""
-        shares = np.append(np.asarray(weights, float) / np.sum(weights), 0.0)  # of place -1
+    def expected(self, shares: np.ndarray) -> Scores:
+        """Expected scores where each candidate is the answer with its share (N,), sum at most 1."""
+        shares = np.append(np.asarray(shares, float), 0.0)  # of place -1
         return Scores((self.scores * shares[self.places]).sum(axis=1), shares[self.target])
 
     def ceiling(self) -> Scores:
@@ -158,11 +158,12 @@ class AnswerKey:
 def said(predicted: np.ndarray, n: int) -> dict[str, float]:
     """What a model says, whatever is right: distinct answers, and the commonest one's share.
 
-    predicted: places (Q,) in a pool of n. commonest: its place, the lowest of equals.
+    predicted: places (Q,) in a pool of n, -1 for none. commonest: its place, the lowest of equals.
     """
-    counts = np.bincount(np.asarray(predicted), minlength=n)
+    predicted = np.asarray(predicted)
+    counts = np.bincount(predicted[predicted >= 0], minlength=n)
     return {
         "distinct_answers": int((counts > 0).sum()),
         "commonest": int(counts.argmax()),
-        "commonest_share": float(counts.max() / counts.sum()),
+        "commonest_share": float(counts.max() / len(predicted)),
     }
