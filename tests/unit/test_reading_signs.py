@@ -10,9 +10,11 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+import tiny_training
 from countclip.experiments.reading import controls, data, images, metric, pool
+from countclip.model.clip import Clip
 from countclip.runtime.folders import ImageFolder
-from miniature import signs
+from miniature import reading_clip, signs
 
 # ---- words ----
 
@@ -53,7 +55,7 @@ def test_scenes_are_wider_than_high_with_one_to_three_signs_apart():
             assert 0 <= y <= y + height <= 1
         for one, other in combinations(scene.signs, 2):
             assert signs._apart(one, other)
-        assert signs.draw(scene).size == (192, 128)
+        assert signs.draw(scene).size == (168, 128)
 
 
 def test_scenes_vary_in_all_that_they_should():
@@ -63,10 +65,10 @@ def test_scenes_vary_in_all_that_they_should():
     assert {scene.pattern for scene in SCENES} == set(signs.PATTERNS)
     assert {sign.colour for sign in every} == set(signs.COLOURS)
     assert np.ptp([sign.slant for sign in every]) > 10
-    assert np.ptp([sign.size for sign in every]) > 15
-    cut = [images.shown(sign.box, 192, 128, "centre", 64)[0] for sign in every]
+    assert np.ptp([sign.size for sign in every]) > 10
+    cut = [images.shown(sign.box, 168, 128, "centre", 64)[0] for sign in every]
     assert 0.2 < np.mean(np.array(cut) < 0.99) < 0.7  # of the words, CLIP's crop cuts
-    tall = [images.shown(sign.box, 192, 128, "centre", 64)[1] for sign in every]
+    tall = [images.shown(sign.box, 168, 128, "centre", 64)[1] for sign in every]
     assert min(tall) > 6
     assert max(tall) < 30
 
@@ -76,7 +78,7 @@ def test_the_easiest_scenes_are_dark_words_on_light_boards_in_the_middle():
     easy = signs.Difficulty(look=0, place=0, signs=1)
     for word in ("taxi", "mint", "eagle"):
         (sign,) = signs.make([word], rng, difficulty=easy).signs
-        assert (sign.x, sign.y, sign.slant, sign.face) == (96, 64, 0, "DejaVuSans")
+        assert (sign.x, sign.y, sign.slant, sign.face) == (84, 64, 0, "DejaVuSans")
         assert sign.size == max(signs.TEXT_SIZES)
         assert min(sign.board) > 200
         assert sign.ink == signs.INKS["dark"]
@@ -88,7 +90,7 @@ def test_the_ink_is_where_the_box_says():
         pixels = np.asarray(signs.draw(scene), int)
         contrast = np.abs(pixels - np.array(sign.board)).sum(axis=2) > 120
         is_board = np.abs(pixels - np.array(sign.board)).max(axis=2) < 60
-        columns = slice(round(x * 192), round((x + w) * 192))
+        columns = slice(round(x * 168), round((x + w) * 168))
         rows = slice(round(y * 128), round((y + h) * 128))
         assert contrast[rows, columns].mean() > 0.1
         assert is_board[rows, columns].mean() > 0.3
@@ -211,5 +213,66 @@ def test_words_as_images_cover_kinds_and_faces(tmp_path):
         assert row["face"] in signs.FACES[row["faces"]]
         assert row["letters"] == len(row["word"])
         with Image.open(tmp_path / row["path"]) as image:
-            assert image.size == (192, 128)
+            assert image.size == (168, 128)
             assert row["height"] < 40
+
+
+# ---- the reading base ----
+
+
+def test_a_pretraining_grows_harder():
+    steps = [reading_clip.difficulty_at(share) for share in np.linspace(0, 1, 21)]
+    assert steps[0] == signs.Difficulty(0, 0, 1)
+    assert steps[5] == signs.Difficulty(0, 0, 1)
+    assert steps[-1] == signs.Difficulty(1, 0.8, 3)
+    assert all(list(one) <= list(other) for one, other in zip(steps, steps[1:], strict=False))
+
+
+def test_captions_say_what_the_scene_shows_and_never_an_unseen_word():
+    known = set(signs.words("sign") + signs.words("seen"))
+    lengths = Counter()
+    for scene, text in list(reading_clip.pairs(150, seed=1)):
+        shown = [sign.word for sign in scene.signs]
+        assert set(shown) <= known
+        said = text.split() if "says" not in text else re.findall(r"says (\w+)", text)
+        assert said == shown
+        for sign in scene.signs:
+            assert "says" not in text or f"a {sign.colour} sign that says {sign.word}" in text
+        lengths[len(shown)] += 1
+    assert set(lengths) == {1, 2, 3}
+
+
+def test_a_step_draws_from_the_latest_pairs_by_seed_and_step_alone():
+    images = np.arange(1000, dtype=np.int64).astype(np.uint8)[:, None, None, None]
+    tokens = np.arange(1000)[:, None]
+    batches = reading_clip.Growing(images, tokens, size=32, steps=100, seed=3)
+    drawn = {step: batches.batch(step).tokens[:, 0].numpy() for step in (0, 50, 99)}
+    assert drawn[0].max() < 400
+    assert drawn[99].min() >= 600
+    assert drawn[0].mean() < drawn[50].mean() < drawn[99].mean()
+    again = reading_clip.Growing(images, tokens, size=32, steps=100, seed=3)
+    np.testing.assert_array_equal(again.batch(50).tokens[:, 0].numpy(), drawn[50])
+    assert len(set(drawn[50].tolist())) == 32
+
+
+def test_the_tokenizer_spells_the_words_on_signs(tmp_path):
+    paths = {"config": "reading-vit.json", "merges": "reading-vit.merges.txt.gz",
+             "weights": "w.safetensors", "history": "h.csv", "recipe": "r.json"}  # fmt: skip
+    outputs = {name: str(tmp_path / path) for name, path in paths.items()}
+    settings = tiny_training.SETTINGS | {"seed": 0}
+    reading_clip.pretrain(
+        outputs, str(tmp_path / "state"), pairs_drawn=16, test_words=2, threads=1, steps=1,
+        batch_size=4, evaluations=1, **settings,
+    )  # fmt: skip
+    clip = Clip("reading-vit", outputs["weights"], outputs["config"])
+    encode = clip.tokenizer.encode
+    assert len(encode("red")) == len(encode("sign")) == len(encode("says")) == 1
+    spelt = [len(encode(word)) / len(word) for kind in signs.KINDS for word in signs.words(kind)]
+    assert np.mean(spelt) > 0.75
+    longest = " and ".join(f"a yellow sign that says {word}" for word in ("banana", "mother", "x"))
+    assert len(encode(longest)) <= clip.token_limit
+    made = json.loads((tmp_path / "r.json").read_text())
+    assert set(made) == {"recipe", "sha256"} | {
+        f"{kind}_words_{faces}_faces" for kind in ("sign", "unseen", "pseudo")
+        for faces in signs.FACES
+    }  # fmt: skip

@@ -24,7 +24,7 @@ from miniature.scenes import COLOURS, FONTS, PATTERNS, STREAMS, TINTS, ground
 
 Rgb = tuple[int, int, int]
 
-WIDTH, HEIGHT = 192, 128
+WIDTH, HEIGHT = 168, 128
 GAP = 4  # pixels between two signs
 WORDS = "resources/miniature/words.csv"
 KINDS = ("sign", "seen", "unseen", "pseudo")
@@ -36,8 +36,8 @@ FACES = {
     "unseen": ("DejaVuSans-BoldOblique", "DejaVuSerif-BoldItalic", "STIXGeneral", "cmtt10"),
 }  # fmt: skip
 """Faces of matplotlib's fonts. No training shows an unseen one."""
-TEXT_SIZES = (22, 40)
-"""Size of the type in pixels of the image: letters of 8 to 15 pixels at half its height."""
+TEXT_SIZES = (20, 32)
+"""Size of the type in pixels of the image: letters of 7 to 12 pixels at half its height."""
 SLANT = 7.0  # degrees to either side, at most
 INKS = {"dark": (24, 24, 28), "light": (246, 246, 240)}
 SPLITS = {"train": "train", "validation": "val"}
@@ -216,7 +216,7 @@ def scene_of(split: str, number: int) -> Scene:
     weights = 1 / (order + 20.0)
     n = int(rng.choice((1, 2, 3), p=(0.4, 0.4, 0.2)))
     chosen = rng.choice(len(every), n, replace=False, p=weights / weights.sum())
-    return make([every[place] for place in chosen], rng)
+    return make([every[place] for place in chosen], rng, difficulty=Difficulty(place=0.8))
 
 
 def questions_of(scene: Scene, rng: np.random.Generator) -> list[tuple[str, str]]:
