@@ -28,6 +28,9 @@ STREAMS = {
     "development": 8,
     "people": 9,
     "development_people": 10,
+    "words": 11,
+    "reading_base": 12,
+    "signs": 13,
 }
 
 GLYPHS = {
