@@ -9,7 +9,7 @@ import pytest
 import scipy.stats
 from matplotlib.figure import Figure
 
-from countclip.experiments.ordinal import baselines, figures, predictions, scores, table
+from countclip.experiments.ordinal import baselines, embeddings, figures, predictions, scores, table
 from countclip.experiments.ordinal.bins import Bins
 from countclip.experiments.ordinal.predictions import Answers
 from countclip.report import sheets, statistics
@@ -500,8 +500,8 @@ def states(tmp_path_factory) -> dict[str, str]:
     texts = np.column_stack([np.cos(midpoints / 20), np.sin(midpoints / 20), 0 * midpoints])
     images = {"before": rng.normal(size=(120, 3)), "after": ordered}
     for state, of_state in images.items():
-        embeddings = figures.Embeddings(of_state, labels, texts, midpoints)
-        figures.write_embeddings(embeddings, str(folder / f"{state}.npz"))
+        of_both = embeddings.Embeddings(of_state, labels, texts, midpoints)
+        embeddings.write_embeddings(of_both, str(folder / f"{state}.npz"))
     return {state: str(folder / f"{state}.npz") for state in images}
 
 
@@ -519,13 +519,13 @@ def test_the_order_of_both_states_is_a_table(states, tmp_path) -> None:
 def test_embeddings_that_are_none_are_refused(tmp_path) -> None:
     np.savez(tmp_path / "x.npz", images=np.zeros((2, 2)))
     with pytest.raises(ValueError, match=r"x\.npz: not embeddings of images and texts"):
-        figures.read_embeddings(str(tmp_path / "x.npz"))
+        embeddings.read_embeddings(str(tmp_path / "x.npz"))
     np.savez(tmp_path / "y.npz", images=np.array([{}]), labels=0, texts=0, midpoints=0)
     with pytest.raises(ValueError, match=r"y\.npz: not embeddings"):
-        figures.read_embeddings(str(tmp_path / "y.npz"))
+        embeddings.read_embeddings(str(tmp_path / "y.npz"))
     (tmp_path / "z.npz").write_text("no archive")
     with pytest.raises(ValueError, match=r"z\.npz: not embeddings"):
-        figures.read_embeddings(str(tmp_path / "z.npz"))
+        embeddings.read_embeddings(str(tmp_path / "z.npz"))
 
 
 def test_principal_components_are_sklearns() -> None:

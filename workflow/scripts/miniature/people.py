@@ -45,9 +45,9 @@ class Person:
     youngest: int
 
     @classmethod
-    def of(cls, number: int) -> "Person":
-        """Person `number` of the stream."""
-        rng = np.random.default_rng([STREAMS["people"], number])
+    def of(cls, number: int, stream: str = "people") -> "Person":
+        """Person `number` of a stream."""
+        rng = np.random.default_rng([STREAMS[stream], number])
         return cls(
             skin=SKINS[rng.integers(len(SKINS))],
             hair=HAIRS[rng.integers(len(HAIRS))],
@@ -152,16 +152,24 @@ def _draw_figure(
     disc(face + head * np.array([0.2 * side, -0.05]), 0.05 * head, INK)
 
 
-def make(table_csv: str | Path, image_folder: str | Path, people: int = PEOPLE) -> None:
+def make(
+    table_csv: str | Path,
+    image_folder: str | Path,
+    people: int = PEOPLE,
+    stream: str = "people",
+) -> None:
     """Publish IMAGES images of each of the first `people`, and a table: path, label, group,
-    and the image's digest, which stands for the folder where its time means nothing."""
+    and the image's digest, which stands for the folder where its time means nothing.
+
+    stream: of `scenes.STREAMS`; two share nobody.
+    """
     lines = []
     with publish(image_folder) as folder:
         folder.mkdir()
         for number in progress(range(people), unit="person", desc="draw"):
-            person = Person.of(number)
+            person = Person.of(number, stream)
             for index in range(IMAGES):
-                rng = np.random.default_rng([STREAMS["people"], number, index])
+                rng = np.random.default_rng([STREAMS[stream], number, index])
                 age = person.youngest + int(rng.integers(YEARS))
                 name = f"{number:03}_{index}.png"
                 draw(person, age, rng).save(folder / name)

@@ -1,7 +1,6 @@
 """Figures of ordinal regression: errors by bin, order of similarities, and maps of embeddings."""
 
 import textwrap
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -9,47 +8,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from countclip.experiments.ordinal import metrics
+from countclip.experiments.ordinal.embeddings import KINDS, Embeddings, read_embeddings
 from countclip.experiments.ordinal.table import CONSTANT
 from countclip.report import sheets
 from countclip.report.plotting import INK, LINES, MARKERS, drawing
-from countclip.runtime.files import publish
 
 STYLES = {"argmax": 0, "expectation": 1}
 """Place of each decoding in INK, LINES and MARKERS."""
 DOTTED = {"color": "#555555", "linewidth": 1.0, "linestyle": (0, (1, 2))}
-KINDS = {"texts": "texts of the bins", "images": "mean image of each label"}
-
-
-class Embeddings(NamedTuple):
-    """Of one state of a model: images (n, d) with labels (n,), and K texts with midpoints (K,)."""
-
-    images: np.ndarray
-    labels: np.ndarray
-    texts: np.ndarray
-    midpoints: np.ndarray
-
-    def of(self, kind: str) -> tuple[np.ndarray, np.ndarray]:
-        """Embeddings and values of one of KINDS."""
-        if kind == "texts":
-            return self.texts, self.midpoints
-        return self.images, self.labels
-
-
-def write_embeddings(embeddings: Embeddings, path: str) -> None:
-    """Publish embeddings as NPZ."""
-    with publish(path) as temporary, open(temporary, "wb") as file:
-        np.savez(file, **embeddings._asdict())
-
-
-def read_embeddings(path: str) -> Embeddings:
-    """The embeddings of `write_embeddings`; ValueError names a file that holds none."""
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            return Embeddings(**arrays)
-    except (TypeError, ValueError) as error:
-        raise ValueError(
-            f"{path}: not embeddings of images and texts ({error}); delete it and run again"
-        ) from error
 
 
 def order_table(states: dict[str, str], csv_path: str, scale: str) -> None:
