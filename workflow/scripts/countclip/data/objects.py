@@ -1,9 +1,9 @@
 """Objects that captions name: nouns of things that one can point at.
 
-TextBlob's tagger finds the nouns of the lower-cased caption, since captions are full of Title Case
-Product Names. A lexicon made from WordNet (object_lexicon.py) tells things from ideas, acts and
-places; resources/objects/words.yaml has the words on which it misleads. The rule by which a caption
-is judged is in docs/explanation/objects.md.
+The tags of TextBlob's PatternTagger find the nouns of the lower-cased caption, since captions are
+full of Title Case Product Names. A lexicon made from WordNet tells things from ideas, acts and
+places; resources/objects/words.yaml has the words on which it misleads. object_lexicon.py makes
+both. The rule by which a caption is judged is in docs/explanation/objects.md.
 """
 
 import csv
@@ -15,12 +15,11 @@ from pathlib import Path
 from typing import Literal, NamedTuple, get_args
 
 from countclip.data import number_words
-from countclip.data.object_lexicon import LEXICON, singulars
-from countclip.runtime.resources import HOME
+from countclip.data.object_lexicon import LEXICON, OBJECTS, TAGS, singulars, tag_by_ending
 
 Unit = Literal["concrete", "nouns", "phrases"]
 UNITS: tuple[Unit, ...] = get_args(Unit)
-WORDS = HOME / "resources" / "objects" / "words.yaml"
+WORDS = OBJECTS / "words.yaml"
 LONGEST = 40
 """Letters of a word; what is longer is a key or a slip."""
 TITLE_CASE = 0.6
@@ -68,12 +67,13 @@ class Objects:
         unit: Unit = "concrete",
         lexicon_csv: str | Path = LEXICON,
         words_yaml: str | Path = WORDS,
+        tags_csv: str | Path = TAGS,
     ) -> None:
         if unit not in UNITS:
             raise ValueError(f"objects: {unit!r} is none of {', '.join(UNITS)}")
         self.unit = unit
         self._lexicon, self._foreign, self._english = _read(lexicon_csv, words_yaml)
-        self._tag = _tagger()
+        self._tags = _read_tags(tags_csv)
         self._look_up = lru_cache(CACHED)(self._find)
 
     def __call__(self, caption: str) -> set[str]:
@@ -143,13 +143,12 @@ class Objects:
     def _find(self, word: str) -> tuple[str, Entry | None]:
         """The tag of a word, and its entry if it may be a noun.
 
-        The tagger looks at one word alone: its rules of context made F1 no better, and cost more
-        than all else. What the lexicon lacks, such as a brand, is `other` and `rare`: in nouns and
-        phrases alone.
+        PatternTagger looks at one word alone too. What the lexicon lacks, such as a brand, is
+        `other` and `rare`: in nouns and phrases alone.
         """
         if not word[0].isalpha() or len(word) > LONGEST:
-            return self._tag([word[:LONGEST]])[0][1], None
-        tag = self._tag([word])[0][1]
+            return "", None
+        tag = self._tags.get(word) or tag_by_ending(word)
         if word in _NUMBERS or word in self._english:
             return tag, None
         for one in (word, *singulars(word)):
@@ -228,11 +227,10 @@ def _names(words: list[str]) -> list[bool]:
     ]
 
 
-def _tagger() -> Callable[[list[str]], list[tuple[str, str]]]:
-    """TextBlob's PatternTagger over words; the import takes two CPU seconds, most for nltk."""
-    from textblob.en import parser
-
-    return parser.find_tags
+@lru_cache
+def _read_tags(tags_csv: str | Path) -> dict[str, str]:
+    with open(tags_csv, newline="", encoding="utf-8") as file:
+        return {row["word"]: row["tag"] for row in csv.DictReader(file)}
 
 
 @lru_cache
