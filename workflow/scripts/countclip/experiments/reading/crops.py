@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 
 from countclip.experiments.reading.controls import runs
-from countclip.experiments.reading.images import regions, shown
 from countclip.experiments.reading.metric import majority
 from countclip.experiments.reading.pool import AnswerKey
 from countclip.experiments.reading.ranking import Ranked, rank, ranked, similarities_of
+from countclip.experiments.reading.views import regions, shown
 
 WHOLE = 0.97
 """Share of a box inside a view from which it counts as shown."""
