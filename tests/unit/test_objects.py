@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from countclip.data.object_lexicon import build
+from countclip.data.object_lexicon import build, build_tags, tag_by_ending
 from countclip.data.objects import Objects
 
 JUDGED = Path(__file__).with_name("judged_captions.csv")
@@ -148,3 +148,28 @@ def test_the_lexicon_is_made_from_wordnet(tmp_path):
 def test_the_lexicon_names_a_file_that_is_missing(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"cntlist\.rev"):
         build(tmp_path, tmp_path / "nouns.csv")
+
+
+def test_only_tags_that_the_ending_does_not_tell_are_in_the_lexicon(tmp_path):
+    """The endings are PatternTagger's; a line of its lexicon wins over them."""
+    lines = [
+        ";;;  a licence", "! .", "Berlin NNP", "zumbing NN", "varling VBG", "quibbed VBD",
+        "noffly RB", "isn't VBZ",
+    ]  # fmt: skip
+    (tmp_path / "lexicon.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    build_tags(tmp_path / "lexicon.txt", tmp_path / "tags.csv")
+    assert (tmp_path / "tags.csv").read_text(encoding="utf-8").splitlines() == [
+        "word,tag", "isn't,VBZ", "quibbed,VBD", "zumbing,NN",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("word", "tag"),
+    [
+        ("flurb", "NN"), ("flurbs", "NNS"), ("flurbis", "NN"), ("flurbing", "VBG"),
+        ("flurbly", "RB"), ("flurbous", "JJ"), ("flurb-deep", "JJ"), ("flurbed", "VBN"),
+        ("flurbate", "VBP"), ("flurb-nosed", "VBN"),
+    ],
+)  # fmt: skip
+def test_a_word_that_the_tagger_does_not_know_is_tagged_by_its_ending(word, tag):
+    assert tag_by_ending(word) == tag

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from countclip.experiments.reading import data, images
+from countclip.experiments.reading import data, images, views
 from countclip.runtime.folders import ImageFolder
 
 
@@ -363,7 +363,7 @@ def test_the_centre_cuts_a_wide_image_and_padding_keeps_it(tmp_path):
     ],
 )
 def test_a_view_shows_a_box_as_far_as_it_is_inside(view, box, inside, pixels):
-    share, height = images.shown(box, 200, 100, view, 64)
+    share, height = views.shown(box, 200, 100, view, 64)
     assert share == pytest.approx(inside)
     assert pixels is None or height == pytest.approx(pixels)
 
@@ -382,4 +382,4 @@ def test_images_that_cannot_be_read_are_all_listed(tmp_path):
 
 def test_an_unknown_view_is_an_error():
     with pytest.raises(ValueError, match="view 'grid_9': must be one of centre, pad"):
-        images.grid_of("grid_9")
+        views.grid_of("grid_9")

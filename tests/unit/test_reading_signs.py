@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 import tiny_training
-from countclip.experiments.reading import controls, data, images, metric, pool
+from countclip.experiments.reading import controls, data, metric, pool, views
 from countclip.model.clip import Clip
 from countclip.runtime.folders import ImageFolder
 from miniature import reading_clip, signs
@@ -66,9 +66,9 @@ def test_scenes_vary_in_all_that_they_should():
     assert {sign.colour for sign in every} == set(signs.COLOURS)
     assert np.ptp([sign.slant for sign in every]) > 10
     assert np.ptp([sign.size for sign in every]) > 10
-    cut = [images.shown(sign.box, 168, 128, "centre", 64)[0] for sign in every]
+    cut = [views.shown(sign.box, 168, 128, "centre", 64)[0] for sign in every]
     assert 0.2 < np.mean(np.array(cut) < 0.99) < 0.7  # of the words, CLIP's crop cuts
-    tall = [images.shown(sign.box, 168, 128, "centre", 64)[1] for sign in every]
+    tall = [views.shown(sign.box, 168, 128, "centre", 64)[1] for sign in every]
     assert min(tall) > 6
     assert max(tall) < 30
 

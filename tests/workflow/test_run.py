@@ -265,14 +265,3 @@ def test_the_plan_names_what_changed_and_runs_nothing(finished):
     assert "fetch_images" not in text.split("## Why")[1]
     assert "Nothing to be done" in finished("plan")
     assert sorted(finished.folder.rglob("results/**/*")) == before
-
-
-def test_deleted_results_come_back_the_same(finished, tmp_path):
-    again = finished.copy(tmp_path / "checkout")
-    table, page = again.folder / TABLE, again.folder / "results/report.html"
-    before = table.read_bytes(), page.read_text().partition('<section id="costs">')[0]
-    shutil.rmtree(again.folder / f"results/evaluation/countbench/{KEPT[0]}")
-    table.unlink()
-    again("all")
-    assert table.read_bytes() == before[0]
-    assert page.read_text().partition('<section id="costs">')[0] == before[1]

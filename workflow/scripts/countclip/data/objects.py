@@ -1,26 +1,25 @@
 """Objects that captions name: nouns of things that one can point at.
 
-TextBlob's tagger finds the nouns of the lower-cased caption, since captions are full of Title Case
-Product Names. A lexicon made from WordNet (object_lexicon.py) tells things from ideas, acts and
-places; resources/objects/words.yaml has the words on which it misleads. The rule by which a caption
-is judged is in docs/explanation/objects.md.
+The tags of TextBlob's PatternTagger find the nouns of the lower-cased caption, since captions are
+full of Title Case Product Names. A lexicon made from WordNet tells things from ideas, acts and
+places; resources/objects/words.yaml has the words on which it misleads. object_lexicon.py makes
+both. The rule by which a caption is judged is in docs/explanation/objects.md.
 """
 
 import csv
 import html
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 from countclip.data import number_words
-from countclip.data.object_lexicon import LEXICON, singulars
-from countclip.runtime.resources import HOME
+from countclip.data.object_lexicon import LEXICON, OBJECTS, TAGS, singulars, tag_by_ending
 
 Unit = Literal["concrete", "nouns", "phrases"]
-UNITS: tuple[Unit, ...] = ("concrete", "nouns", "phrases")
-WORDS = HOME / "resources" / "objects" / "words.yaml"
+UNITS: tuple[Unit, ...] = get_args(Unit)
+WORDS = OBJECTS / "words.yaml"
 LONGEST = 40
 """Letters of a word; what is longer is a key or a slip."""
 TITLE_CASE = 0.6
@@ -68,27 +67,23 @@ class Objects:
         unit: Unit = "concrete",
         lexicon_csv: str | Path = LEXICON,
         words_yaml: str | Path = WORDS,
+        tags_csv: str | Path = TAGS,
     ) -> None:
         if unit not in UNITS:
             raise ValueError(f"objects: {unit!r} is none of {', '.join(UNITS)}")
         self.unit = unit
         self._lexicon, self._foreign, self._english = _read(lexicon_csv, words_yaml)
-        self._tag = _tagger()
-        self._entry = lru_cache(CACHED)(self._find_entry)
+        self._tags = _read_tags(tags_csv)
+        self._look_up = lru_cache(CACHED)(self._find)
 
     def __call__(self, caption: str) -> set[str]:
         """The objects of one caption; none of a caption in another language."""
+        return _OBJECTS[self.unit](self._nouns(caption))
+
+    def in_each_unit(self, caption: str) -> dict[Unit, set[str]]:
+        """The objects of one caption by unit, for the price of one."""
         nouns = self._nouns(caption)
-        if self.unit == "phrases":
-            return set(_phrases(nouns))
-        entries = [entry for _, entry in nouns]
-        if self.unit == "nouns":
-            return {entry.lemma for entry in entries if entry and entry.kind != "stop"}
-        return {
-            entry.lemma
-            for entry, following in zip(entries, [*entries[1:], None], strict=False)
-            if entry and (entry.kind == "thing" or (entry.kind == "material" and following is None))
-        }
+        return {unit: objects(nouns) for unit, objects in _OBJECTS.items()}
 
     def _nouns(self, caption: str) -> list[tuple[str, Entry | None]]:
         """The words and signs of a caption, with an entry where they are nouns."""
@@ -96,12 +91,22 @@ class Objects:
         lower = [word.lower() for word in words]
         if self._is_foreign(lower):
             return []
-        tags = [tag for _, tag in self._tag(lower)]
+        found = [self._look_up(word) for word in lower]
         names = _names(words)
-        entries = [
-            self._noun(i, word, tags, names[i], word != words[i]) for i, word in enumerate(lower)
-        ]
-        return list(zip(lower, entries, strict=True))
+        nouns: list[tuple[str, Entry | None]] = []
+        for i, (word, (tag, entry)) in enumerate(zip(lower, found, strict=True)):
+            if entry and (entry.name or names[i]):
+                is_name = entry.name and word != words[i]
+                is_thing = tag == "NNS" and entry.kind == "thing"  # "two Mastiffs"
+                if is_name or (names[i] and not is_thing):
+                    entry = None
+            if entry and entry.use:
+                before = found[i - 1][0] if i else ""
+                after = found[i + 1][0] if i + 1 < len(found) else ""
+                if not _is_noun(tag, entry, before, after):
+                    entry = None
+            nouns.append((word, entry))
+        return nouns
 
     def _words(self, caption: str) -> list[str]:
         if "&" in caption:
@@ -135,51 +140,54 @@ class Objects:
     def _is_known(self, word: str) -> bool:
         return any(one in self._lexicon for one in (word, *singulars(word)))
 
-    def _noun(
-        self, i: int, word: str, tags: list[str], is_name: bool, capital: bool
-    ) -> Entry | None:
-        """The entry of the word at `i` if it is a common noun there."""
-        if not word[0].isalpha() or len(word) > LONGEST:
-            return None
-        if word in _NUMBERS or word in self._english:
-            return None
-        tag = tags[i]
-        entry = self._entry(word, tag == "NNS")
-        if capital and entry.name:
-            return None
-        if is_name and not (tag == "NNS" and entry.kind == "thing"):  # "two Mastiffs"
-            return None
-        before = tags[i - 1] if i else ""
-        after = tags[i + 1] if i + 1 < len(tags) else ""
-        if tag.startswith("NN"):  # "the bear watches a lake"
-            acts = entry.use == "rare" and before[:2] in ("NN", "VB") and after in _AFTER_VERBS
-            return None if acts and entry.lemma in self._lexicon else entry
-        if not entry.use:
-            return entry
-        if entry.kind not in ("thing", "material"):
-            return None
-        if tag == "JJ":
-            is_noun = entry.use == "usual" and not after.startswith(("NN", "JJ"))
-        else:  # a caption has few verbs: "pillow covers", but not "covers the pillow"
-            is_noun = tag in _VERBS and before not in _BEFORE_VERBS and after not in _AFTER_VERBS
-        return entry if is_noun else None
+    def _find(self, word: str) -> tuple[str, Entry | None]:
+        """The tag of a word, and its entry if it may be a noun.
 
-    def _find_entry(self, word: str, plural: bool) -> Entry:
-        """The entry of a word in any number.
-
-        What the lexicon lacks, such as a brand, is `other` and `rare`: in nouns and phrases alone.
+        PatternTagger looks at one word alone too. What the lexicon lacks, such as a brand, is
+        `other` and `rare`: in nouns and phrases alone.
         """
-        if entry := self._lexicon.get(word):
-            return entry
-        for one in singulars(word):
+        if not word[0].isalpha() or len(word) > LONGEST:
+            return "", None
+        tag = self._tags.get(word) or tag_by_ending(word)
+        if word in _NUMBERS or word in self._english:
+            return tag, None
+        for one in (word, *singulars(word)):
             entry = self._lexicon.get(one)
-            if entry and not entry.name and entry.lemma == one:
-                return entry
-        return Entry(word.removesuffix("s") if plural else word, "other", "rare")
+            if entry and (one == word or (entry.lemma == one and not entry.name)):
+                return tag, entry
+        lemma = word.removesuffix("s") if tag == "NNS" else word
+        return tag, Entry(lemma, "other", "rare")
 
 
-def _phrases(nouns: list[tuple[str, Entry | None]]) -> Iterator[str]:
+def _is_noun(tag: str, entry: Entry, before: str, after: str) -> bool:
+    """Whether a word that may be something else is a noun, by its tag and those around it."""
+    if tag.startswith("NN"):  # "the bear watches a lake"
+        acts = entry.use == "rare" and before[:2] in ("NN", "VB") and after in _AFTER_VERBS
+        return entry.kind == "other" or not acts
+    if entry.kind not in ("thing", "material"):
+        return False
+    if tag == "JJ":
+        return entry.use == "usual" and not after.startswith(("NN", "JJ"))
+    # A caption has few verbs: "pillow covers", but not "covers the pillow".
+    return tag in _VERBS and before not in _BEFORE_VERBS and after not in _AFTER_VERBS
+
+
+def _things(nouns: list[tuple[str, Entry | None]]) -> set[str]:
+    entries = [entry for _, entry in nouns]
+    return {
+        entry.lemma
+        for entry, following in zip(entries, [*entries[1:], None], strict=False)
+        if entry and (entry.kind == "thing" or (entry.kind == "material" and following is None))
+    }
+
+
+def _lemmas(nouns: list[tuple[str, Entry | None]]) -> set[str]:
+    return {entry.lemma for _, entry in nouns if entry and entry.kind != "stop"}
+
+
+def _phrases(nouns: list[tuple[str, Entry | None]]) -> set[str]:
     """Runs of nouns, the last in the singular, without stop nouns at their ends."""
+    phrases = set()
     run: list[tuple[str, Entry]] = []
     for word, entry in (*nouns, ("", None)):
         if entry:
@@ -190,8 +198,16 @@ def _phrases(nouns: list[tuple[str, Entry | None]]) -> Iterator[str]:
         while run and run[0][1].kind == "stop":
             run.pop(0)
         if run:
-            yield " ".join([word for word, _ in run[:-1]] + [run[-1][1].lemma])
+            phrases.add(" ".join([word for word, _ in run[:-1]] + [run[-1][1].lemma]))
         run = []
+    return phrases
+
+
+_OBJECTS: dict[Unit, Callable[[list[tuple[str, Entry | None]]], set[str]]] = {
+    "concrete": _things,
+    "nouns": _lemmas,
+    "phrases": _phrases,
+}
 
 
 def _names(words: list[str]) -> list[bool]:
@@ -211,11 +227,10 @@ def _names(words: list[str]) -> list[bool]:
     ]
 
 
-def _tagger() -> Callable[[list[str]], list[tuple[str, str]]]:
-    """TextBlob's PatternTagger over words; the import takes two CPU seconds, most for nltk."""
-    from textblob.en import parser
-
-    return parser.find_tags
+@lru_cache
+def _read_tags(tags_csv: str | Path) -> dict[str, str]:
+    with open(tags_csv, newline="", encoding="utf-8") as file:
+        return {row["word"]: row["tag"] for row in csv.DictReader(file)}
 
 
 @lru_cache

@@ -27,16 +27,18 @@ def rank(queries: np.ndarray, pool: np.ndarray, targets: np.ndarray) -> Ranked:
     targets, parts = np.asarray(targets), []
     for start in range(0, len(queries), BLOCK):
         part = slice(start, start + BLOCK)
-        parts.append(_ranked(_similarities(queries[part], pool), targets[part]))
+        parts.append(ranked(similarities_of(queries[part], pool), targets[part]))
     return Ranked(*map(np.concatenate, zip(*parts, strict=True)))
 
 
-def _similarities(queries: np.ndarray, pool: np.ndarray) -> np.ndarray:
+def similarities_of(queries: np.ndarray, pool: np.ndarray) -> np.ndarray:
+    """Similarities (Q, N); what is no number is lower than all."""
     found = np.asarray(queries, np.float32) @ np.asarray(pool, np.float32).T
     return np.where(np.isfinite(found), found, -np.inf)
 
 
-def _ranked(similarities: np.ndarray, targets: np.ndarray) -> Ranked:
+def ranked(similarities: np.ndarray, targets: np.ndarray) -> Ranked:
+    """Rank candidates by similarities (Q, N)."""
     rows = np.arange(len(similarities))
     best = similarities.max(axis=1)
     single = ((similarities == best[:, None]).sum(axis=1) == 1) & np.isfinite(best)
@@ -63,7 +65,7 @@ def within(
     hits, numbers = np.full(len(queries), np.nan), np.full(len(queries), np.nan)
     for row in np.flatnonzero(np.asarray(targets) >= 0):
         candidates = np.union1d(members.get(int(clusters[row]), []), targets[row]).astype(int)
-        similarities = _similarities(queries[row : row + 1], pool[candidates])[0]
+        similarities = similarities_of(queries[row : row + 1], pool[candidates])[0]
         right = similarities[candidates == targets[row]][0]
         hits[row] = (similarities >= right).sum() == 1
         numbers[row] = len(candidates)
