@@ -20,7 +20,7 @@ import yaml
 
 def be_quick() -> None:
     """Read YAML by libyaml, and parse each rule file once: a third of a dry run goes into that."""
-    import snakemake.cli  # noqa: F401 first, or it would import itself
+    import snakemake.cli
     import snakemake.workflow
 
     for name in ("FullLoader", "SafeLoader"):
