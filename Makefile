@@ -39,7 +39,7 @@ predict: $(DONE)  ## count in pictures of your own: make predict ARGS="--help"
 	@PYTHONPATH=workflow/scripts "$(BIN)/python" -m countclip.evaluation.predict $(ARGS)
 
 test: $(DONE)  ## all tests, those of one file one after another
-	PATH="$(BIN):$$PATH" python -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+	PATH="$(BIN):$$PATH" python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 BENCHES := $(filter-out common,$(notdir $(basename $(wildcard perf/*.py))))
 

@@ -29,7 +29,7 @@ if workflow.is_main_process and workflow.modifier.is_main_snakefile():
     ]
     if ON_COMMAND_LINE.config:
         overlays.append(("--config", ON_COMMAND_LINE.config))
-    logger.info(config_files.summary("config/config.yaml", overlays))
+    logger.info(config_files.summary(overlays))
     if dropped := config_files.dropped_files(sys.argv):
         logger.warning(
             f"--configfile stands more than once, and Snakemake reads the last alone, without "

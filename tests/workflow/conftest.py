@@ -1,10 +1,13 @@
 """Real Snakemake runs of the workflow, in folders of their own, with a tiny overlay."""
 
+import atexit
+import functools
 import json
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +17,9 @@ import pytest
 import yaml
 
 from countclip.runtime import config_files
+from kill import Forks
 
-from .dry_runs import jobs
+from .dry_runs import jobs, prepare_snakemake, run_snakemake
 
 HOME = Path(__file__).parents[2]
 DEFAULT = config_files.default()
@@ -38,6 +42,24 @@ TINY: dict[str, Any] = {
         "training": {"steps": 2, "epochs": 1},
     },
 }
+
+
+@functools.cache
+def forks() -> Forks:
+    """Snakemake, which takes longer to import than to plan: imported once for this process."""
+    running = Forks(run_snakemake, prepare_snakemake)
+    atexit.register(running.close)
+    return running
+
+
+def snakemake(*arguments: str, folder: Path | None = None, fails: bool = False) -> str:
+    """Run Snakemake in a folder, or here; returns what it printed."""
+    with tempfile.NamedTemporaryFile("r", encoding="utf-8", errors="replace") as output:
+        forks().start(arguments, str(folder or Path.cwd()), dict(os.environ), output=output.name)
+        failed, printed = bool(forks().exit_code()), output.read()
+    if failed != fails:
+        pytest.fail(f"snakemake {' '.join(arguments)}\n{printed[-8000:]}")
+    return printed
 
 
 def merged(base: Any, overlay: Any) -> Any:
@@ -63,15 +85,8 @@ class Workflow:
     ) -> str:
         """Run Snakemake with `overlay` over TINY (or with the files `only`) over the
         defaults; returns what it printed."""
-        command = [
-            sys.executable, "-m", "snakemake", *arguments,
-            *(() if cores is None else ("--cores", str(cores))), *self.where(overlay, only),
-        ]  # fmt: skip
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        output = done.stdout + done.stderr
-        if bool(done.returncode) != fails:
-            pytest.fail(f"{' '.join(command)}\n{output[-8000:]}")
-        return output
+        on = () if cores is None else ("--cores", str(cores))
+        return snakemake(*arguments, *on, *self.where(overlay, only), fails=fails)
 
     def where(self, overlay: dict, only: Sequence[Path] = (), name: str = "overlay") -> list[str]:
         """The arguments that say which workflow runs where, with which config."""

@@ -3,6 +3,8 @@
 # Needs: the CSV and the images of each of `ordinal.sets`, and the pretrained model.
 # Makes: results/ordinal/{set}/: folds, images, a training for each method, seed and fold,
 # predictions, and the tables; results/ordinal/table.csv: those of all sets.
+#
+# Folders are no inputs, as their times mean nothing: a JSON with the digests of their files is.
 
 from countclip.experiments.ordinal import settings as ordinal
 
@@ -45,6 +47,9 @@ rule make_ordinal_folds:
 
 rule pack_ordinal_images:
     input:
+        csv=lambda wildcards: config_inputs(
+            settings.ordinal_set(config, wildcards.set)["csv"]
+        ),
         images="results/ordinal/{set}/images.parquet",
         model=config_inputs(*settings.model_configs(config)),
     output:
@@ -76,7 +81,7 @@ rule pack_ordinal_images:
 
 rule train_ordinal:
     input:
-        folds="results/ordinal/{set}/folds",
+        folds="results/ordinal/{set}/folds.json",
         images="results/ordinal/{set}/images.npy",
         model=config_inputs(*settings.model_files(config)),
     output:
@@ -111,7 +116,7 @@ rule train_ordinal:
 
 rule predict_ordinal:
     input:
-        folds="results/ordinal/{set}/folds",
+        folds="results/ordinal/{set}/folds.json",
         images="results/ordinal/{set}/images.npy",
         model=config_inputs(*settings.model_files(config)),
         weights=lambda wildcards: ordinal.weights(
@@ -121,6 +126,7 @@ rule predict_ordinal:
         selected=directory("results/ordinal/{set}/predictions/seed{seed}/{method}"),
         # Empty for a method that is not trained.
         best_on_test=directory("results/ordinal/{set}/best_on_test/seed{seed}/{method}"),
+        files="results/ordinal/{set}/predictions/seed{seed}/{method}.json",
     log:
         "logs/predict_ordinal/{set}_{method}_seed{seed}.log",
     benchmark:
@@ -147,12 +153,7 @@ rule predict_ordinal:
 
 rule make_ordinal_table:
     input:
-        predictions=lambda wildcards: ordinal.predictions(
-            config, wildcards.set, "selected"
-        ),
-        best_on_test=lambda wildcards: ordinal.predictions(
-            config, wildcards.set, "best_on_test"
-        ),
+        predictions=lambda wildcards: ordinal.predictions(config, wildcards.set),
         published=resource("resources/ordinal_published.csv"),
     output:
         csv=report(

@@ -10,4 +10,5 @@ figures.errors_by_bin(
     svg=outputs.svg,
     png=outputs.png,
     scale=spec["scale"],
+    title=f"Mean absolute error by bin, set {snakemake.wildcards.set}",  # noqa: F821
 )

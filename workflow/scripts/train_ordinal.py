@@ -6,7 +6,7 @@ from countclip.runtime.job import start
 
 spec = start(snakemake)  # noqa: F821
 wildcards, inputs, effort = snakemake.wildcards, snakemake.input, snakemake.resources  # noqa: F821
-fold = f"{inputs.folds}/{wildcards.fold}.parquet"
+fold = f"{inputs.folds.removesuffix('.json')}/{wildcards.fold}.parquet"
 run = {"set": wildcards.set, "seed": int(wildcards.seed), "fold": int(wildcards.fold)}
 # A killed run goes on only if it would see the very same data, settings and code.
 files = (fold, inputs.images, *inputs.model)

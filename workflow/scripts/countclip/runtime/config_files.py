@@ -76,12 +76,13 @@ def _repeated_keys(node: yaml.Node | None, section: str, seen: set[int]) -> Iter
                 yield f"{section}{name} stands in lines {' and '.join(map(str, places))}"
 
 
-def summary(default: str, overlays: Sequence[tuple[str, dict[str, Any]]]) -> str:
+def summary(overlays: Sequence[tuple[str, dict[str, Any]]]) -> str:
     """The line that says which files make up the config, and how many keys each lays over it."""
+    defaults = " and ".join(f"config/{file.name}" for file in DEFAULTS)
     if not overlays:
-        return f"Config: {default} alone"
+        return f"Config: {defaults} alone"
     laid = [f"{name} ({_keys(len(leaves(values)) if values else 0)})" for name, values in overlays]
-    return f"Config: {default}; laid over it, in this order: {', '.join(laid)}"
+    return f"Config: {defaults}; laid over them, in this order: {', '.join(laid)}"
 
 
 def _keys(number: int) -> str:

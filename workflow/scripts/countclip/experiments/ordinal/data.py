@@ -145,7 +145,8 @@ def make_folds(
 
     images_parquet: index and path; the index is the row in the array of `images.pack`.
     fold_folder: gets 1.parquet, 2.parquet and so on: index, path, label, bin, group, part.
-    summary_json: what each fold is called and holds, and what is to be warned of.
+    summary_json: what each fold is called and holds, and what is to be warned of. It has the digest
+        of each table, so it stands for them where a folder's time means nothing.
     """
     rows = read(csv, folder, values)
     images = images_of(rows)
@@ -162,8 +163,9 @@ def make_folds(
             table = images.assign(part=parts)[["index", "path", "label", "bin", "group", "part"]]
             table = table[table["part"] != ""].reset_index(drop=True)
             table = _with_validation(table, draw, number)
-            summaries[str(number)] = {"name": name, **_checked(csv, name, table, bins)}
-            write_table(_typed(table), temporary / f"{number}.parquet")
+            checked, file = _checked(csv, name, table, bins), temporary / f"{number}.parquet"
+            write_table(_typed(table), file)
+            summaries[str(number)] = {"name": name, **checked, "sha256": sha256(file)}
     drawn = f"drawn by {draw.by}, seed {draw.seed}"
     summary = {
         "source": {"csv": str(csv), "sha256": sha256(csv)},

@@ -109,7 +109,7 @@ def read_predictions(paths: list[str]) -> pd.DataFrame:
         for seed, of_seed in rows.groupby("seed"):
             if lacking := sorted(set(images).difference(of_seed["fold"])):
                 raise ValueError(
-                    f"{method}: no predictions of {', '.join(lacking)}, seed {seed}: make them"
+                    f"{method}: no predictions of {', '.join(lacking)} with seed {seed}: make them"
                     " first"
                 )
         counts = rows[list(Answers._fields)].notna().sum()

@@ -23,8 +23,8 @@ from countclip.runtime.config import (
 from countclip.runtime.provenance import sections
 from countclip.runtime.resources import is_result, resource
 
-CHECKPOINTS = {"selected": "predictions", "best_on_test": "best_on_test"}
-"""Checkpoint -> folder of its predictions: that of the tables, and that of released settings."""
+CHECKPOINTS = ("selected", "best_on_test")
+"""Those that methods predict with: best on the validation part, and on the test part."""
 
 
 def check(config: Config) -> None:
@@ -133,15 +133,11 @@ def weights(config: Config, name: str, method: str, seed: str) -> list[str]:
     ]
 
 
-def predictions(config: Config, name: str, checkpoint: str) -> list[str]:
-    """Folders of the predictions of all methods and seeds, with one of CHECKPOINTS.
-
-    A method that is not trained has the seed 0, and no best checkpoint on the test part.
-    """
+def predictions(config: Config, name: str) -> list[str]:
+    """The lists of the predictions of all methods and seeds; what is not trained has the seed 0."""
     return [
-        f"results/ordinal/{name}/{CHECKPOINTS[checkpoint]}/seed{seed}/{method}"
+        f"results/ordinal/{name}/predictions/seed{seed}/{method}.json"
         for method, settings in methods(config).items()
-        if settings.losses or checkpoint == "selected"
         for seed in (config["ordinal"]["seeds"] if settings.losses else [0])
     ]
 
@@ -154,6 +150,5 @@ def table_settings(config: Config, name: str) -> Config:
         "task": {key: settings["task"][key] for key in ("shows", "values", "bins")},
         "published": settings["published"],
         "deviations": settings["deviations"],
-        "folds": settings["folds"]["count"],
         "scale": config["scale"],
     }

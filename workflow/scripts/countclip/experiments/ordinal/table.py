@@ -39,7 +39,10 @@ DEVIATIONS = [
     "Checkpoints are selected on a validation part of the training fold; the released settings of"
     " MORPH II and aesthetics select on the test images.",
     "Bins hold the true labels; the released code first subtracts 1 from each label.",
-    "Regressors compute in float32; the released code uses fp16.",
+    "Images keep their proportions and are cropped at the centre; the released code squashes them,"
+    " and crops at random in training.",
+    "Regressors compute in float32, and the ratio head divides by 0.1 or more; the released code"
+    " uses fp16, and may divide by 0.",
 ]
 """From NumCLIP's released code, on every task."""
 
@@ -56,7 +59,7 @@ def make_table(
     two_by_two: dict[tuple[str, str], str],
     bins: Bins,
     task: str,
-    title: str,
+    subject: str,
     deviations: list[str],
     scale: str,
     best_on_test: list[str] | None = None,
@@ -68,7 +71,7 @@ def make_table(
     published_csv: task, method, label, measure, value, sd and source of published numbers. task: id
         in it; another has no published number.
     labels: method -> label, in the order of the rows. two_by_two: (loss, regressor) -> method.
-    deviations: of this task, beside DEVIATIONS.
+    subject: what is told of what, for titles. deviations: of this task, beside DEVIATIONS.
     """
     loaded = read_predictions(predictions)
     published = sheets.read_csv(published_csv)
@@ -78,12 +81,15 @@ def make_table(
     of_bins = bin_table(loaded, labels, bins, scale)
     sheets.write_csv(numbers, csv_path)
     sheets.write_csv(of_bins, per_bin_csv)
+    title = f"Ordinal regression of {subject}"
     views = [
         scores_sheet(numbers, of_bins, published, title, [*DEVIATIONS, *deviations]),
         two_by_two_sheet(numbers, two_by_two),
         differences_sheet(numbers),
         bins_sheet(of_bins),
     ]
+    for view in views[1:]:
+        view.title = f"{view.title}: {subject}"
     sheets.write_sheets(views, json_path, markdown_path)
     log.info("%s\n%s", title, numbers[["method", "decoding", "mae"]].to_string(index=False))
 
@@ -185,7 +191,7 @@ def _best_notes(table: pd.DataFrame) -> list[str]:
     return [
         "“Best on test” is the protocol of released settings: the checkpoint was chosen by its MAE"
         " on the same images that it is measured on, so it is optimistic. All other values are of"
-        " the checkpoint selected on the validation part."
+        " the checkpoint selected on the validation part. Both go by the MAE of the expectation."
     ]
 
 
@@ -246,7 +252,7 @@ def two_by_two_sheet(table: pd.DataFrame, two_by_two: dict[tuple[str, str], str]
         for loss in losses
     ]  # fmt: skip
     return Sheet(
-        "What the loss and the regressor bring: MAE",
+        "What the loss and the regressor bring to the MAE",
         ["Loss", *(f"{regressor}, {decoding}" for regressor, decoding in columns)],
         lines,
         ["The cells differ in nothing but the loss and the regressor. Brackets as above."],
