@@ -27,9 +27,10 @@ STREAMS = {
     "retention": 7,
     "development": 8,
     "people": 9,
-    "signs": 10,
+    "development_people": 10,
     "words": 11,
     "reading_base": 12,
+    "signs": 13,
 }
 
 GLYPHS = {
