@@ -40,6 +40,8 @@ TEXT_SIZES = (20, 32)
 """Size of the type in pixels of the image: letters of 7 to 12 pixels at half its height."""
 SLANT = 7.0  # degrees to either side, at most
 INKS = {"dark": (24, 24, 28), "light": (246, 246, 240)}
+BOARDS = COLOURS | {"white": (252, 252, 248)}
+"""Colours of boards. White ones are in easy scenes alone."""
 SPLITS = {"train": "train", "validation": "val"}
 """Splits and what TextVQA calls them in its files."""
 QUESTIONS = {
@@ -136,8 +138,9 @@ def _sign(
     size = int(rng.integers(high - round(look * (high - low)), high + 1))
     slant = float(place * rng.uniform(-SLANT, SLANT))
     jitter = rng.integers(-14, 15, 3)
-    light = np.array((252, 252, 248)) if rng.random() >= look else np.array(COLOURS[colour])
-    board = np.clip(light + jitter, 0, 255)
+    if rng.random() >= look:
+        colour = "white"
+    board = np.clip(np.array(BOARDS[colour]) + jitter, 0, 255)
     is_dark = board @ (0.3, 0.59, 0.11) < 150
     ink = INKS["light" if is_dark else "dark"]
     mask = _text(word, face, size)
