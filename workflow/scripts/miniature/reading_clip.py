@@ -51,7 +51,7 @@ def difficulty_at(progress: float) -> Difficulty:
     """What varies at a share of the training, from 0 to 1."""
     grown = max(0.0, (progress - EASY) / (1 - EASY))
     return Difficulty(
-        look=min(1.0, 2 * grown), place=min(0.8, 1.6 * grown), signs=1 + int(3 * grown * 0.99)
+        look=min(1.0, 2 * grown), place=min(0.8, 1.6 * grown), signs=1 + min(2, int(4 * grown))
     )
 
 
