@@ -26,6 +26,7 @@ Rgb = tuple[int, int, int]
 
 WIDTH, HEIGHT = 168, 128
 GAP = 4  # pixels between two signs
+LAYOUTS = 10  # that are tried to find room for all signs of a scene
 WORDS = "resources/miniature/words.csv"
 KINDS = ("sign", "seen", "unseen", "pseudo")
 """Words on the signs of the questions; those that only the reading base has seen too; words that
@@ -113,12 +114,17 @@ def make(
     look, place, _ = difficulty
     colours = [str(one) for one in rng.permutation([*COLOURS])]
     signs: list[Sign] = []
-    for word, colour in zip(chosen, colours, strict=False):
-        for _ in range(40):
-            sign = _sign(word, colour, faces, look, place, rng)
-            if sign is not None and all(_apart(sign, other) for other in signs):
-                signs.append(sign)
-                break
+    for _ in range(LAYOUTS):
+        laid: list[Sign] = []
+        for word, colour in zip(chosen, colours, strict=False):
+            for _ in range(20):
+                sign = _sign(word, colour, faces, look, place, rng)
+                if sign is not None and all(_apart(sign, other) for other in laid):
+                    laid.append(sign)
+                    break
+        signs = max(signs, laid, key=len)
+        if len(signs) == len(chosen):
+            break
     tint = TINTS[rng.integers(len(TINTS))]
     return Scene(
         signs=tuple(sorted(signs, key=lambda sign: sign.x)),
