@@ -10,7 +10,8 @@ import torch
 
 import tiny_training
 from countclip.experiments.ordinal import cost, studies, study_table
-from countclip.experiments.ordinal.embeddings import embed, read_embeddings
+from countclip.experiments.ordinal.embed import embed
+from countclip.experiments.ordinal.embeddings import read_embeddings
 from countclip.experiments.ordinal.methods import method_of
 from countclip.experiments.ordinal.model import make_model
 from countclip.experiments.ordinal.studies import STUDIES

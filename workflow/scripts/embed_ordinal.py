@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from countclip.experiments.ordinal import embeddings
+from countclip.experiments.ordinal.embed import embed
 from countclip.runtime.job import start
 
 spec = start(snakemake)  # noqa: F821
 inputs, how = snakemake.input, snakemake.resources  # noqa: F821
-embeddings.embed(
+embed(
     str(Path(inputs.folds).with_suffix("") / "1.parquet"),
     inputs.images,
     next(iter(inputs.weights), None),
