@@ -12,9 +12,9 @@ import tiny_training
 from countclip.experiments.ordinal import cost, studies, study_table
 from countclip.experiments.ordinal.embed import embed
 from countclip.experiments.ordinal.embeddings import read_embeddings
+from countclip.experiments.ordinal.levels import STUDIES
 from countclip.experiments.ordinal.methods import method_of
 from countclip.experiments.ordinal.model import make_model
-from countclip.experiments.ordinal.studies import STUDIES
 from countclip.experiments.ordinal.task import bins_of_equal_width, check_bins
 from countclip.model.clip import Clip
 from countclip.model.embeddings import embed_images, embed_texts

@@ -238,15 +238,17 @@ rule embed_ordinal:
         folds="results/ordinal/{set}/folds.json",
         images="results/ordinal/{set}/images.npy",
         model=config_inputs(*settings.model_files(config)),
-        weights=lambda wildcards: ordinal.embedded_weights(
-            config, wildcards.set, wildcards.method
-        ),
+        weights=lambda wildcards: ordinal.embedded_weights(config, wildcards.set),
     output:
-        embeddings="results/ordinal/{set}/embeddings/{method}.npz",
+        expand(
+            "results/ordinal/{set}/embeddings/{method}.npz",
+            method=ordinal.embedded(config),
+            allow_missing=True,
+        ),
     log:
-        "logs/embed_ordinal/{set}_{method}.log",
+        "logs/embed_ordinal/{set}.log",
     benchmark:
-        cost("embed_ordinal/{set}_{method}")
+        cost("embed_ordinal/{set}")
     conda:
         "../../environment.yml"
     threads: config["evaluation"]["threads"]
@@ -259,21 +261,17 @@ rule embed_ordinal:
     params:
         *code("embed_ordinal", *settings.model_files(config)),
         spec=lambda wildcards: canonical(
-            ordinal.embedding_settings(config, wildcards.set, wildcards.method)
+            ordinal.embedding_settings(config, wildcards.set)
         ),
     message:
-        "embed the images and texts of {wildcards.set} with {wildcards.method}"
+        "embed the images and texts of {wildcards.set}"
     script:
         "../scripts/embed_ordinal.py"
 
 
 rule plot_ordinal_order:
     input:
-        embeddings=expand(
-            "results/ordinal/{set}/embeddings/{method}.npz",
-            method=ordinal.embedded(config),
-            allow_missing=True,
-        ),
+        embeddings=rules.embed_ordinal.output,
     output:
         order="results/ordinal/{set}/order.csv",
         similarities=report(

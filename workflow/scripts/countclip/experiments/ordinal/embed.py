@@ -1,4 +1,4 @@
-"""The embeddings of a fold's test images and of the concepts' texts."""
+"""Embeddings of a fold's test images and of the concepts' texts, before or after a training."""
 
 from typing import Any
 
@@ -27,7 +27,7 @@ def embed(
     batch: int = 64,
     threads: int,
 ) -> None:
-    """Publish the normalised embeddings of a method's model (`write_embeddings`).
+    """Publish normalised embeddings, with a method's model, of a fold's test part and of the texts.
 
     weights: of `train.finetune`; None is the model before any training. The others as in
     `evaluate.predict`.

@@ -1,4 +1,4 @@
-"""The file of a fold's test embeddings and of the concepts' texts, before or after a training."""
+"""Files of embeddings of images and of the concepts' texts, before or after a training."""
 
 from typing import NamedTuple
 

@@ -180,11 +180,15 @@ def embedded(config: Config) -> list[str]:
     return chosen
 
 
-def embedded_weights(config: Config, name: str, method: str) -> list[str]:
-    """The weights that embeddings are of: of fold 1 with the first seed; none without training."""
+def embedded_weights(config: Config, name: str) -> list[str]:
+    """Weights that embeddings are of: those of fold 1 with the first seed, where there are any."""
     seed = str(config["ordinal"]["seeds"][0])
-    files = weights(config, name, method, seed)
-    return [file for file in files if file.endswith("fold1/selected.safetensors")]
+    return [
+        file
+        for method in embedded(config)
+        for file in weights(config, name, method, seed)
+        if file.endswith("/fold1/selected.safetensors")
+    ]
 
 
 def order_settings(config: Config) -> Config:
@@ -194,11 +198,11 @@ def order_settings(config: Config) -> Config:
     return {"labels": labels, "scale": config["scale"]}
 
 
-def embedding_settings(config: Config, name: str, method: str) -> Config:
-    """What the embeddings of a method on a set follow from, beside its weights."""
-    settings = prediction_settings(config, name, method)
-    ordinal = {key: value for key, value in settings["ordinal"].items() if key != "logit_scale"}
-    return settings | {"ordinal": ordinal}
+def embedding_settings(config: Config, name: str) -> Config:
+    """What the embeddings of a set follow from, beside the weights."""
+    return sections(config, ["model", "evaluation.precision", "evaluation.threads"]) | {
+        "methods": {method: _settings(config, name, method) for method in embedded(config)}
+    }
 
 
 # ---- studies ----

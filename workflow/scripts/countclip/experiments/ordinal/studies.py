@@ -1,79 +1,18 @@
-"""Studies: a few methods on harder training parts, several draws of each.
+"""The trainings of a study: a few methods at each of its levels, in several draws.
 
-Each level of a study is a small table of trainings: few images of each label, frequent labels made
-rare, labels never seen, or more and more bins. Draw d is of fold d (again from the first after the
-last) and has the seed d. The test part stays whole.
+Draw d is of fold d (again from the first after the last) and has the seed d.
 """
 
 import shutil
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
 
-from countclip.experiments.ordinal import protocols
+from countclip.experiments.ordinal.levels import STUDIES, Level
 from countclip.experiments.ordinal.methods import method_of
-from countclip.experiments.ordinal.task import bins_of_equal_width
 from countclip.runtime.files import digest, write_table
-
-
-class Level(NamedTuple):
-    """One level of a study.
-
-    text: as tables show it. part: harder fold of a fold and a draw. task: with the level's bins.
-    seen: lowest and highest label of the training part, where the test part has others.
-    """
-
-    text: str
-    part: Callable[[pd.DataFrame, int], pd.DataFrame]
-    task: dict[str, Any]
-    seen: tuple[float, float] | None = None
-
-
-def few_shot(shots: int, task: dict[str, Any]) -> Level:
-    return Level(str(shots), lambda fold, draw: protocols.few_shot(fold, shots, draw), task)
-
-
-def shift(setting: dict[str, Any], task: dict[str, Any]) -> Level:
-    labels, share = setting["labels"], setting["share"]
-    return Level(
-        f"{labels} labels, {100 * (1 - share):g} % removed",
-        lambda fold, draw: protocols.shifted(fold, labels, share, draw),
-        task,
-    )
-
-
-def outside(values: list[float], task: dict[str, Any]) -> Level:
-    lowest, highest = values
-    return Level(
-        f"{lowest} to {highest}",
-        lambda fold, draw: protocols.within(fold, lowest, highest),
-        task,
-        (lowest, highest),
-    )
-
-
-def growing(count: int, task: dict[str, Any]) -> Level:
-    return Level(str(count), lambda fold, draw: fold, task | bins_of_equal_width(task, count))
-
-
-@dataclass(frozen=True)
-class Study:
-    """A study: its title, what its levels are, and a level of a setting of the config."""
-
-    title: str
-    levels: str
-    level: Callable[[Any, dict[str, Any]], Level]
-
-
-STUDIES = {
-    "few_shot": Study("Few images of each label", "Images of a label", few_shot),
-    "shift": Study("Frequent labels made rare", "Most frequent labels", shift),
-    "outside": Study("Labels outside the training range", "Trained on labels", outside),
-    "growing": Study("A growing number of bins", "Bins", growing),
-}
 
 
 class Cell(NamedTuple):
