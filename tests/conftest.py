@@ -10,6 +10,11 @@ from filelock import FileLock
 from workflow.conftest import Workflow, finish
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than cores, as tests also wait; at most four, each of which may take 1.5 GB."""
+    return min(4, (os.cpu_count() or 1) + 1)
+
+
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory) -> Workflow:
     """The tiny workflow after a whole run: one for all processes of xdist, made where it is first

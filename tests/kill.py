@@ -1,68 +1,137 @@
 """kill -9, often: a stage that was killed at any moment must end as one that never was."""
 
+import multiprocessing
 import os
 import random
 import signal
-import subprocess
 import time
+from collections.abc import Callable
+from multiprocessing.connection import Connection
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any, Self
 
 PATIENCE = 300  # seconds for a start, or for the last run: only a hang takes so long
 
 
+class Forks:
+    """Runs of a function of a module, each in a fork of one process that has imported the module.
+
+    So a run costs no imports, which take longer than its work. The forkserver of the standard
+    library imports nothing ahead where, as in Python 3.11, it does not know pytest's `sys.path`.
+    prepare: is called once, before the forks; for what `work` imports as it goes.
+    """
+
+    def __init__(self, work: Callable, prepare: Callable | None = None) -> None:
+        context = multiprocessing.get_context("spawn")  # threads of this process stay out of it
+        self._connection, theirs = context.Pipe()
+        self._process = context.Process(target=_fork_often, args=(theirs, work, prepare))
+        self._process.start()
+        theirs.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._connection.close()
+        self._process.join()
+
+    def start(self, *arguments: Any, output: str = os.devnull) -> int:
+        """Start `work` in a process, whose id this is. It prints to the file `output`."""
+        self._connection.send((arguments, output))
+        return self._connection.recv()
+
+    def ended(self, seconds: float = 0.0) -> bool:
+        """Whether the run ends within so many seconds."""
+        return self._connection.poll(seconds)
+
+    def exit_code(self) -> int:
+        """The exit code of a run that has ended, or will."""
+        return self._connection.recv()
+
+    def __call__(self, *arguments: Any) -> int:
+        """Exit code of one run."""
+        self.start(*arguments)
+        return self.exit_code()
+
+
+def _fork_often(connection: Connection, work: Callable, prepare: Callable | None) -> None:
+    if prepare:
+        prepare()
+    while True:
+        try:
+            arguments, output = connection.recv()
+        except EOFError:
+            return
+        pid = os.fork()
+        if not pid:
+            file = os.open(output, os.O_WRONLY | os.O_APPEND)
+            os.dup2(file, 1)
+            os.dup2(file, 2)
+            work(*arguments)
+            return
+        connection.send(pid)
+        connection.send(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+
+
 def killed_often(
-    command: list[str],
+    work: Callable,
+    *arguments: Any,
     times: int = 10,
     seed: int = 0,
     longest: float = 1.0,
-    env: dict[str, str] | None = None,
+    prepare: Callable | None = None,
 ) -> None:
-    """Start `command` again and again, kill it `times` times, then let it finish.
+    """Start a function again and again, kill it `times` times, then let it finish.
 
-    command: prints a line `ready` as soon as its work begins, so that kills hit the work and not
-        the imports, and goes on where it was killed.
+    work: a function of a module. It prints a line `ready` as soon as its work begins, and goes on
+        where it was killed. Its processes die with it.
     longest: a kill comes up to so many seconds after `ready`, drawn from `seed`. About a fifth of
         what an undisturbed run takes keeps all kills within the work.
-    env: in place of this process's environment.
+    prepare: see Forks.
 
-    AssertionError: the command fails by itself, hangs, or is through before half of the kills.
+    AssertionError: the work fails by itself, hangs, or is through before half of the kills.
     """
     delays = random.Random(seed)
-    for kill in range(times):
-        code, output = _run(command, env, after=delays.uniform(0, longest))
-        if code == 0:
-            assert kill >= times / 2, f"through after {kill} kills: give it more work\n{output}"
-            return
-        assert code == -signal.SIGKILL, f"exit code {code} after {kill} kills\n{output}"
-    code, output = _run(command, env)
-    assert code == 0, f"exit code {code} after {times} kills\n{output}"
+    with Forks(_in_its_own_group, prepare) as forks:
+        for kill in range(times):
+            code, output = _run(forks, (work, *arguments), after=delays.uniform(0, longest))
+            if code == 0:
+                assert kill >= times / 2, f"through after {kill} kills: give it more work\n{output}"
+                return
+            assert code == -signal.SIGKILL, f"exit code {code} after {kill} kills\n{output}"
+        code, output = _run(forks, (work, *arguments))
+        assert code == 0, f"exit code {code} after {times} kills\n{output}"
 
 
-def _run(
-    command: list[str], env: dict[str, str] | None, after: float | None = None
-) -> tuple[int, str]:
-    """Exit code and output of a command whose process group dies `after` seconds of work."""
-    with TemporaryDirectory() as folder, open(Path(folder, "output"), "w+b") as output:
-        process = subprocess.Popen(
-            command, stdout=output, stderr=output, env=env, start_new_session=True
-        )
+def _in_its_own_group(work: Callable, *arguments: Any) -> None:
+    os.setsid()
+    work(*arguments)
+
+
+def _run(forks: Forks, arguments: tuple, after: float | None = None) -> tuple[int, str]:
+    """Exit code and output of a run whose process group dies `after` seconds of work."""
+    with TemporaryDirectory() as folder:
+        output = Path(folder, "output")
+        output.touch()
+        group = forks.start(*arguments, output=str(output))
         try:
             if after is not None:
-                _wait_for_ready(process, Path(output.name))
-                time.sleep(after)
-                if process.poll() is None:
-                    os.killpg(process.pid, signal.SIGKILL)
-            process.wait(PATIENCE)
+                _wait_for_ready(forks, output)
+                if not forks.ended(after):
+                    os.killpg(group, signal.SIGKILL)
+            assert forks.ended(PATIENCE), f"no end after {PATIENCE} s"
         finally:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
-        return process.returncode, Path(output.name).read_text(errors="replace")[-4000:]
+            if not forks.ended():
+                os.killpg(group, signal.SIGKILL)
+        return forks.exit_code(), output.read_text(errors="replace")[-4000:]
 
 
-def _wait_for_ready(process: subprocess.Popen, output: Path) -> None:
+def _wait_for_ready(forks: Forks, output: Path) -> None:
     end = time.monotonic() + PATIENCE
-    while process.poll() is None and b"ready\n" not in output.read_bytes():
+    while not forks.ended() and b"ready\n" not in output.read_bytes():
         assert time.monotonic() < end, f"no line `ready` after {PATIENCE} s"
         time.sleep(0.005)

@@ -15,7 +15,6 @@ from countclip.benchmarks import repairs_csv
 from countclip.data.number_words import WORDS
 from countclip.report.audit_page import PICTURES
 from countclip.runtime.files import sha256
-from workflow.conftest import Workflow
 
 STATUSES = ("alive", "alive", "moved", "dead", "dns", "placeholder")
 
@@ -486,17 +485,17 @@ def test_a_page_of_540_rows_is_light_and_at_hand(browser, tmp_path) -> None:
     assert browser.run("return performance.getEntriesByType('paint').length") > 0
 
 
-def test_the_download_changes_exactly_its_rows_in_a_real_run(browser, tmp_path) -> None:
-    workflow = Workflow(tmp_path)
+def test_the_download_changes_exactly_its_rows_in_a_real_run(browser, finished, tmp_path) -> None:
+    workflow = finished.copy(tmp_path / "checkout")
     (tmp_path / "repairs.csv").write_text(HEADER, encoding="utf-8")
     mine = {"countbench": {"repairs": str(tmp_path / "repairs.csv")}}
-    benchmark = tmp_path / "results/countbench/benchmark.parquet"
+    benchmark = workflow.folder / "results/countbench/benchmark.parquet"
     workflow("results/countbench/audit.html", **mine)
     before = pd.read_parquet(benchmark).set_index("index")
     missing = before.index[~before["repaired"]].tolist()
     present = before.index[before["original"]].tolist()
 
-    browser.open(tmp_path / "results/countbench/audit.html")
+    browser.open(workflow.folder / "results/countbench/audit.html")
     assert "The miniature is a tiny model" in browser.find_element(By.TAG_NAME, "header").text
     expected = {}
     for place, index in enumerate([*missing[:5], *present[:5]]):

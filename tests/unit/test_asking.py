@@ -3,7 +3,6 @@
 import io
 import json
 import socket
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -136,17 +135,10 @@ def test_a_temporary_failure_is_asked_again_and_no_other(tmp_path) -> None:
 
 # ---- kills ----
 
-DRIVER = """
-import sys
-from countclip.benchmarks import check_links
-folder, proxy = sys.argv[1:]
-print("ready", flush=True)
-check_links.check_links(
-    f"{folder}/list.json", f"{folder}/answers.parquet", state=f"{folder}/state",
-    environment={"http_proxy": proxy, "https_proxy": proxy}, threads=4, per_host=2, pause=0,
-    retries=0, request={"timeout": 30, "deadline": 60, "max_bytes": 100_000},
-)
-"""
+
+def ask_with_four(folder: Path, environment: dict[str, str]) -> None:
+    print("ready", flush=True)
+    ask(folder, environment, threads=4)
 
 
 def test_a_job_killed_ten_times_ends_as_one_that_never_was(tmp_path) -> None:
@@ -170,12 +162,7 @@ def test_a_job_killed_ten_times_ends_as_one_that_never_was(tmp_path) -> None:
         asked.clear()
         (folder / "state").mkdir()
         (folder / "state/.7.partial.answer").write_bytes(b"{")  # a kill while it was written
-        arguments = [str(folder), environment["http_proxy"]]
-        killed_often(
-            [sys.executable, "-c", DRIVER, *arguments],
-            longest=0.5,
-            env={"PYTHONPATH": str(HOME / "workflow/scripts")},
-        )
+        killed_often(ask_with_four, folder, environment, longest=0.5)
     assert (folder / "answers.parquet").read_bytes() == (plain / "answers.parquet").read_bytes()
     assert not (folder / "state").exists()
     # Each kill loses what four were just asking for, and what came after the last word of a host.

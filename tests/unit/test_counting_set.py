@@ -3,8 +3,6 @@
 import csv
 import io
 import json
-import os
-import sys
 import tarfile
 from collections import Counter
 from pathlib import Path
@@ -22,7 +20,6 @@ from countclip.data.near_duplicates import is_near
 from countclip.runtime.files import sha256, write_json, write_table
 from kill import killed_often
 
-PATH = str(Path(counting_set.__file__).parents[2])
 SETTINGS = {
     "class_rule": "most_frequent",
     "confidence": 0.25,
@@ -366,14 +363,9 @@ def test_manifest_of_other_candidates_is_refused(inputs: tuple) -> None:
         counting_set.assemble(parts=parts, benchmark=benchmark, output=output, **SETTINGS)
 
 
-WORK = """
-import json, sys
-from countclip.data import counting_set
-
-parts, benchmark, output, settings = json.loads(sys.argv[1])
-print("ready", flush=True)
-counting_set.assemble(parts=parts, benchmark=benchmark, output=output, **settings)
-"""
+def assemble(parts: dict, benchmark: Path, output: dict[str, Path]) -> None:
+    print("ready", flush=True)
+    counting_set.assemble(parts=parts, benchmark=benchmark, output=output, **SETTINGS)
 
 
 def test_kill_9_at_any_moment_changes_no_byte_and_leaves_nothing_behind(tmp_path: Path) -> None:
@@ -384,9 +376,7 @@ def test_kill_9_at_any_moment_changes_no_byte_and_leaves_nothing_behind(tmp_path
     for folder, times in zip(folders, (10, 0), strict=True):
         output = {name: folder / f"{name}.out" for name in ("counting", "non_counting", "summary")}
         output["class_frequency"] = folder / "class_frequency.out"
-        given = json.dumps([parts, benchmark, output, SETTINGS], default=str)
-        environment = os.environ | {"PYTHONPATH": PATH}
-        killed_often([sys.executable, "-c", WORK, given], times, longest=0.8, env=environment)
+        killed_often(assemble, parts, benchmark, output, times=times, longest=0.8)
     disturbed, undisturbed = ({f.name: sha256(f) for f in sorted(d.iterdir())} for d in folders)
     assert disturbed == undisturbed
     assert len(disturbed) == 4

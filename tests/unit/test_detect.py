@@ -2,8 +2,6 @@
 
 import io
 import json
-import os
-import sys
 import tarfile
 from collections.abc import Iterator
 from itertools import pairwise
@@ -14,20 +12,13 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from countclip.data import (
-    detector as data_detector,
-)
-from countclip.data import (
-    fetch,
-    filtering,
-    shards,
-)
+from countclip.data import detector as data_detector
+from countclip.data import detector_backends, fetch, filtering, shards
 from countclip.data.images import decode
 from countclip.runtime.files import sha256, write_table
 from kill import killed_often
 from miniature import scenes
 
-SCRIPTS = str(Path(data_detector.__file__).parents[2])
 WEIGHTS = Path(__file__).parents[2] / "resources/miniature/detector/yolov8.onnx"
 SETTINGS = {"image_size": 128, "confidence_floor": 0.1, "iou": 0.7, "max_detections": 300}
 
@@ -184,35 +175,36 @@ def test_a_killed_job_goes_on_to_the_same_bytes(
     assert len(calls) == 3 + 2  # four blocks, of which two were done before the kill
 
 
-DRIVER = """
-import sys
-from pathlib import Path
-from countclip.data import detector
+def prepare() -> None:
+    """Import what a detector does as it is made."""
+    import openvino  # noqa: F401
+    import torch  # noqa: F401
 
-detector.BLOCK, inner = 4, detector.detect_block
+    detector_backends.ultralytics()
+    import ultralytics.data.augment
+    import ultralytics.nn.backends.base
+    import ultralytics.utils.ops  # noqa: F401
 
-def noted(detector, manifest, keys, *more):
-    with open(Path(sys.argv[3]).with_suffix(".log"), "a") as log:
-        log.write(keys[0] + " ")
-    print("ready", flush=True)
-    return inner(detector, manifest, keys, *more)
 
-detector.detect_block = noted
-detector.detect_objects(
-    candidates=sys.argv[1], manifest=sys.argv[2], detections=sys.argv[3],
-    weights=sys.argv[4], image_size=128, confidence_floor=0.1, iou=0.7,
-    max_detections=300, batch=4, state=sys.argv[3] + "-state",
-)
-"""
+def detect_slowly(images: tuple[Path, Path], name: str, log: Path) -> None:
+    """In blocks of four images, of which each says that it begins."""
+
+    def noted(detector, manifest, keys, *more, inner=data_detector.detect_block) -> list[dict]:
+        with open(log, "a") as out:
+            out.write(keys[0] + " ")
+        print("ready", flush=True)
+        return inner(detector, manifest, keys, *more)
+
+    data_detector.BLOCK, data_detector.detect_block = 4, noted
+    run(images, name, batch=4)
 
 
 def test_killed_ten_times_it_ends_in_the_same_bytes(tmp_path: Path) -> None:
     inputs = stored(tmp_path, [2 + i % 9 for i in range(160)])
-    output = tmp_path / "killed.parquet"
-    command = [sys.executable, "-c", DRIVER, *map(str, (*inputs, output, WEIGHTS))]
-    killed_often(command, times=10, longest=0.15, env=os.environ | {"PYTHONPATH": SCRIPTS})
-    assert output.read_bytes() == run(inputs, "whole.parquet", batch=4).read_bytes()
-    blocks = [int(key) // 4 for key in output.with_suffix(".log").read_text().split()]
+    name, log = "killed.parquet", tmp_path / "log"
+    killed_often(detect_slowly, inputs, name, log, longest=0.15, prepare=prepare)
+    assert (tmp_path / name).read_bytes() == run(inputs, "whole.parquet", batch=4).read_bytes()
+    blocks = [int(key) // 4 for key in log.read_text().split()]
     assert len(blocks) > 40  # kills hit the work
     for before, after in pairwise(blocks):
         assert after in (before, before + 1)  # none that was finished is begun again

@@ -2,7 +2,6 @@
 resumed."""
 
 import itertools
-import multiprocessing
 import os
 import signal
 from pathlib import Path
@@ -22,6 +21,7 @@ from countclip.training.loop import fit
 from countclip.training.objective import Objective
 from countclip.training.optim import make_optimizer
 from countclip.training.settings import OptimizerSettings, from_config
+from kill import Forks
 
 SETTINGS = tiny_training.SETTINGS | {
     "optimizer": "radam",
@@ -136,19 +136,15 @@ def undisturbed(config, tmp_path_factory):
 
 
 def test_a_head_killed_at_every_third_step_ends_with_the_same_bytes(config, tmp_path, undisturbed):
-    context = multiprocessing.get_context("forkserver")  # of a process that has torch already
-    context.set_forkserver_preload(["tiny_training", "countclip.training.counting"])
-    for kill in range(5):
-        process = context.Process(target=killed, args=(config, tmp_path))
-        process.start()
-        process.join()
-        assert process.exitcode == -signal.SIGKILL, kill
-        stored = torch.load(tmp_path / "state/state.pt", weights_only=True)
-        assert stored["run"]["step"] == 2 * (kill + 1)
-        assert set(stored["objective"]) == {"head.weight", "offset"}
-        factor = 1 if stored["run"]["step"] <= 6 else 0.1
-        rates = [group["lr"] for group in stored["optimizer"]["param_groups"]]
-        assert rates == [1e-3 * factor, 1e-3 * factor, 0.5 * factor]
+    with Forks(killed) as forks:
+        for kill in range(5):
+            assert forks(config, tmp_path) == -signal.SIGKILL, kill
+            stored = torch.load(tmp_path / "state/state.pt", weights_only=True)
+            assert stored["run"]["step"] == 2 * (kill + 1)
+            assert set(stored["objective"]) == {"head.weight", "offset"}
+            factor = 1 if stored["run"]["step"] <= 6 else 0.1
+            rates = [group["lr"] for group in stored["optimizer"]["param_groups"]]
+            assert rates == [1e-3 * factor, 1e-3 * factor, 0.5 * factor]
     train(config, tmp_path)
     for name in ("end.safetensors", "best.safetensors", "history.csv"):
         assert (tmp_path / name).read_bytes() == (undisturbed / name).read_bytes()

@@ -5,6 +5,7 @@ import json
 import ssl
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -294,19 +295,19 @@ print(peak() - before)
 
 # ---- killed at any moment ----
 
-DRIVER = """
-import json, sys, threading, time
-from pathlib import Path
-from countclip.data import fetch
-options, begun = json.loads(sys.argv[1]), time.time()
-def watch():
-    folder = Path(options["state"])
-    while not any(tar.stat().st_mtime > begun for tar in folder.glob("*/*/shards/*.tar")):
-        time.sleep(0.01)
-    print("ready", flush=True)  # a shard is being fetched
-threading.Thread(target=watch, daemon=True).start()
-fetch.fetch_images(**options, environment={}, connections=2, processes=2)
-"""
+
+def fetch_in_two(options: dict) -> None:
+    """Fetch in two processes; work begins when a shard is being fetched."""
+    begun = time.time()
+
+    def watch() -> None:
+        shards = Path(options["state"])
+        while not any(tar.stat().st_mtime > begun for tar in shards.glob("*/*/shards/*.tar")):
+            time.sleep(0.01)
+        print("ready", flush=True)
+
+    threading.Thread(target=watch, daemon=True).start()
+    fetch.fetch_images(**options, environment={}, connections=2, processes=2)
 
 
 def test_killed_ten_times_it_ends_as_if_it_never_was(tmp_path: Path) -> None:
@@ -336,13 +337,11 @@ def test_killed_ten_times_it_ends_as_if_it_never_was(tmp_path: Path) -> None:
                 "shard_rows": size,
                 "state": str(tmp_path / name / "state"),
             }
-            command = [sys.executable, "-c", DRIVER, json.dumps(options)]
-            environment = {"PYTHONPATH": SCRIPTS}
             if name == "killed":
-                killed_often(command, times=10, longest=1.5, env=environment)
+                killed_often(fetch_in_two, options, times=10, longest=1.5)
                 asked = Counter(row for row, _ in begun)
             else:
-                subprocess.run(command, env=environment, check=True)
+                fetch.fetch_images(**options, environment={}, connections=2, processes=2)
     for name in ("part.parquet", "part.json"):
         whole = (tmp_path / "undisturbed" / name).read_bytes()
         assert (tmp_path / "killed" / name).read_bytes() == whole

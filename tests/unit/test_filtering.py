@@ -1,9 +1,8 @@
 """From a part to its candidates: every row is accounted for, every number word is where it says."""
 
 import json
-import os
 import re
-import sys
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -168,27 +167,23 @@ def test_a_filter_without_a_column_is_a_warning(tmp_path, caplog, columns, messa
     assert not caplog.records or all(r.levelname != "WARNING" for r in caplog.records)
 
 
-# Each row group takes a while, and says when it begins and when it is done.
-DRIVER = """
-import json, sys, time
-from countclip.data import filtering
-part, folder, settings, log = sys.argv[1:]
-done = filtering._filter_group
+def filter_slowly(path: Path, folder: Path, log: Path) -> None:
+    """Each row group takes a while, and says when it begins and when it is done."""
 
-def slowly(*args):
-    with open(log, "a") as out: out.write(f"begin {args[2]}\\n")
-    time.sleep(0.05)
-    done(*args)
-    with open(log, "a") as out: out.write(f"done {args[2]}\\n")
+    def slowly(*args, done=filtering._filter_group) -> None:
+        with open(log, "a") as out:
+            out.write(f"begin {args[2]}\n")
+        time.sleep(0.05)
+        done(*args)
+        with open(log, "a") as out:
+            out.write(f"done {args[2]}\n")
 
-filtering._filter_group = slowly
-print("ready", flush=True)
-filtering.filter_part(
-    part=part, candidates=folder + "/out.parquet", counts=folder + "/out.json",
-    state=folder + "/state", threads=2,
-    **json.loads(settings),
-)
-"""
+    filtering._filter_group = slowly
+    print("ready", flush=True)
+    filtering.filter_part(
+        part=path, candidates=folder / "out.parquet", counts=folder / "out.json",
+        state=folder / "state", threads=2, **SETTINGS,
+    )  # fmt: skip
 
 
 def test_killed_often_it_gives_the_same_and_does_nothing_twice(tmp_path: Path) -> None:
@@ -196,9 +191,7 @@ def test_killed_often_it_gives_the_same_and_does_nothing_twice(tmp_path: Path) -
     path, groups, kills = tmp_path / "part-00000.parquet", 52, 10
     pq.write_table(table, path, row_group_size=100)
     log, folder = tmp_path / "log", tmp_path / "killed"
-    command = [sys.executable, "-c", DRIVER, str(path), str(folder), json.dumps(SETTINGS), str(log)]
-    environment = os.environ | {"PYTHONPATH": str(Path(filtering.__file__).parents[2])}
-    killed_often(command, times=kills, seed=1, longest=0.25, env=environment)
+    killed_often(filter_slowly, path, folder, log, times=kills, seed=1, longest=0.25)
     run(path)
     for name in ("out.parquet", "out.json"):
         undisturbed = path.with_suffix(f".{name}" if name == "out.parquet" else ".json")

@@ -1,35 +1,43 @@
 """The killer itself: what survives it went on where it was killed, and what does not, fails."""
 
-import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from kill import killed_often
 
-COUNT = """
-import pathlib, sys, time
-print("ready", flush=True)
-file = pathlib.Path(sys.argv[1])
-for done in range(len(file.read_text()) if file.exists() else 0, 40):
-    time.sleep(0.02)
-    with open(file, "a") as out:
-        out.write(".")
-"""
+
+def count(file: Path) -> None:
+    print("ready", flush=True)
+    for _ in range(len(file.read_text()) if file.exists() else 0, 40):
+        time.sleep(0.02)
+        with open(file, "a") as out:
+            out.write(".")
+
+
+def fail() -> None:
+    print("ready", flush=True)
+    raise ZeroDivisionError
+
+
+def do_nothing() -> None:
+    print("ready", flush=True)
 
 
 def test_work_that_resumes_gets_through(tmp_path: Path) -> None:
-    killed_often([sys.executable, "-c", COUNT, str(tmp_path / "out")], times=6, longest=0.15)
+    killed_often(count, tmp_path / "out", times=6, longest=0.15)
     assert (tmp_path / "out").read_text() == "." * 40
 
 
 @pytest.mark.parametrize(
-    ("code", "message"),
+    ("work", "message"),
     [
-        ("print('ready'); 1 / 0", "exit code 1 after 0 kills"),
-        ("print('ready')", "through after 0 kills"),
+        (fail, "(?s)exit code 1 after 0 kills.*ZeroDivisionError"),
+        (do_nothing, "through after 0 kills"),
     ],
 )
-def test_a_failure_and_too_little_work_are_told(code: str, message: str) -> None:
+def test_a_failure_and_too_little_work_are_told(work: Callable, message: str) -> None:
     with pytest.raises(AssertionError, match=message):
-        killed_often([sys.executable, "-c", code], times=3, seed=1, longest=0.5)
+        killed_often(work, times=3, longest=60)

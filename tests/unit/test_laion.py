@@ -1,8 +1,6 @@
 """The manifest says what there is, and a part arrives whole, verified and once, or not at all."""
 
-import json
 import os
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -202,16 +200,12 @@ def test_files_of_ones_own_are_linked_to(hub: Hub, tmp_path: Path) -> None:
         make(hub, tmp_path, source="local", folder=str(own))
 
 
-DRIVER = """
-import json, sys
-from countclip.data import laion
-path, manifest, state, environment = sys.argv[1:]
-print("ready", flush=True)
-laion.download_part(
-    "part-00000", path, manifest=manifest, source="relaion400m", endpoint="http://hub.example",
-    state=state, environment=json.loads(environment),
-)
-"""
+def download_alone(folder: Path, environment: dict[str, str]) -> None:
+    print("ready", flush=True)
+    laion.download_part(
+        "part-00000", folder / "out.parquet", manifest=folder / "laion.tsv", source="relaion400m",
+        endpoint="http://hub.example", state=folder / "state", environment=environment,
+    )  # fmt: skip
 
 
 def test_killed_often_it_never_asks_again_for_what_has_arrived(hub: Hub, tmp_path: Path) -> None:
@@ -219,12 +213,7 @@ def test_killed_often_it_never_asks_again_for_what_has_arrived(hub: Hub, tmp_pat
     hub.files = {FIRST: body}
     hub.chunk, hub.pause = 20_000, 0.02  # four seconds in all
     make(hub, tmp_path)
-    command = [
-        sys.executable, "-c", DRIVER, str(tmp_path / "out.parquet"), str(tmp_path / "laion.tsv"),
-        str(tmp_path / "state"), json.dumps(hub.environment),
-    ]  # fmt: skip
-    environment = os.environ | {"PYTHONPATH": str(Path(laion.__file__).parents[2])}
-    killed_often(command, times=10, seed=3, longest=0.8, env=environment)
+    killed_often(download_alone, tmp_path, hub.environment, times=10, seed=3, longest=0.8)
     assert (tmp_path / "out.parquet").read_bytes() == body
     starts = [int((request["range"] or "bytes=0-")[6:-1]) for request in hub.asked("cdn.example")]
     assert starts == sorted(starts)

@@ -3,7 +3,6 @@
 import dataclasses
 import itertools
 import json
-import multiprocessing
 import os
 import signal
 from pathlib import Path
@@ -30,6 +29,7 @@ from countclip.experiments.ordinal.train import finetune, mean_absolute_error
 from countclip.model.clip import Clip
 from countclip.model.embeddings import embed_images, embed_texts
 from countclip.training import checkpoints
+from kill import Forks
 
 TASK = {
     "values": [0, 29],
@@ -41,7 +41,7 @@ TASK = {
     "prompt": "age estimation: {word}.",
     "number_prompt": "the age is {number}.",
 }
-BINS = Bins.from_config(TASK["bins"])
+BINS = Bins.of_task(TASK)
 SETTINGS = tiny_training.SETTINGS | {
     "optimizer": "radam",
     "schedule": "step",
@@ -549,20 +549,16 @@ def killed(config: Path, home: Path, folder: Path) -> None:
 def test_killed_with_head_adapter_and_words_it_ends_with_the_same_bytes(
     config, home, tmp_path, undisturbed
 ):
-    context = multiprocessing.get_context("forkserver")  # of a process that has torch already
-    context.set_forkserver_preload(["test_ordinal_objective"])
-    for kill in range(2):
-        process = context.Process(target=killed, args=(config, home, tmp_path))
-        process.start()
-        process.join()
-        assert process.exitcode == -signal.SIGKILL, kill
-        stored = torch.load(tmp_path / "state/state.pt", weights_only=True)
-        assert stored["run"]["step"] == 2 * (kill + 1)
-        assert set(stored["objective"]) >= {
-            "ordinal.adapter.layers.0.weight",
-            "ordinal.head.layers.2.bias",
-            "ordinal.prompts.words",
-        }
+    with Forks(killed) as forks:
+        for kill in range(2):
+            assert forks(config, home, tmp_path) == -signal.SIGKILL, kill
+            stored = torch.load(tmp_path / "state/state.pt", weights_only=True)
+            assert stored["run"]["step"] == 2 * (kill + 1)
+            assert set(stored["objective"]) >= {
+                "ordinal.adapter.layers.0.weight",
+                "ordinal.head.layers.2.bias",
+                "ordinal.prompts.words",
+            }
     train(config, home, tmp_path, **EVERYTHING)
     names = [path.name for path in undisturbed.iterdir()]
     assert len(names) == 5

@@ -3,7 +3,6 @@
 import copy
 import itertools
 import json
-import multiprocessing
 import os
 import random
 import shutil
@@ -31,6 +30,7 @@ from countclip.training.loop import fit
 from countclip.training.losses import CountClipLoss
 from countclip.training.optim import make_optimizer, rate_multiplier
 from countclip.training.settings import OptimizerSettings, ScheduleSettings, from_config
+from kill import Forks
 
 
 @pytest.fixture(scope="module")
@@ -320,25 +320,15 @@ def killed_run(config, folder, after_steps, signal_number, versions=None):
     tiny_training.train(config, folder, checkpoint_minutes=0)
 
 
-def in_a_process(*arguments):
-    """Call `killed_run` in a fork of a process that has torch already, as twenty imports take
-    minutes; not of this one, as threads that a test has started do not live on in a fork."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tiny_training", "countclip.training.counting"])
-    process = context.Process(target=killed_run, args=arguments)
-    process.start()
-    process.join()
-    return process.exitcode
-
-
 def test_a_run_killed_twenty_times_ends_with_the_same_bytes(config, tmp_path, undisturbed):
     rng = random.Random(0)
-    for kill in range(20):
-        done = saved_step(tmp_path)
-        assert done < 12
-        # mostly after the next step or two; now and then before any new one is saved
-        assert in_a_process(config, tmp_path, rng.choice([1, 1, 2]), signal.SIGKILL) == -9, kill
-        assert saved_step(tmp_path) >= done
+    with Forks(killed_run) as forks:
+        for kill in range(20):
+            done = saved_step(tmp_path)
+            assert done < 12
+            # mostly after the next step or two; now and then before any new one is saved
+            assert forks(config, tmp_path, rng.choice([1, 1, 2]), signal.SIGKILL) == -9, kill
+            assert saved_step(tmp_path) >= done
     tiny_training.train(config, tmp_path)
     assert files(tmp_path) == files(undisturbed)
     assert not (tmp_path / "state").exists()
@@ -350,7 +340,8 @@ def saved_step(folder):
 
 
 def test_sigterm_saves_the_step_and_ends(config, tmp_path, undisturbed):
-    assert in_a_process(config, tmp_path, 5, signal.SIGTERM) == 128 + signal.SIGTERM
+    with Forks(killed_run) as forks:
+        assert forks(config, tmp_path, 5, signal.SIGTERM) == 128 + signal.SIGTERM
     assert saved_step(tmp_path) == 5
     tiny_training.train(config, tmp_path)
     assert files(tmp_path) == files(undisturbed)
@@ -358,7 +349,8 @@ def test_sigterm_saves_the_step_and_ends(config, tmp_path, undisturbed):
 
 def test_a_run_of_other_libraries_begins_anew(config, tmp_path, undisturbed, caplog):
     older = checkpoints.versions() | {"torch": "1.0"}
-    assert in_a_process(config, tmp_path, 5, signal.SIGTERM, older) == 128 + signal.SIGTERM
+    with Forks(killed_run) as forks:
+        assert forks(config, tmp_path, 5, signal.SIGTERM, older) == 128 + signal.SIGTERM
     tiny_training.train(config, tmp_path)
     assert "'torch': '1.0'" in caplog.text
     assert "going on" not in caplog.text

@@ -1,10 +1,13 @@
 """Real Snakemake runs of the workflow, in folders of their own, with a tiny overlay."""
 
+import atexit
+import functools
 import json
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,11 +16,15 @@ from typing import Any
 import pytest
 import yaml
 
-from .dry_runs import jobs
+from countclip.runtime import config_files
+from kill import Forks
+
+from .dry_runs import jobs, prepare_snakemake, run_snakemake
 
 HOME = Path(__file__).parents[2]
-DEFAULT = yaml.safe_load((HOME / "config/config.yaml").read_text(encoding="utf-8"))
+DEFAULT = config_files.default()
 KEPT = ("lambda1_sched", "modal_sched_plus")
+ORDINAL = ("constant", "zero_shot_concepts", "numclip_exp")
 
 # The miniature made smaller still: what is tested is the workflow, not what a model learns.
 TINY: dict[str, Any] = {
@@ -29,7 +36,30 @@ TINY: dict[str, Any] = {
     "counting_sets": {"another": {}},  # no variant names it, so it is not made
     "figures": {"confusion": {"figure3": {"variants": ["modal_sched_plus"]}}},
     "variants": {name: None for name in DEFAULT["variants"] if name not in KEPT},
+    "ordinal": {
+        "sets": {"people": {"folds": {"count": 2}}},
+        "methods": {name: None for name in DEFAULT["ordinal"]["methods"] if name not in ORDINAL},
+        "training": {"steps": 2, "epochs": 1},
+    },
 }
+
+
+@functools.cache
+def forks() -> Forks:
+    """Snakemake, which takes longer to import than to plan: imported once for this process."""
+    running = Forks(run_snakemake, prepare_snakemake)
+    atexit.register(running.close)
+    return running
+
+
+def snakemake(*arguments: str, folder: Path | None = None, fails: bool = False) -> str:
+    """Run Snakemake in a folder, or here; returns what it printed."""
+    with tempfile.NamedTemporaryFile("r", encoding="utf-8", errors="replace") as output:
+        forks().start(arguments, str(folder or Path.cwd()), dict(os.environ), output=output.name)
+        failed, printed = bool(forks().exit_code()), output.read()
+    if failed != fails:
+        pytest.fail(f"snakemake {' '.join(arguments)}\n{printed[-8000:]}")
+    return printed
 
 
 def merged(base: Any, overlay: Any) -> Any:
@@ -55,15 +85,8 @@ class Workflow:
     ) -> str:
         """Run Snakemake with `overlay` over TINY (or with the files `only`) over the
         defaults; returns what it printed."""
-        command = [
-            sys.executable, "-m", "snakemake", *arguments,
-            *(() if cores is None else ("--cores", str(cores))), *self.where(overlay, only),
-        ]  # fmt: skip
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        output = done.stdout + done.stderr
-        if bool(done.returncode) != fails:
-            pytest.fail(f"{' '.join(command)}\n{output[-8000:]}")
-        return output
+        on = () if cores is None else ("--cores", str(cores))
+        return snakemake(*arguments, *on, *self.where(overlay, only), fails=fails)
 
     def where(self, overlay: dict, only: Sequence[Path] = (), name: str = "overlay") -> list[str]:
         """The arguments that say which workflow runs where, with which config."""

@@ -11,14 +11,32 @@ import multiprocessing
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 
 import yaml
-from snakemake.cli import main
 
-yaml.FullLoader = getattr(yaml, "CFullLoader", yaml.FullLoader)  # libyaml's; Snakemake reads by it
+
+def be_quick() -> None:
+    """Read YAML by libyaml, and parse each rule file once: a third of a dry run goes into that."""
+    import snakemake.cli
+    import snakemake.workflow
+
+    for name in ("FullLoader", "SafeLoader"):
+        setattr(yaml, name, getattr(yaml, f"C{name}", getattr(yaml, name)))
+    parsed = {}
+
+    def parse(path, workflow, linemap, rulecount, plain=snakemake.workflow.parse):
+        place = path.get_path_or_uri(secret_free=True), rulecount
+        if place not in parsed:
+            lines = {}
+            parsed[place] = *plain(path, workflow, linemap=lines, rulecount=rulecount), lines
+        code, count, lines = parsed[place]
+        linemap |= lines
+        return code, count
+
+    snakemake.workflow.parse = parse
 
 
 def jobs(output: str) -> dict[str, int]:
@@ -31,6 +49,27 @@ def jobs(output: str) -> dict[str, int]:
     return found
 
 
+def prepare_snakemake() -> None:
+    """Import what a run imports as it goes, and nothing from the checkout under test."""
+    from snakemake.cli import get_argument_parser
+
+    get_argument_parser()  # loads the plugins
+    home = Path(__file__).parents[2]
+    ours = [home / folder for folder in ("tests", "perf", "workflow/scripts")]
+    sys.path[:] = [path for path in sys.path if not any(map(Path(path).is_relative_to, ours))]
+
+
+def run_snakemake(arguments: Sequence[str], folder: str, environment: dict[str, str]) -> None:
+    """`snakemake arguments`, in a process of its own that has imported it."""
+    from snakemake.cli import main
+
+    os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(environment)
+    sys.argv = ["snakemake", *arguments]
+    main(list(arguments))
+
+
 def forget_other(checkout: Path) -> None:
     """Drop the modules of another checkout; those of this one have read its files already."""
     ours = [name for name in sys.modules if name.partition(".")[0] == "countclip"]
@@ -41,6 +80,8 @@ def forget_other(checkout: Path) -> None:
 
 
 def dry_run(arguments: list[str]) -> dict[str, int] | str:
+    from snakemake.cli import main
+
     with tempfile.TemporaryFile("w+", encoding="utf-8") as file:
         with contextlib.redirect_stdout(file), contextlib.redirect_stderr(file):
             forget_other(Path(arguments[arguments.index("--snakefile") + 1]).resolve().parent)
@@ -86,6 +127,7 @@ def received(places: dict[Connection, int]) -> Iterator[tuple[int, dict[str, int
 
 if __name__ == "__main__":
     commands = json.load(sys.stdin)
+    be_quick()
     dry_run(commands[0])  # what Snakemake imports as it goes, all children inherit
     results = dict(each_in_a_child(commands))
     json.dump([results[place] for place in range(len(commands))], sys.stdout)

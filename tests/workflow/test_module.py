@@ -6,7 +6,7 @@ import sys
 import pytest
 import yaml
 
-from .conftest import HOME
+from .conftest import HOME, snakemake
 from .dry_runs import jobs
 
 OUTER = """
@@ -22,14 +22,8 @@ rule own:
     output: "own.csv"
     shell: "cp {{input}} {{output}}"
 """
+PLAN = ("-n", "--quiet", "rules", "--cores", "1")
 OF_ITS_OWN = 'config: config["countclip"]'
-
-
-def snakemake(folder, *arguments: str, fails: bool = False) -> str:
-    command = [sys.executable, "-m", "snakemake", *arguments, "--cores", "1"]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-    assert bool(done.returncode) == fails, done.stderr[-4000:]
-    return done.stdout + done.stderr
 
 
 @pytest.fixture
@@ -51,7 +45,8 @@ def test_another_workflow_uses_it_as_a_module(tmp_path, outer):
         "counting/results/candidates/part-00000.parquet",
         "counting/results/retention/pairs/images.npy",
     ]
-    snakemake(tmp_path, *made, *outer({"countclip": {"miniature": {"rows": 300}}}))
+    overlay = outer({"countclip": {"miniature": {"rows": 300}}})
+    snakemake(*made, "--cores", "1", *overlay, folder=tmp_path)
     for file in (*made, "counting/logs/filter_captions/part-00000.log"):
         assert (tmp_path / file).is_file()
 
@@ -64,12 +59,13 @@ def test_another_workflow_uses_it_as_a_module(tmp_path, outer):
     ],
 )
 def test_a_modules_config_is_what_differs_from_the_default(tmp_path, outer, module, config):
-    planned = jobs(snakemake(tmp_path, "own", "-n", "--quiet", "rules", *outer(config, module)))
+    planned = jobs(snakemake("own", *PLAN, *outer(config, module), folder=tmp_path))
     assert planned["countclip_train_variant"] == 2 * 12
 
 
 def test_a_wrong_key_of_a_modules_own_config_is_named(tmp_path, outer):
-    said = snakemake(tmp_path, "own", "-n", *outer({"countclip": {"sedes": [1]}}), fails=True)
+    overlay = outer({"countclip": {"sedes": [1]}})
+    said = snakemake("own", *PLAN, *overlay, folder=tmp_path, fails=True)
     assert "config: Additional properties are not allowed ('sedes' was" in said
 
 

@@ -91,6 +91,12 @@ SECTIONS = (
         " model.",
     ),
     Section(
+        "ordinal",
+        "Ordinal regression",
+        "An age, a decade or a quality told from an image: NumCLIP, its parts, and what is known"
+        " without them, on the same folds.",
+    ),
+    Section(
         "funnel",
         "The counting set",
         "The pairs that models are trained on. Each step shows how many rows of the metadata it"
@@ -144,6 +150,30 @@ RESULTS = (
     Result("retrieval", "plot_retrieval", "results/figures/retrieval", FIGURE),
     Result("retrieval", "plot_relevancy", "results/relevancy", ("csv", "json")),
     Result("retrieval", "plot_relevancy", "results/figures/relevancy", FIGURE),
+    Result(
+        "ordinal",
+        "join_ordinal_tables",
+        "results/ordinal/table",
+        ("csv",),
+        _where(settings.ordinal_sets),
+    ),
+    Result(
+        "ordinal", "make_ordinal_table", "results/ordinal/{id}/table", TABLE, settings.ordinal_sets
+    ),
+    Result(
+        "ordinal",
+        "make_ordinal_table",
+        "results/ordinal/{id}/table_per_bin",
+        ("csv",),
+        settings.ordinal_sets,
+    ),
+    Result(
+        "ordinal",
+        "plot_ordinal_errors",
+        "results/figures/ordinal_errors_{id}",
+        FIGURE,
+        settings.ordinal_sets,
+    ),
     Result(
         "funnel",
         "plot_class_frequency",

@@ -1,7 +1,6 @@
 """Figures of ordinal regression: errors by bin, order of similarities, and maps of embeddings."""
 
 import textwrap
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -9,47 +8,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from countclip.experiments.ordinal import metrics
+from countclip.experiments.ordinal.embeddings import KINDS, Embeddings, read_embeddings
 from countclip.experiments.ordinal.table import CONSTANT
 from countclip.report import sheets
 from countclip.report.plotting import INK, LINES, MARKERS, drawing
-from countclip.runtime.files import publish
 
 STYLES = {"argmax": 0, "expectation": 1}
 """Place of each decoding in INK, LINES and MARKERS."""
 DOTTED = {"color": "#555555", "linewidth": 1.0, "linestyle": (0, (1, 2))}
-KINDS = {"texts": "texts of the bins", "images": "mean image of each label"}
-
-
-class Embeddings(NamedTuple):
-    """Of one state of a model: images (n, d) with labels (n,), and K texts with midpoints (K,)."""
-
-    images: np.ndarray
-    labels: np.ndarray
-    texts: np.ndarray
-    midpoints: np.ndarray
-
-    def of(self, kind: str) -> tuple[np.ndarray, np.ndarray]:
-        """Embeddings and values of one of KINDS."""
-        if kind == "texts":
-            return self.texts, self.midpoints
-        return self.images, self.labels
-
-
-def write_embeddings(embeddings: Embeddings, path: str) -> None:
-    """Publish embeddings as NPZ."""
-    with publish(path) as temporary, open(temporary, "wb") as file:
-        np.savez(file, **embeddings._asdict())
-
-
-def read_embeddings(path: str) -> Embeddings:
-    """The embeddings of `write_embeddings`; ValueError names a file that holds none."""
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            return Embeddings(**arrays)
-    except (TypeError, ValueError) as error:
-        raise ValueError(
-            f"{path}: not embeddings of images and texts ({error}); delete it and run again"
-        ) from error
 
 
 def order_table(states: dict[str, str], csv_path: str, scale: str) -> None:
@@ -71,36 +37,48 @@ def _read(states: dict[str, str]) -> dict[str, Embeddings]:
     return {state: read_embeddings(path) for state, path in states.items()}
 
 
-def errors_by_bin(bins_csv: str, *, svg: str, png: str, scale: str) -> None:
+def errors_by_bin(
+    bins_csv: str, *, svg: str, png: str, scale: str, title: str = "Mean absolute error by bin"
+) -> None:
     """Draw each method's MAE in each bin, a panel a method, beside that of the constant median.
 
     bins_csv: of `scores.bin_table`.
     """
     table = sheets.read_csv(bins_csv)
+    columns, lines = _grid(table["method"].nunique())
+    with drawing(svg, png, scale, 3.0 * columns + 0.4, 2.9 * lines + 1.0, title) as figure:
+        error_panels(figure, table)
+
+
+def _grid(panels: int) -> tuple[int, int]:
+    """Columns and lines of a grid of panels."""
+    columns = min(4, panels)
+    return columns, -(-panels // columns)
+
+
+def error_panels(figure: Figure, table: pd.DataFrame) -> None:
+    """Draw the panels of `errors_by_bin`, all with the same scale."""
     is_constant = (table["method"] == CONSTANT) & (table["decoding"] == "expectation")
     constant = table[is_constant]
     methods = [rows for _, rows in table.groupby("method", sort=False)]
-    columns = min(4, len(methods))
-    lines = -(-len(methods) // columns)
-    title = "Mean absolute error by bin"
-    with drawing(svg, png, scale, 3.0 * columns + 0.4, 2.9 * lines + 1.0, title) as figure:
-        grid = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False)
-        for axes in grid.flat[len(methods) :]:
-            axes.set_visible(False)
-        for number, (axes, rows) in enumerate(zip(grid.flat, methods, strict=False)):
-            if len(constant):
-                axes.plot(constant["bin"], constant["mae"], label="constant median", **DOTTED)
-            for decoding, line in rows.groupby("decoding", sort=False):
-                _line(axes, line["bin"], line["mae"], STYLES[decoding], decoding)
-            _title(axes, rows["label"].iloc[0])
-            words = rows.drop_duplicates("bin")
-            ticks = [f"{row.word}\nn = {row.n}" for row in words.itertuples()]
-            axes.set_xticks(words["bin"], ticks, fontsize=7, rotation=90)
-            axes.tick_params(labelbottom=number >= len(methods) - columns)
-            axes.set_ylim(bottom=0)
-            if number % columns == 0:
-                axes.set_ylabel("MAE")
-        _legend(figure)
+    columns, lines = _grid(len(methods))
+    grid = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False)
+    for axes in grid.flat[len(methods) :]:
+        axes.set_visible(False)
+    for number, (axes, rows) in enumerate(zip(grid.flat, methods, strict=False)):
+        if len(constant):
+            axes.plot(constant["bin"], constant["mae"], label="constant median", **DOTTED)
+        for decoding, line in rows.groupby("decoding", sort=False):
+            _line(axes, line["bin"], line["mae"], STYLES[decoding], decoding)
+        _title(axes, rows["label"].iloc[0])
+        words = rows.drop_duplicates("bin")
+        ticks = [f"{row.word}\nn = {row.n}" for row in words.itertuples()]
+        axes.set_xticks(words["bin"], ticks, fontsize=7, rotation=90)
+        axes.tick_params(labelbottom=number >= len(methods) - columns)
+        if number % columns == 0:
+            axes.set_ylabel("MAE")
+    grid[0, 0].set_ylim(bottom=0)  # after all lines: it ends the scaling
+    _legend(figure)
 
 
 def _line(axes: Axes, x: pd.Series, y: pd.Series, style: int, label: str) -> None:
