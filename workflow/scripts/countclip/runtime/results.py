@@ -97,6 +97,11 @@ SECTIONS = (
         " without them, on the same folds.",
     ),
     Section(
+        "soft_labels",
+        "Soft labels",
+        "Which objects captions name, and how rare most of them are.",
+    ),
+    Section(
         "funnel",
         "The counting set",
         "The pairs that models are trained on. Each step shows how many rows of the metadata it"
@@ -173,6 +178,13 @@ RESULTS = (
         "results/figures/ordinal_errors_{id}",
         FIGURE,
         settings.ordinal_sets,
+    ),
+    Result(
+        "soft_labels",
+        "make_object_statistics",
+        "results/soft_labels/statistics",
+        TABLE,
+        _where(settings.caption_sets),
     ),
     Result(
         "funnel",
