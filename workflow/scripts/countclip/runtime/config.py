@@ -323,6 +323,20 @@ def ordinal_studies(config: Config) -> list[str]:
     return [name for name in config["ordinal"]["studies"]["made"] if name != "cost"]
 
 
+# ---- soft labels ----
+
+
+def caption_sets(config: Config) -> list[str]:
+    """Ids of the sets of captions whose objects are counted."""
+    return active(config, "soft_labels.caption_sets")
+
+
+def caption_set(config: Config, name: str) -> Config:
+    """The settings of one of them, with the defaults of what it does not set."""
+    default = {"path": None, "column": None, "rows": "all"}
+    return _on_disk(default | entry(config, "soft_labels.caption_sets", name), "path")
+
+
 # ---- GPUs ----
 
 DEVICES = {

@@ -14,7 +14,9 @@ from countclip.runtime.config import ConfigError
 from countclip.runtime.provenance import leaves
 from countclip.runtime.resources import HOME
 
-DEFAULTS = tuple(HOME / "config" / name for name in ("config.yaml", "ordinal.yaml"))
+DEFAULTS = tuple(
+    HOME / "config" / name for name in ("config.yaml", "ordinal.yaml", "soft_labels.yaml")
+)
 """The files that hold the default of every key, each of sections of its own."""
 
 

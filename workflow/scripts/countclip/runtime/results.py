@@ -97,6 +97,11 @@ SECTIONS = (
         " without them, on the same folds.",
     ),
     Section(
+        "soft_labels",
+        "Soft labels",
+        "Which objects captions name, and how rare most of them are.",
+    ),
+    Section(
         "funnel",
         "The counting set",
         "The pairs that models are trained on. Each step shows how many rows of the metadata it"
@@ -203,6 +208,13 @@ RESULTS = (
         "results/figures/ordinal_{id}",
         FIGURE,
         settings.ordinal_studies,
+    ),
+    Result(
+        "soft_labels",
+        "make_object_statistics",
+        "results/soft_labels/statistics",
+        TABLE,
+        _where(settings.caption_sets),
     ),
     Result(
         "funnel",
