@@ -174,6 +174,36 @@ RESULTS = (
         FIGURE,
         settings.ordinal_sets,
     ),
+    *(
+        Result("ordinal", "plot_ordinal_order", path, kinds, settings.embedded_sets)
+        for path, kinds in (
+            ("results/ordinal/{id}/order", ("csv",)),
+            ("results/figures/ordinal_similarities_{id}", FIGURE),
+            ("results/figures/ordinal_order_{id}", FIGURE),
+            ("results/figures/ordinal_map_{id}", FIGURE),
+        )
+    ),
+    Result(
+        "ordinal",
+        "measure_ordinal_cost",
+        "results/ordinal/cost",
+        TABLE,
+        _where(lambda config: "cost" in config["ordinal"]["studies"]["made"]),
+    ),
+    Result(
+        "ordinal",
+        "make_ordinal_study",
+        "results/ordinal/{id}",
+        TABLE,
+        settings.ordinal_studies,
+    ),
+    Result(
+        "ordinal",
+        "plot_ordinal_study",
+        "results/figures/ordinal_{id}",
+        FIGURE,
+        settings.ordinal_studies,
+    ),
     Result(
         "funnel",
         "plot_class_frequency",

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import pandas as pd
 
 from countclip.experiments.ordinal import protocols
 from countclip.experiments.ordinal.methods import method_of
+from countclip.experiments.ordinal.task import bins_of_equal_width
 from countclip.runtime.files import digest, write_table
 
 
@@ -57,24 +57,6 @@ def outside(values: list[float], task: dict[str, Any]) -> Level:
 
 def growing(count: int, task: dict[str, Any]) -> Level:
     return Level(str(count), lambda fold, draw: fold, task | bins_of_equal_width(task, count))
-
-
-def bins_of_equal_width(task: dict[str, Any], count: int) -> dict[str, Any]:
-    """The range of a task in `count` bins of about equal width, named by their numbers: the task's
-    `bins` and `prompt`, which is its `number_prompt`."""
-    lowest, highest = task["values"]
-    if not 2 <= count <= highest - lowest + 1:
-        raise ValueError(
-            f"{count} bins of {lowest} to {highest}: at least 2, and at most one a number"
-        )
-    edges = np.linspace(lowest, highest + 1, count + 1).round().astype(int).tolist()
-    ranges = [(first, last - 1) for first, last in zip(edges[:-1], edges[1:], strict=True)]
-    return {
-        "bins": [
-            {"word": f"{a}" if a == b else f"{a} to {b}", "from": a, "to": b} for a, b in ranges
-        ],
-        "prompt": task["number_prompt"].replace("{number}", "{word}"),
-    }
 
 
 @dataclass(frozen=True)
@@ -125,11 +107,12 @@ def run(
     methods: dict[str, dict[str, Any]],
     training: dict[str, Any],
     threads: int,
+    checkpoint_minutes: float = 10,
 ) -> None:
     """Publish the predictions of a study as Parquet: one row a level, draw, method and image.
 
     folds: tables of all folds. methods: id -> `method`, of `methods.METHODS`, and `options`.
-    training: settings of `train.finetune`; devices are 1, which changes rounding alone.
+    training: further settings of `train.finetune`.
     state: folder of what is finished so far. A killed run goes on there to the same predictions; it
         is removed at the end.
     """
@@ -142,7 +125,8 @@ def run(
         if not predictions.exists():
             _predict(
                 cell, fold, images, folder, predictions,
-                model=model, training=training, threads=threads, **methods[cell.method],
+                model=model, training=training | {"checkpoint_minutes": checkpoint_minutes},
+                threads=threads, **methods[cell.method],
             )  # fmt: skip
         labels = fold["label"][fold["part"] != "test"]
         parts.append(
@@ -195,7 +179,7 @@ def _predict(
             seed=cell.draw,
             threads=threads,
             **common,
-            **training | {"devices": 1},
+            **training,
         )
         weights = outputs["selected"]
     evaluate.predict(
