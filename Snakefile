@@ -82,6 +82,7 @@ include: "workflow/rules/benchmarks.smk"
 include: "workflow/rules/training.smk"
 include: "workflow/rules/evaluation.smk"
 include: "workflow/rules/ordinal.smk"
+include: "workflow/rules/reading.smk"
 include: "workflow/rules/report.smk"
 
 

@@ -97,6 +97,12 @@ SECTIONS = (
         " without them, on the same folds.",
     ),
     Section(
+        "reading",
+        "Reading",
+        "Can CLIP read the text in an image? So far what the published accuracies can tell.",
+        folded=True,
+    ),
+    Section(
         "funnel",
         "The counting set",
         "The pairs that models are trained on. Each step shows how many rows of the metadata it"
@@ -204,6 +210,7 @@ RESULTS = (
         FIGURE,
         settings.ordinal_studies,
     ),
+    Result("reading", "make_reading_published", "results/reading/published", TABLE),
     Result(
         "funnel",
         "plot_class_frequency",
