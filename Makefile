@@ -21,7 +21,7 @@ space := $(subst ,, )
 DONE := $(subst $(space),\ ,$(VENV))/installed
 # Each job has its own fixed number of threads (see the rules), whatever the machine has.
 # The logger `stages` prints a line when a stage starts and ends (workflow/logger).
-RUN  := PATH="$(BIN):$$PATH" OMP_NUM_THREADS=1 PYTHONPATH=workflow/logger \
+RUN  := PATH="$(BIN):$$PATH" OMP_NUM_THREADS=1 PYTHONPATH="$(CURDIR)/workflow/logger" \
   snakemake --logger stages --cores $(CORES)
 
 .SILENT: demo run $(DONE)
@@ -32,8 +32,8 @@ demo: $(DONE)  ## install, then run the main job on the embedded miniature
 	$(RUN) results/table1.csv
 	PYTHONPATH=workflow/scripts "$(BIN)/python" -m countclip.report.terminal
 
-run: $(DONE)  ## build any target: make run TARGET=results/figures/class_frequency_main.svg
-	$(RUN) $(TARGET)
+run: $(DONE)  ## build any target: make run TARGET=results/report.html ARGS="--configfile mine.yaml"
+	$(RUN) $(TARGET) $(ARGS)
 
 predict: $(DONE)  ## count in pictures of your own: make predict ARGS="--help"
 	@PYTHONPATH=workflow/scripts "$(BIN)/python" -m countclip.evaluation.predict $(ARGS)

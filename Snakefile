@@ -15,11 +15,11 @@ sys.path.insert(0, str(HOME / "workflow" / "scripts"))
 from countclip.runtime import config as settings
 from countclip.runtime import config_files
 
-DEFAULT = str(HOME / "config" / "config.yaml")
+DEFAULTS = [str(file) for file in config_files.DEFAULTS]
 
 ON_COMMAND_LINE = workflow.config_settings
 
-for file in (DEFAULT, *ON_COMMAND_LINE.configfiles):
+for file in (*DEFAULTS, *ON_COMMAND_LINE.configfiles):
     config_files.refuse_repeated_keys(file)
 config_files.refuse_text_nulls(ON_COMMAND_LINE.config)
 
@@ -29,7 +29,7 @@ if workflow.is_main_process and workflow.modifier.is_main_snakefile():
     ]
     if ON_COMMAND_LINE.config:
         overlays.append(("--config", ON_COMMAND_LINE.config))
-    logger.info(config_files.summary("config/config.yaml", overlays))
+    logger.info(config_files.summary(overlays))
     if dropped := config_files.dropped_files(sys.argv):
         logger.warning(
             f"--configfile stands more than once, and Snakemake reads the last alone, without "
@@ -39,7 +39,7 @@ if workflow.is_main_process and workflow.modifier.is_main_snakefile():
 
 if workflow.modifier.skip_configfile:
     # A module with `config:`, for which Snakemake reads no configfile: it is laid over the default.
-    overlay, config = config, load_configfile(DEFAULT)
+    overlay, config = config, config_files.default()
     update_config(config, overlay)
 else:
     # Snakemake begins with what --configfile says, so a variant that it touches would come first in
@@ -47,12 +47,14 @@ else:
     config.clear()
 
 
-configfile: DEFAULT
+configfile: DEFAULTS[0]
+configfile: DEFAULTS[1]
+configfile: DEFAULTS[2]
 
 
 if not (workflow.modifier.is_main_snakefile() or workflow.modifier.skip_configfile):
     # A module without `config:`: what else --configfile says is the outer workflow's.
-    config = {key: config[key] for key in load_configfile(DEFAULT)}
+    config = {key: config[key] for key in config_files.default()}
 
 
 try:
@@ -71,12 +73,17 @@ except WorkflowError as error:
     ) from None
 
 
+settings.add_ordinal_variants(config)
+
+
 include: "workflow/rules/common.smk"
 include: "workflow/rules/miniature.smk"
 include: "workflow/rules/data.smk"
 include: "workflow/rules/benchmarks.smk"
 include: "workflow/rules/training.smk"
 include: "workflow/rules/evaluation.smk"
+include: "workflow/rules/ordinal.smk"
+include: "workflow/rules/soft_labels.smk"
 include: "workflow/rules/report.smk"
 
 

@@ -18,6 +18,7 @@ ROOMS = {
     "benchmarks": "links → audited images",
     "training": "one CLIP for each variant and seed",
     "evaluation": "what the pretrained baseline and every run answer",
+    "ordinal": "the second experiment: a number told from an image",
     "report": "tables, figures, and results/report.html over them all",
 }
 SOURCE = "the internet, or the miniature: a generated world"
@@ -162,7 +163,9 @@ def _arrows(boxes: dict[str, tuple[int, int, int, int]], joined: set[tuple[str, 
         elif below.get(room) == after:
             drawn.append(_down(x + width // 2, y + height, boxes[after][1]))
         else:
-            level = boxes[after][1] + boxes[after][3] // 2 + (14 if room == "training" else 0)
+            # Those that share a rail leave below the arrows that come in, and arrive together.
+            lower = 14 if room in ("training", "evaluation") else 0
+            level = boxes[after][1] + boxes[after][3] // 2 + lower
             if room == "benchmarks":
                 edge, rail, way = boxes[after][0] + boxes[after][2], WIDTH - 8, "left"
                 start = x + width
@@ -171,7 +174,7 @@ def _arrows(boxes: dict[str, tuple[int, int, int, int]], joined: set[tuple[str, 
                 start = x
             tip = edge + (7 if way == "left" else -7)
             drawn.append(
-                f'<path d="M{start} {y + height // 2}H{rail}V{level}H{tip}"/>'
+                f'<path d="M{start} {y + height // 2 + lower}H{rail}V{level}H{tip}"/>'
                 + _head(edge, level, way)
             )
     return drawn

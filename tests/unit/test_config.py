@@ -8,10 +8,11 @@ import pytest
 import yaml
 
 from countclip.runtime import config as settings
+from countclip.runtime import config_files
 from countclip.runtime.config import ConfigError
 from countclip.runtime.resources import HOME
 
-DEFAULT = yaml.safe_load((HOME / "config/config.yaml").read_text(encoding="utf-8"))
+DEFAULT = config_files.default()
 
 
 @pytest.fixture

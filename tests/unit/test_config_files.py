@@ -12,7 +12,7 @@ from countclip.runtime import config_files, provenance
 from countclip.runtime.config import ConfigError
 from countclip.runtime.resources import HOME
 
-DEFAULT = yaml.safe_load((HOME / "config/config.yaml").read_text(encoding="utf-8"))
+DEFAULT = config_files.default()
 
 
 @pytest.mark.parametrize(
@@ -53,13 +53,15 @@ def test_equal_keys_of_different_sections_and_anchors_are_no_repetition(tmp_path
 
 
 def test_the_start_says_which_files_lay_how_much_over_the_default():
-    assert config_files.summary("d.yaml", []) == "Config: d.yaml alone"
+    defaults = "Config: config/config.yaml and config/ordinal.yaml"
+    assert config_files.summary([]) == f"{defaults} alone"
     overlays = [
         ("a.yaml", {"x": {"y": 1, "z": [1, 2]}, "w": None}),
         ("b.yaml", {}),
         ("c", {"x": 1}),
     ]
-    said = config_files.summary("d.yaml", overlays)
+    said = config_files.summary(overlays)
+    assert said.startswith(f"{defaults}; laid over them, ")
     assert said.endswith("in this order: a.yaml (3 keys), b.yaml (0 keys), c (1 key)")
 
 

@@ -14,7 +14,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from countclip.experiments.ordinal import scores as ordinal_scores
 from countclip.report import scores
+from countclip.runtime import config_files
 from countclip.runtime.config_docs import FIRST_KEYS, SCHEMA
 from workflow.conftest import HOME, dry_runs, merged
 
@@ -22,7 +24,7 @@ README = HOME / "README.md"
 PAGES = [README, *(HOME / name for name in ("CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"))]
 PAGES += [HOME / "config/README.md", *sorted((HOME / "docs").rglob("*.md"))]
 TEXTS = {page: page.read_text(encoding="utf-8") for page in PAGES}
-DEFAULT = yaml.safe_load((HOME / "config/config.yaml").read_text(encoding="utf-8"))
+DEFAULT = config_files.default()
 FENCE = re.compile(r"^(?P<indent> *)```(?P<kind>\w*)\n(?P<body>.*?)^ *```$", re.M | re.S)
 
 
@@ -120,7 +122,7 @@ def test_files_that_a_page_names_exist(page):
         r"`((?:config|docs|perf|profiles|resources|tests|workflow|container)/[\w./-]*)`",
         prose(page),
     )
-    examples = re.compile(r"results/|\.\.\./|data/shelves\.csv|.*\bordinal\b")
+    examples = re.compile(r"results/|\.\.\./|data/\w+\.csv|.*\bordinal\b")
     modules = re.findall(r"python -m (countclip[\w.]+)", TEXTS[page])
     named += [f"{module.replace('.', '/')}.py" for module in modules]
     for path in named:
@@ -155,11 +157,14 @@ def test_the_files_page_names_what_the_rules_make():
         assert named or any(path.startswith(folder) for folder in folders), path
 
 
-def test_the_table_page_names_every_column():
-    text = TEXTS[HOME / "docs/reference/table.md"]
-    patterns = re.findall(r"`([a-z_*1]+)`", text)
-    known = [re.compile(pattern.replace("*", "[a-z_]+?")) for pattern in patterns]
-    missing = [name for name in scores.COLUMNS if not any(p.fullmatch(name) for p in known)]
+@pytest.mark.parametrize(
+    ("page", "columns"), [("table", scores.COLUMNS), ("ordinal-table", ordinal_scores.COLUMNS)]
+)
+def test_a_table_page_names_every_column(page, columns):
+    text = TEXTS[HOME / f"docs/reference/{page}.md"]
+    patterns = [p for p in re.findall(r"`([a-z0-9_*]+)`", text) if p != "*"]
+    known = [re.compile(pattern.replace("*", "[a-z0-9_]+?")) for pattern in patterns]
+    missing = [name for name in columns if not any(p.fullmatch(name) for p in known)]
     assert missing == []
 
 
@@ -209,8 +214,9 @@ def working_directory(tmp_path_factory) -> Path:
     """A folder with what the examples of the guides name."""
     folder = tmp_path_factory.mktemp("docs")
     (folder / "data").mkdir()
-    for block in blocks(HOME / "docs/guides/own-benchmark.md", "text"):
-        (folder / "data/shelves.csv").write_text(block, encoding="utf-8")
+    for guide, table in (("own-benchmark", "shelves"), ("own-ordinal-set", "decades")):
+        for block in blocks(HOME / f"docs/guides/{guide}.md", "text"):
+            (folder / f"data/{table}.csv").write_text(block, encoding="utf-8")
     for page in PAGES:
         (folder / page.stem).mkdir(exist_ok=True)
         text = yaml.safe_dump(overlay(page), sort_keys=False)

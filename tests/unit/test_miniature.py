@@ -9,17 +9,16 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-import yaml
 from PIL import Image
 
 from countclip.data import number_words
-from countclip.runtime import network
+from countclip.runtime import config_files, network
 from countclip.runtime.connection import connection
 from countclip.runtime.files import sha256
 from miniature import clip, detector, development, scenes, server, world
 
 HOME = Path(__file__).parents[2]
-CONFIG = yaml.safe_load((HOME / "config/config.yaml").read_text(encoding="utf-8"))
+CONFIG = config_files.default()
 DETECTOR = HOME / "resources/miniature/detector"
 
 

@@ -2,26 +2,29 @@
 
 import json
 import logging
-from pathlib import Path
 
-import jsonschema
 import numpy as np
 import pandas as pd
 import pytest
-import yaml
 from PIL import Image
 
 from countclip.experiments.ordinal import data, images, presets, protocols
+from countclip.experiments.ordinal.bins import Bins
 from countclip.experiments.ordinal.data import Draw
 from countclip.model import inputs
 from countclip.runtime.folders import ImageFolder
 
 VALUES = (0, 9)
-BINS = data.bins_of(
-    VALUES,
-    [{"word": "low", "from": 0, "to": 2}, {"word": "middle", "from": 3, "to": 7},
-     {"word": "high", "from": 8, "to": 9}],
-)  # fmt: skip
+BINS = Bins.of_task(
+    {
+        "values": VALUES,
+        "bins": [
+            {"word": "low", "from": 0, "to": 2},
+            {"word": "middle", "from": 3, "to": 7},
+            {"word": "high", "from": 8, "to": 9},
+        ],
+    }
+)
 
 
 def table(folder, header, lines):
@@ -76,7 +79,9 @@ def test_bins_take_values_between_two_whole_numbers_to_the_lower_one():
 )
 def test_bins_that_do_not_tile_the_range(entries, message):
     with pytest.raises(ValueError, match=message):
-        data.bins_of(VALUES, [{"word": w, "from": a, "to": b} for w, a, b in entries])
+        Bins.of_task(
+            {"values": VALUES, "bins": [{"word": w, "from": a, "to": b} for w, a, b in entries]}
+        )
 
 
 # ---- what is wrong with a CSV ----
@@ -634,19 +639,3 @@ def test_two_files_of_one_name_are_told_apart_by_their_folder_or_refused(tmp_pat
     assert found.find("elsewhere/B.jpg") == "q/b.jpg"
     with pytest.raises(ValueError, match=r"a.jpg may be p/a.JPG, q/a.jpg: move all but one away"):
         found.find("a.jpg")
-
-
-# ---- the config ----
-
-
-def test_the_default_sets_fit_their_schema_and_their_bins_tile():
-    home = Path(__file__).parents[2]
-    section = yaml.safe_load((home / "config/ordinal.yaml").read_text("utf-8"))["ordinal"]
-    schema = yaml.safe_load((home / "workflow/schemas/ordinal.schema.yaml").read_text("utf-8"))
-    jsonschema.validate(section, schema)
-    for entry in section["sets"].values():
-        bins = data.bins_of(entry["task"]["values"], entry["task"]["bins"])
-        assert (bins.starts[0], bins.ends[-1]) == tuple(entry["task"]["values"])
-    section["sets"]["people"]["folds"]["by"] = "person"
-    with pytest.raises(jsonschema.ValidationError, match="'person' is not one of"):
-        jsonschema.validate(section, schema)

@@ -9,8 +9,10 @@ import torch
 from scipy.special import softmax
 
 from countclip.experiments.ordinal import losses
-from countclip.experiments.ordinal.heads import Adapter, BoundedHead, Expectation, RatioHead
-from countclip.experiments.ordinal.losses import Fcrc, distances, ordinal_weights
+from countclip.experiments.ordinal.heads import Adapter, RatioHead
+from countclip.experiments.ordinal.losses import Fcrc
+from countclip.model.heads import BoundedHead, Expectation
+from countclip.training.ordinal_losses import FORMS, NORMALISERS, distances, ordinal_weights, sord
 
 LOGITS = [[2, 1, 0, -1], [0, 1.5, 1, 0.5], [-1, 0, 1, 2.5]]
 BINS = [0, 1, 3]
@@ -210,7 +212,7 @@ def test_image_to_text_is_its_formula(form, seed):
         assert value == pytest.approx(image_to_text_by_hand(s, y.numpy(), form, total), abs=1e-11)
 
 
-@pytest.mark.parametrize("normaliser", losses.NORMALISERS)
+@pytest.mark.parametrize("normaliser", NORMALISERS)
 @pytest.mark.parametrize("form", ["exp", "logit"])
 @pytest.mark.parametrize("seed", range(3))
 def test_text_to_image_is_its_formula(form, normaliser, seed):
@@ -232,7 +234,7 @@ def test_the_margin_raises_negatives_by_their_share_of_the_largest_distance():
     assert fcrc(5, "margin").image_to_text(logits, y) == fcrc(5, "plain").image_to_text(logits, y)
 
 
-@pytest.mark.parametrize("form", losses.FORMS)
+@pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("way", ["image_to_text", "text_to_image"])
 def test_gradients_of_fcrc_are_those_of_differences(form, way):
     logits, y = random_example(5)
@@ -246,7 +248,7 @@ def test_gradients_of_the_other_losses_are_those_of_differences():
     distance = distances(torch.arange(5.0))
     head = BoundedHead([0, 1, 2, 3, 4], [0.5] * 5).double()
     for loss in (
-        lambda s: losses.sord(s, y, distance),
+        lambda s: sord(s, y, distance),
         lambda s: losses.squared_emd(s, y),
         lambda s: losses.absolute_error(head(s), labels),
     ):
@@ -256,8 +258,8 @@ def test_gradients_of_the_other_losses_are_those_of_differences():
 # ---- guards ----
 
 
-@pytest.mark.parametrize("form", losses.FORMS)
-@pytest.mark.parametrize("normaliser", losses.NORMALISERS)
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("normaliser", NORMALISERS)
 @pytest.mark.parametrize("y", [[2, 2, 2], [0], [4, 0, 4]])
 def test_a_batch_of_one_concept_and_absent_concepts_give_numbers(form, normaliser, y):
     logits = random_example(7, n=len(y))[0]
@@ -273,7 +275,7 @@ def test_images_of_one_concept_are_only_made_equally_similar():
     bins = torch.tensor([1, 1, 1])
     same = torch.tensor([[0.0, 2.0, 5.0]] * 3)
     other = torch.tensor([[0.0, 2.0, 5.0], [0.0, 2.0, 5.0], [0.0, 3.0, 5.0]])
-    for form in losses.FORMS:
+    for form in FORMS:
         loss = fcrc(3, form, "as_released", margin=1.0)
         assert loss.text_to_image(same, bins).item() == pytest.approx(0, abs=1e-6)
         # ln of the mean of (e^2, e^2, e^3), less the mean of (2, 2, 3)
@@ -302,7 +304,7 @@ def test_sord_is_cross_entropy_against_soft_labels():
     for sharpness in (1.0, 2.5):
         target = softmax(-sharpness * np.abs(np.arange(5) - y.numpy()[:, None]), axis=1)
         expected = -(target * np.log(softmax(s, axis=1))).sum(1).mean()
-        value = losses.sord(logits, y, distances(torch.arange(5.0)), sharpness).item()
+        value = sord(logits, y, distances(torch.arange(5.0)), sharpness).item()
         assert value == pytest.approx(expected, abs=1e-11)
 
 
@@ -318,7 +320,7 @@ def test_sord_and_emd_are_those_of_dlordinal():
     logits, y = example()
     distance = distances(torch.arange(4.0))
     for sharpness, expected in ((1.0, 1.058353130080417), (2.5, 0.6274133189263025)):
-        assert losses.sord(logits, y, distance, sharpness).item() == pytest.approx(expected)
+        assert sord(logits, y, distance, sharpness).item() == pytest.approx(expected)
     assert losses.squared_emd(logits, y).item() == pytest.approx(0.14921543242992158)
 
 

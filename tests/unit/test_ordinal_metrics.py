@@ -8,7 +8,7 @@ import pytest
 import scipy.stats
 from sklearn.metrics import cohen_kappa_score, mean_absolute_error
 
-from countclip.experiments.ordinal import baselines, metrics
+from countclip.experiments.ordinal import baselines, metrics, predictions
 from countclip.experiments.ordinal.bins import Bins
 from countclip.report import statistics
 
@@ -230,27 +230,20 @@ def test_the_linear_probe_is_ridge_with_the_penalty_of_the_validation_part() -> 
     assert noiseless.expectation == pytest.approx(labels, abs=1e-2)
 
 
-def test_zero_shot_concepts_by_hand() -> None:
-    texts = np.eye(3)
-    images = np.array([[0.6, 0.8, 0], [0.0, 0.0, 1.0], [1 / 3**0.5] * 3])
-    found = baselines.zero_shot(images, texts, AGES, AGES, logit_scale=5.0)
+def test_probabilities_of_bins_are_decoded_by_hand() -> None:
     weights = np.exp([3, 4, 0])
-    assert found.probabilities[0] == pytest.approx(weights / weights.sum())
+    shares = np.array([weights / weights.sum(), [0, 0, 1], [1 / 3] * 3])
+    found = predictions.decode(shares, shares @ [14.5, 29.5, 60], AGES, AGES)
+    assert found.probabilities == pytest.approx(shares)
     assert found.predicted_bin.tolist() == [1, 2, 0]  # the lowest of equals
     assert found.argmax.tolist() == [29.5, 60, 14.5]
-    assert found.expectation[0] == pytest.approx(weights @ [14.5, 29.5, 60] / weights.sum())
-    assert found.expectation[2] == pytest.approx((14.5 + 29.5 + 60) / 3)
 
 
-def test_zero_shot_numbers_add_up_to_bins() -> None:
+def test_probabilities_of_numbers_add_up_to_bins() -> None:
     numbers = Bins.numbers(10, 80)
-    rng = np.random.default_rng(12)
-    texts, images = rng.normal(size=(71, 16)), rng.normal(size=(50, 16))
-    texts, images = (x / np.linalg.norm(x, axis=1, keepdims=True) for x in (texts, images))
-    found = baselines.zero_shot(images, texts, numbers, AGES, logit_scale=100.0)
-    shares = scipy.special.softmax(100 * images @ texts.T, axis=1)
+    shares = scipy.special.softmax(np.random.default_rng(12).normal(0, 9, (50, 71)), axis=1)
     values = np.arange(10, 81)
-    assert found.expectation == pytest.approx(shares @ values)
+    found = predictions.decode(shares, shares @ values, numbers, AGES)
     assert found.argmax == pytest.approx(values[shares.argmax(axis=1)])
     expected = np.column_stack([shares[:, (values >= low) & (values < high)].sum(axis=1)
                                 for low, high in ((10, 20), (20, 40), (40, 99))])  # fmt: skip

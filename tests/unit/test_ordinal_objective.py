@@ -41,7 +41,7 @@ TASK = {
     "prompt": "age estimation: {word}.",
     "number_prompt": "the age is {number}.",
 }
-BINS = Bins.from_config(TASK["bins"])
+BINS = Bins.of_task(TASK)
 SETTINGS = tiny_training.SETTINGS | {
     "optimizer": "radam",
     "schedule": "step",

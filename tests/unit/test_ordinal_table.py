@@ -7,8 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.stats
+from matplotlib.figure import Figure
 
-from countclip.experiments.ordinal import baselines, figures, predictions, scores, table
+from countclip.experiments.ordinal import baselines, embeddings, figures, predictions, scores, table
 from countclip.experiments.ordinal.bins import Bins
 from countclip.experiments.ordinal.predictions import Answers
 from countclip.report import sheets, statistics
@@ -159,7 +160,7 @@ def test_what_is_not_the_same_for_all_is_refused(folder, tmp_path, edit, message
 
 
 def test_a_lacking_fold_or_method_is_refused(folder, loaded) -> None:
-    with pytest.raises(ValueError, match="better: no predictions of fold2: make them first"):
+    with pytest.raises(ValueError, match="better: no predictions of fold2 with seed 0: make"):
         predictions.read_predictions(paths(folder)[:-1])
     with pytest.raises(ValueError, match="no predictions of method 'emd'"):
         scores.table(loaded, LABELS | {"emd": "EMD"}, BINS, pd.DataFrame(), "paper")
@@ -305,6 +306,51 @@ def test_without_groups_the_accuracys_p_is_mcnemars(loaded) -> None:
         )
 
 
+def test_seeds_are_averaged_before_folds_and_images_are_compared(folder, tmp_path) -> None:
+    """`better` with a second seed, whose expectations are three higher; the others have one."""
+    for path in paths(folder):
+        seeds = (0, 7) if Path(path).parent.name == "better" else (0,)
+        for seed in seeds:
+            copy = tmp_path / f"seed{seed}" / Path(path).relative_to(folder)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            frame = pd.read_parquet(path)
+            frame["expectation"] += 3 if seed else 0
+            frame.to_parquet(copy, index=False)
+    both = predictions.read_predictions([str(path) for path in tmp_path.rglob("*.parquet")])
+    assert both.groupby("method")["seed"].unique().map(set).to_dict() == {
+        method: {0, 7} if method == "better" else {0} for method in LABELS
+    }
+    rows = made(both)
+    row = rows.query("method == 'better' and decoding == 'expectation'").iloc[0]
+    assert (row["seeds"], row["folds"], row["n"], row["images"]) == (2, 3, 160, 160)
+    of_better = both[both["method"] == "better"]
+    errors = (of_better["expectation"] - of_better["label"]).abs()
+    of_folds = errors.groupby([of_better["fold"], of_better["seed"]]).mean().groupby("fold").mean()
+    assert row["mae"] == pytest.approx(of_folds.mean())
+    assert row["mae_sd"] == pytest.approx(of_folds.std())
+    coarse = errors_of(both, "coarse_ce", "argmax")
+    mean = errors.groupby([of_better["fold"], of_better["index"]]).mean()
+    assert row["difference_coarse_ce_argmax"] == pytest.approx((mean - coarse).mean())
+    one_seed, others = made(predictions.read_predictions(paths(folder))), rows["method"] != "better"
+    assert rows["mae"][others].tolist() == one_seed["mae"][others].tolist()
+    bins = scores.bin_table(both, LABELS, BINS, "paper")
+    assert (bins.groupby(["method", "decoding"])["n"].sum() == 160).all()
+    notes = table.score_notes(rows, bins, sheets.read_csv(PUBLISHED)[:0], [])
+    assert "of a fold the mean over the 2 seeds of a training" in " ".join(notes)
+
+
+def test_tables_of_sets_are_joined_with_their_ids(numbers, tmp_path) -> None:
+    other = numbers.assign(mae=numbers["mae"] / 3)
+    paths_of = {name: str(tmp_path / f"{name}.csv") for name in ("faces", "decades")}
+    sheets.write_csv(numbers, paths_of["faces"])
+    sheets.write_csv(other, paths_of["decades"])
+    table.join_tables(paths_of, str(tmp_path / "table.csv"))
+    joined = sheets.read_csv(tmp_path / "table.csv")
+    assert list(joined) == ["set", *numbers]
+    assert joined["set"].tolist() == ["faces"] * len(numbers) + ["decades"] * len(numbers)
+    assert joined["mae"].tolist() == [*numbers["mae"], *other["mae"]]
+
+
 def test_an_image_in_several_draws_is_one_witness(loaded) -> None:
     """The same images in each draw: as many predictions, no more groups."""
     first = loaded[loaded["fold"] == "fold0"].assign(group=None)
@@ -375,7 +421,7 @@ def published_files(folder, tmp_path_factory) -> Path:
         two_by_two=TWO_BY_TWO,
         bins=BINS,
         task="hci",
-        title="Ordinal regression of sizes",
+        subject="sizes",
         deviations=["The words are ours."],
         scale="miniature",
         best_on_test=paths(folder, ["coarse_ce", "better"]),
@@ -454,8 +500,8 @@ def states(tmp_path_factory) -> dict[str, str]:
     texts = np.column_stack([np.cos(midpoints / 20), np.sin(midpoints / 20), 0 * midpoints])
     images = {"before": rng.normal(size=(120, 3)), "after": ordered}
     for state, of_state in images.items():
-        embeddings = figures.Embeddings(of_state, labels, texts, midpoints)
-        figures.write_embeddings(embeddings, str(folder / f"{state}.npz"))
+        of_both = embeddings.Embeddings(of_state, labels, texts, midpoints)
+        embeddings.write_embeddings(of_both, str(folder / f"{state}.npz"))
     return {state: str(folder / f"{state}.npz") for state in images}
 
 
@@ -473,13 +519,13 @@ def test_the_order_of_both_states_is_a_table(states, tmp_path) -> None:
 def test_embeddings_that_are_none_are_refused(tmp_path) -> None:
     np.savez(tmp_path / "x.npz", images=np.zeros((2, 2)))
     with pytest.raises(ValueError, match=r"x\.npz: not embeddings of images and texts"):
-        figures.read_embeddings(str(tmp_path / "x.npz"))
+        embeddings.read_embeddings(str(tmp_path / "x.npz"))
     np.savez(tmp_path / "y.npz", images=np.array([{}]), labels=0, texts=0, midpoints=0)
     with pytest.raises(ValueError, match=r"y\.npz: not embeddings"):
-        figures.read_embeddings(str(tmp_path / "y.npz"))
+        embeddings.read_embeddings(str(tmp_path / "y.npz"))
     (tmp_path / "z.npz").write_text("no archive")
     with pytest.raises(ValueError, match=r"z\.npz: not embeddings"):
-        figures.read_embeddings(str(tmp_path / "z.npz"))
+        embeddings.read_embeddings(str(tmp_path / "z.npz"))
 
 
 def test_principal_components_are_sklearns() -> None:
@@ -490,6 +536,19 @@ def test_principal_components_are_sklearns() -> None:
     theirs = PCA(2).fit(embeddings)
     assert shares == pytest.approx(theirs.explained_variance_ratio_)
     assert np.abs(points) == pytest.approx(np.abs(theirs.transform(embeddings)))
+
+
+def test_every_error_is_inside_its_panel(published_files) -> None:
+    """Also where the first panel's errors are the lowest."""
+    bins = sheets.read_csv(published_files / "per_bin.csv")
+    bins = bins.sort_values("mae", kind="stable")
+    figure = Figure()
+    figures.error_panels(figure, bins)
+    panels = [axes for axes in figure.axes if axes.get_visible()]
+    assert len(panels) == bins["method"].nunique()
+    for axes in panels:
+        assert axes.get_ylim()[0] == 0
+        assert axes.get_ylim()[1] > bins["mae"].max()
 
 
 @pytest.mark.parametrize(

@@ -4,13 +4,13 @@ import re
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-import yaml
 
+from countclip.runtime import config_files
 from countclip.runtime.plan import Job, expected_amounts, measured_costs, report
 from countclip.runtime.provenance import canonical
 from countclip.runtime.resources import HOME
 
-DEFAULT = yaml.safe_load((HOME / "config/config.yaml").read_text(encoding="utf-8"))
+DEFAULT = config_files.default()
 COSTS = HOME / "resources/costs.csv"
 RULES = {  # name -> its file, its text
     name: (file.stem, body)

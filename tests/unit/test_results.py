@@ -5,16 +5,15 @@ import re
 from pathlib import Path
 
 import pytest
-import yaml
 
-from countclip.runtime import results
+from countclip.runtime import config_files, results
 from countclip.runtime.resources import HOME
 
-DEFAULT = yaml.safe_load((HOME / "config/config.yaml").read_text(encoding="utf-8"))
+DEFAULT = config_files.default()
 RULES = dict(
     re.findall(
         r"^rule (\w+):\n(.*?)(?=^\S|\Z)",
-        (HOME / "workflow/rules/report.smk").read_text(encoding="utf-8"),
+        "".join(f.read_text(encoding="utf-8") for f in (HOME / "workflow/rules").glob("*.smk")),
         re.M | re.S,
     )
 )

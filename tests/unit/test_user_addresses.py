@@ -7,13 +7,12 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import yaml
 
 from countclip.data.addresses import check_addresses
+from countclip.runtime import config_files
 from countclip.runtime.config import ConfigError
-from countclip.runtime.resources import HOME
 
-DEFAULT = yaml.safe_load((HOME / "config/config.yaml").read_text(encoding="utf-8"))
+DEFAULT = config_files.default()
 WEB = "https://img.somewhere.example/1.jpg"
 OURS = "http://img.miniature.example/1.jpg"
 

@@ -16,13 +16,15 @@ from typing import Any
 import pytest
 import yaml
 
+from countclip.runtime import config_files
 from kill import Forks
 
 from .dry_runs import jobs, prepare_snakemake, run_snakemake
 
 HOME = Path(__file__).parents[2]
-DEFAULT = yaml.safe_load((HOME / "config/config.yaml").read_text(encoding="utf-8"))
+DEFAULT = config_files.default()
 KEPT = ("lambda1_sched", "modal_sched_plus")
+ORDINAL = ("constant", "zero_shot_concepts", "numclip_exp")
 
 # The miniature made smaller still: what is tested is the workflow, not what a model learns.
 TINY: dict[str, Any] = {
@@ -34,6 +36,11 @@ TINY: dict[str, Any] = {
     "counting_sets": {"another": {}},  # no variant names it, so it is not made
     "figures": {"confusion": {"figure3": {"variants": ["modal_sched_plus"]}}},
     "variants": {name: None for name in DEFAULT["variants"] if name not in KEPT},
+    "ordinal": {
+        "sets": {"people": {"folds": {"count": 2}}},
+        "methods": {name: None for name in DEFAULT["ordinal"]["methods"] if name not in ORDINAL},
+        "training": {"steps": 2, "epochs": 1},
+    },
 }
 
 

@@ -43,6 +43,7 @@ OVERLAYS = {
     "tiny": {},
     "naive": {"counting_set": {"class_rule": "none"}},
     "fewer variants": {"variants": {"lambda1_sched": None}},
+    "ordinal": {"ordinal_variants": True},
 }
 PAPERS = {"paper": ("paper",), "paiss": ("paper", "paiss")}  # overlays in config/ as they stand
 WRONG = [
@@ -137,7 +138,10 @@ with SnakemakeApi(OutputSettings()) as asked:
 
 def test_all_that_asks_models_holds_a_gpu_where_one_is_wanted(tmp_path):
     overlay = tmp_path / "overlay.yaml"
-    models = "evaluate measure_relevancy measure_retention retrieve sweep_wise_ft"
+    models = (
+        "embed_ordinal evaluate measure_relevancy measure_retention predict_ordinal retrieve"
+        " sweep_wise_ft"
+    )
     for accelerator, expected in (("cpu", ""), ("cuda", f" {models}")):
         overlay.write_text(f"evaluation: {{accelerator: {accelerator}}}\n")
         done = subprocess.run(
@@ -173,13 +177,15 @@ def test_parsing_imports_nothing_heavy(tmp_path):
     rooms = {
         "benchmarks": "adapters",
         "data": "addresses captions number_words",
+        "experiments.ordinal": "methods settings task",
         "runtime": "config config_files csv_files files folders machine"
         " provenance resources results",
     }
-    modules = [f"{room}.{name}" for room, names in rooms.items() for name in names.split()]
-    assert {f"countclip.{name}" for name in modules} == {
-        name for name in ours.split() if name.count(".") == 2
+    modules = {
+        f"countclip.{room}.{name}" for room, names in rooms.items() for name in names.split()
     }
+    packages = {name.rpartition(".")[0] for name in ours.split()}
+    assert modules == set(ours.split()) - packages - {"countclip"}
     heavy = {"torch", "open_clip", "ultralytics", "polars", "pandas", "pyarrow", "matplotlib"}
     assert "countclip" in new
     assert heavy.isdisjoint(new.split())
@@ -199,11 +205,11 @@ def test_the_start_says_what_is_laid_over_the_default_and_what_is_dropped(tmp_pa
     first, last = tmp_path / "first.yaml", tmp_path / "last.yaml"
     target, workflow = "results/table1.csv", Workflow(tmp_path / "run")
     both = workflow(target, "-n", "--quiet", "rules", cores=1, only=[first, last])
-    assert f"over it, in this order: {first} (1 key), {last} (2 keys)\n" in both
+    assert f"over them, in this order: {first} (1 key), {last} (2 keys)\n" in both
     assert "more than once" not in both
     assert jobs(both)["train_variant"] == 2 * len(DEFAULT["variants"])
     dropped = workflow("--configfile", str(first), target, "-n", cores=1, only=[last])
-    assert f"over it, in this order: {last} (2 keys)\n" in dropped
+    assert f"over them, in this order: {last} (2 keys)\n" in dropped
     assert f"reads the last alone, without {first}, {target}." in dropped
 
 
@@ -235,6 +241,18 @@ def test_a_variant_that_is_left_out_is_left_out_wherever_it_is_named(planned):
     planned = planned["fewer variants"]
     assert (planned["train_variant"], planned["sweep_wise_ft"]) == (1, 1)
     assert "make_ablations" not in planned
+
+
+def test_one_key_adds_the_ordinal_variants(planned):
+    """To trainings, evaluations and tables; what lists variants by name goes without them."""
+    off, on = planned["tiny"], planned["ordinal"]
+    more = {rule: n - off[rule] for rule, n in on.items() if n != off[rule]}
+    assert more == {
+        "train_variant": 5,
+        "evaluate": 5 * (1 + len(DEFAULT["benchmarks"])),
+        "measure_retention": 5 * len(DEFAULT["retention"]["tasks"]),
+    }
+    assert on["make_ablations"] == 1
 
 
 def test_every_key_is_described():

@@ -24,6 +24,9 @@ FOR_EXAMPLE = {
     "benchmarks": ("own", None),
     "figures.confusion": ("figure3", None),
     "retention.tasks": ("things", None),
+    "ordinal.sets": ("people", None),
+    "soft_labels.caption_sets": ("counting", None),
+    "ordinal.methods": ("numclip_exp", None),
 }
 
 
@@ -49,7 +52,10 @@ def place(key: str) -> tuple[list[str], Any]:
         return key.split("."), functools.reduce(dict.get, key.split("."), NOW)
     example, common = FOR_EXAMPLE[group]
     values = functools.reduce(dict.get, [*group.split("."), example], NOW)
-    return [*group.split("."), example, own], {**(NOW[common] if common else {}), **values}[own]
+    now = {**(NOW[common] if common else {}), **values}
+    return [*group.split("."), example, *own.split(".")], functools.reduce(
+        dict.get, own.split("."), now
+    )
 
 
 def another(key: str, schema: dict, now: Any) -> Any:

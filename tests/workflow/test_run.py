@@ -4,14 +4,18 @@ import csv
 import json
 import re
 import shutil
+from pathlib import Path
 
+import open_clip
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+import torch
+from PIL import Image
 
 from countclip.report import scores
 
-from .conftest import DEFAULT, HOME, KEPT
+from .conftest import DEFAULT, HOME, KEPT, ORDINAL
 from .test_reruns import rules
 
 TABLE = "results/table1.csv"
@@ -86,13 +90,94 @@ def test_the_report_says_what_ran(finished):
     assert page.count("Miniature: not CLIP&#39;s numbers") >= 2
     assert f" correct with the best of {len(KEPT)} variants, " in page
     sections = set(re.findall('<section id="(.*?)">', page))
-    made = {"table1", "paper", "ablations", "retention", "funnel", "audit", "config", "versions"}
+    made = {
+        "table1",
+        "paper",
+        "ablations",
+        "retention",
+        "ordinal",
+        "funnel",
+        "audit",
+        "config",
+        "versions",
+    }
     assert made | {"seeds", "costs", "files"} <= sections
     costs = page.partition('<section id="costs">')[2]
     assert "<th scope=row>train_variant</th>" in costs
     for address in re.findall('href="(.*?)"', page):
         if not address.startswith("#"):
             assert (finished.folder / "results" / address).is_file(), address
+
+
+@pytest.fixture(scope="module")
+def ordinal(finished) -> Path:
+    return finished.folder / "results/ordinal"
+
+
+@pytest.fixture(scope="module")
+def folds(ordinal) -> list[pd.DataFrame]:
+    return [pd.read_parquet(ordinal / f"people/folds/{n}.parquet") for n in (1, 2)]
+
+
+def test_the_ordinal_table_has_a_row_a_method_and_decoding(ordinal, folds):
+    table = pd.read_csv(ordinal / "table.csv")
+    rows = [(method, decoding) for method in ORDINAL for decoding in ("argmax", "expectation")]
+    assert list(zip(table["method"], table["decoding"], strict=True)) == rows
+    assert set(table["set"]) == {"people"}
+    assert set(table["scale"]) == {"miniature"}
+    assert (table[["folds", "n", "images", "groups"]] == [2, 640, 640, 160]).all(axis=None)
+    tested = pd.concat([fold[fold["part"] == "test"] for fold in folds])
+    assert sorted(tested["index"]) == list(range(640))
+    trained = table["method"] == "numclip_exp"
+    assert (table["mae_best_on_test"].notna() == trained).all()
+    assert (table["mae_best_on_test"] <= table["mae"])[
+        trained & (table["decoding"] != "argmax")
+    ].all()
+
+
+def test_the_constants_row_is_that_of_the_folds_medians(ordinal, folds):
+    table = pd.read_csv(ordinal / "people/table.csv").set_index(["method", "decoding"])
+    errors = []
+    for fold in folds:
+        ages = sorted(fold["label"][fold["part"] == "train"])
+        half = len(ages) // 2
+        median = ages[half] if len(ages) % 2 else (ages[half - 1] + ages[half]) / 2
+        errors.append((fold["label"][fold["part"] == "test"] - median).abs().mean())
+    assert table.loc[("constant", "expectation"), "mae"] == pytest.approx(sum(errors) / 2)
+
+
+def test_the_zero_shot_row_is_what_open_clip_says_by_itself(finished, ordinal, folds):
+    """From the model's files and the PNGs, without a line of this package."""
+    folder, model = HOME / "resources/miniature/clip", "miniature-vit"
+    open_clip.add_model_config(folder / f"{model}.json")
+    clip, _, preprocess = open_clip.create_model_and_transforms(
+        model, str(folder / f"{model}.safetensors")
+    )
+    bins = {"child": 6.5, "teenager": 15.5, "young adult": 26.5, "middle adult": 49.5,
+            "older adult": 72.5}  # fmt: skip
+    tokenize = open_clip.get_tokenizer(model, bpe_path=str(folder / f"{model}.merges.txt.gz"))
+    errors = []
+    with torch.inference_mode():
+        clip.eval()
+        texts = tokenize([f"age estimation: the person is a {word}." for word in bins])
+        texts = clip.encode_text(texts, normalize=True)
+        for fold in folds:
+            test = fold[fold["part"] == "test"]
+            made = finished.folder / "results/miniature/ordinal"
+            images = [preprocess(Image.open(made / path)) for path in test["path"]]
+            images = clip.encode_image(torch.stack(images), normalize=True)
+            shares = (clip.logit_scale.exp() * images @ texts.T).softmax(1).double().numpy()
+            expected = shares @ list(bins.values())
+            errors.append(abs(expected - test["label"]).mean())
+    table = pd.read_csv(ordinal / "people/table.csv").set_index(["method", "decoding"])
+    row = table.loc[("zero_shot_concepts", "expectation"), "mae"]
+    assert row == pytest.approx(sum(errors) / 2, abs=1e-3)
+
+
+def test_a_method_of_ones_own_trains_alone_and_a_note_remakes_the_table(planned):
+    remade = dict.fromkeys(rules(["ordinal_table"]), 1)
+    assert planned["ordinal method"] == remade | {"train_ordinal": 2, "predict_ordinal": 1}
+    assert planned["ordinal notes"] == remade
 
 
 def test_every_variant_was_trained_and_none_copied(finished):
@@ -133,6 +218,12 @@ def planned(finished):
             "counting_sets": {"strict": {"confidence": 0.5}, "nobodys": {}},
             "variants": {"mine": {"label": "mine", "counting_set": "strict"}},
         },
+        "ordinal method": {
+            "ordinal": {
+                "methods": {"mine": {"method": "numclip_exp", "label": "mine", "words": "learnt"}}
+            }
+        },
+        "ordinal notes": {"ordinal": {"sets": {"people": {"deviations": ["Drawn, not seen."]}}}},
     }
     return finished.plans(overlays, "change")
 

@@ -67,6 +67,28 @@ rule draw_retention:
         "../scripts/draw_retention.py"
 
 
+# People of all ages, the ordinal set of the miniature.
+rule draw_people:
+    output:
+        table="results/miniature/ordinal/people.csv",
+        images=directory("results/miniature/ordinal/people"),
+    log:
+        "logs/draw_people.log",
+    benchmark:
+        cost("draw_people")
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=growing(2000),
+        runtime=growing(30),
+    params:
+        *code("draw_people"),
+        spec=spec(),
+    script:
+        "../scripts/draw_people.py"
+
+
 # No part of the main job: `make miniature-models` runs it and copies what it makes to resources/.
 rule train_miniature_detector:
     output:

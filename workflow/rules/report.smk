@@ -110,6 +110,9 @@ rule make_paper:
 rule make_ablations:
     input:
         table1="results/table1.csv",
+        predictions=settings.predictions(config),
+        benchmark="results/countbench/benchmark.parquet",
+        intersection=settings.intersection(config),
     output:
         csv=report(
             "results/ablations.csv",
@@ -126,7 +129,7 @@ rule make_ablations:
         "../../environment.yml"
     threads: 1
     params:
-        *code("make_ablations"),
+        *code("make_ablations", *listed(settings.intersection(config))),
         spec=lambda wildcards: canonical(settings.ablation_settings(config)),
     script:
         "../scripts/make_ablations.py"

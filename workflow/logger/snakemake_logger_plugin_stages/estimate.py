@@ -16,13 +16,12 @@ def rule_seconds(overlays: list[str], folder: Path) -> dict[str, float]:
     overlays: config files, laid over the default in their order, as seen from `folder`.
     """
     sys.path.append(str(HOME / "workflow/scripts"))
-    from countclip.runtime import plan
+    from countclip.runtime import config_files, plan
 
     try:
-        default = HOME / "config/config.yaml"
-        config = load_configfile(str(default))
+        config = config_files.default()
         for file in overlays:
-            if (folder / file) != default:
+            if (folder / file) not in config_files.DEFAULTS:
                 update_config(config, load_configfile(str(folder / file)))
         earlier = Path("results/costs") / config["scale"]
         costs = plan.job_costs(config, earlier, HOME / "resources/costs.csv")

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from countclip.runtime.files import progress, publish
+from countclip.runtime.files import progress, publish, sha256
 from miniature.scenes import COLOURS, PATTERNS, SIZE, STREAMS, TINTS, ground
 
 Rgb = tuple[int, int, int]
@@ -45,9 +45,9 @@ class Person:
     youngest: int
 
     @classmethod
-    def of(cls, number: int) -> "Person":
-        """Person `number` of the stream."""
-        rng = np.random.default_rng([STREAMS["people"], number])
+    def of(cls, number: int, stream: str = "people") -> "Person":
+        """Person `number` of a stream."""
+        rng = np.random.default_rng([STREAMS[stream], number])
         return cls(
             skin=SKINS[rng.integers(len(SKINS))],
             hair=HAIRS[rng.integers(len(HAIRS))],
@@ -152,18 +152,30 @@ def _draw_figure(
     disc(face + head * np.array([0.2 * side, -0.05]), 0.05 * head, INK)
 
 
-def make(table_csv: str | Path, image_folder: str | Path, people: int = PEOPLE) -> None:
-    """Publish IMAGES images of each of the first `people`, and a table: path, label, group."""
+def make(
+    table_csv: str | Path,
+    image_folder: str | Path,
+    people: int = PEOPLE,
+    stream: str = "people",
+) -> None:
+    """Publish IMAGES images of each of the first `people`, and a table: path, label, group,
+    and the image's digest, which stands for the folder where its time means nothing.
+
+    stream: of `scenes.STREAMS`; two share nobody.
+    """
     lines = []
     with publish(image_folder) as folder:
         folder.mkdir()
         for number in progress(range(people), unit="person", desc="draw"):
-            person = Person.of(number)
+            person = Person.of(number, stream)
             for index in range(IMAGES):
-                rng = np.random.default_rng([STREAMS["people"], number, index])
+                rng = np.random.default_rng([STREAMS[stream], number, index])
                 age = person.youngest + int(rng.integers(YEARS))
                 name = f"{number:03}_{index}.png"
                 draw(person, age, rng).save(folder / name)
-                lines.append((f"{Path(image_folder).name}/{name}", age, f"person {number}"))
+                path = f"{Path(image_folder).name}/{name}"
+                lines.append((path, age, f"person {number}", sha256(folder / name)))
     with publish(table_csv) as path, open(path, "w", encoding="utf-8", newline="") as file:
-        csv.writer(file, lineterminator="\n").writerows([("path", "label", "group"), *lines])
+        csv.writer(file, lineterminator="\n").writerows(
+            [("path", "label", "group", "sha256"), *lines]
+        )

@@ -27,6 +27,10 @@ STREAMS = {
     "retention": 7,
     "development": 8,
     "people": 9,
+    "development_people": 10,
+    "words": 11,
+    "reading_base": 12,
+    "signs": 13,
 }
 
 GLYPHS = {

@@ -11,16 +11,21 @@ def replace(caption: str, word: NumberWord, number: int, everywhere: bool = Fals
 
     Exactly one word changes, or all words of the same number with `everywhere`.
     """
+    return replace_by(caption, word, WORDS[number], everywhere)
+
+
+def replace_by(caption: str, word: NumberWord, text: str, everywhere: bool = False) -> str:
+    """Replace `word` by any text in lower case, as `replace` does: a few, A few, A FEW."""
     words = [w for w in find(caption) if w.number == word.number] if everywhere else [word]
     for start, end in sorted(((w.start, w.end) for w in words), reverse=True):
-        caption = caption[:start] + _in_case_of(caption[start:end], number) + caption[end:]
+        caption = caption[:start] + _in_case_of(caption[start:end], text) + caption[end:]
     return caption
 
 
-def _in_case_of(text: str, number: int) -> str:
-    if text.isupper():
-        return WORDS[number].upper()
-    return WORDS[number].title() if text[0].isupper() else WORDS[number]
+def _in_case_of(word: str, text: str) -> str:
+    if word.isupper():
+        return text.upper()
+    return text[0].upper() + text[1:] if word[0].isupper() else text
 
 
 def from_noun(template: str, noun: str, number: int) -> str:

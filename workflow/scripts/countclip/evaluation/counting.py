@@ -1,7 +1,9 @@
-"""Zero-shot counting: the most similar of an image's nine captions is the prediction."""
+"""Zero-shot counting: the most similar of an image's nine captions is the prediction.
+
+A model with a head of concepts also tells an expected count."""
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,12 +11,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import torch
 from PIL import Image
 from torch import Tensor
 
 from countclip.data.number_words import NUMBERS
 from countclip.model.clip import Clip
-from countclip.model.embeddings import cosines, each_checkpoint, embed, fabric_of
+from countclip.model.concepts import ConceptHead, concept_captions, trained_head
+from countclip.model.embeddings import cosines, each_checkpoint, embed, embed_texts, fabric_of
 from countclip.model.inputs import nine_captions, resize, tokens_of
 from countclip.runtime.files import write_table
 
@@ -24,12 +28,16 @@ log = logging.getLogger(__name__)
 @dataclass
 class Questions:
     """Images with their nine captions, two to ten: `images` uint8 (n, size, size, 3), `tokens`
-    uint16 (n, 9, length), `numbers` (n,) the true ones, `indices` (n,) of their rows."""
+    uint16 (n, 9, length), `numbers` (n,) the true ones, `indices` (n,) of their rows.
+
+    captions, everywhere: what the tokens are made from (`Questions.of`)."""
 
     images: np.ndarray
     tokens: np.ndarray
     numbers: np.ndarray
     indices: np.ndarray
+    captions: Sequence[str] = ()
+    everywhere: bool = False
 
     @classmethod
     def heldout(
@@ -51,14 +59,26 @@ class Questions:
     ) -> "Questions":
         """From rows with `index`, `image` (PIL), `caption` and `number`; everywhere: as
         `captions.with_each_number` has it."""
-        images, texts, numbers, indices = [], [], [], []
+        images, texts, numbers, indices, captions = [], [], [], [], []
         for row in rows:  # resized one by one: full-size images of a benchmark fill the memory
             images.append(resize(row["image"], clip.image_size))
             texts.append(nine_captions(clip, row["caption"], row["number"], everywhere))
             numbers.append(row["number"])
             indices.append(row["index"])
-        tokens = tokens_of(clip, texts)
-        return cls(np.stack(images), tokens, np.array(numbers), np.array(indices))
+            captions.append(row["caption"])
+        return cls(
+            np.stack(images),
+            tokens_of(clip, texts),
+            np.array(numbers),
+            np.array(indices),
+            captions,
+            everywhere,
+        )
+
+    def concept_tokens(self, clip: Clip) -> np.ndarray:
+        """Token ids (n, 4, length) of the captions with each concept."""
+        rows = zip(self.captions, self.numbers, strict=True)
+        return tokens_of(clip, [concept_captions(clip, *row, self.everywhere) for row in rows])
 
 
 def text_only(image: Tensor, text: Tensor) -> np.ndarray:
@@ -85,10 +105,30 @@ def answers(similarity: np.ndarray) -> pd.DataFrame:
 
 
 def predictions(
-    similarity: np.ndarray, indices: np.ndarray, numbers: np.ndarray, alone: np.ndarray
+    similarity: np.ndarray,
+    indices: np.ndarray,
+    numbers: np.ndarray,
+    alone: np.ndarray,
+    expected: np.ndarray | None = None,
 ) -> pd.DataFrame:
-    """One row an image: its index, the true number, its `answers`, and `alone`, of `text_only`."""
-    return answers(similarity).assign(index=indices, number=numbers, text_only=alone)
+    """One row an image: its index, the true number, its `answers`, `text_only` from `alone`, and
+    `expected`, the count that a head tells, NaN without one."""
+    return answers(similarity).assign(
+        index=indices,
+        number=numbers,
+        text_only=alone,
+        expected=np.nan if expected is None else expected,
+    )
+
+
+@torch.inference_mode()
+def expected_counts(
+    head: ConceptHead, clip: Clip, image: Tensor, questions: Questions, batch: int
+) -> np.ndarray:
+    """The counts (n,) that a head tells from image embeddings (n, d) and the concepts' captions."""
+    tokens = questions.concept_tokens(clip)
+    text = embed_texts(clip, tokens.reshape(-1, tokens.shape[2]), batch * tokens.shape[1])
+    return head(head.logits(image, text.reshape(*tokens.shape[:2], -1))).numpy()
 
 
 def accuracy(similarity: np.ndarray, numbers: np.ndarray) -> float:
@@ -115,6 +155,7 @@ def write_predictions(tables: dict[str, pd.DataFrame], variant: str, seed: int, 
             ("prediction", pa.int8()),
             ("tie", pa.bool_()),
             ("text_only", pa.int8()),
+            ("expected", pa.float32()),
         ]
     )
     write_table(pa.Table.from_pandas(frame, schema=schema, preserve_index=False), path)
@@ -157,8 +198,13 @@ def evaluate(
         questions = questions or Questions.of(clip, rows, replace == "everywhere")
         image, text = embed(clip, questions.images, questions.tokens, batch, show=True)
         similarity = cosines(image, text)
+        head = trained_head(checkpoints[name])
         tables[name] = predictions(
-            similarity, questions.indices, questions.numbers, text_only(image, text)
+            similarity,
+            questions.indices,
+            questions.numbers,
+            text_only(image, text),
+            expected_counts(head, clip, image, questions, batch) if head else None,
         )
         log.info(
             "%s, seed %s, %s: %.2f %% of %d images, %d ties, on %s",

@@ -1,23 +1,31 @@
-"""Ablations: every variant beside the reference, with the settings that it changes."""
+"""Ablations: every variant beside the reference, with the settings that it changes.
+
+Variants with an ordinal loss have a row more for the other way to decode a count, and sheets that
+compare them with L_count+ and the reference under both.
+"""
 
 import logging
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from countclip.report import pages, scores, sheets
+from countclip.report import ordinal_counting, pages, scores, sheets, statistics
+from countclip.report.ordinal_counting import BOUNDS, MEASURES, OTHERS
 from countclip.report.sheets import SIGNED, TWO_DECIMALS, Cell, Sheet, p_value
 from countclip.report.table1 import heading
 
 log = logging.getLogger(__name__)
 
+ACCURACY = ("accuracy_end", "accuracy_end_low", "accuracy_end_high")
 FROM_TABLE1 = [
-    *("accuracy_end", "accuracy_end_low", "accuracy_end_high"),
+    *ACCURACY,
     *("difference_reference", "difference_reference_low", "difference_reference_high"),
     *("p_bootstrap_vs_reference", "p_end_vs_reference", "p_end_vs_reference_holm"),
     *("benchmark", "n", "seeds", "reference", "scale"),
 ]
-COLUMNS = ["variant", "label", "changes", "changed", *FROM_TABLE1]
+COLUMNS = ["variant", "label", "changes", "changed", *FROM_TABLE1, *ordinal_counting.COLUMNS]
 FORMATS = {
     "accuracy_end": TWO_DECIMALS,
     "accuracy_end_low": TWO_DECIMALS,
@@ -28,6 +36,22 @@ FORMATS = {
     "p_end_vs_reference_holm": p_value,
 }
 """Of each number that the sheet shows."""
+THREE_DECIMALS = "{:.3f}".format
+TITLES = {"reference": "the reference", "count_plus": "L_count+"}
+NOTES = [
+    "Argmax: the number of the most similar of nine captions. Expectation: the expected count of a"
+    " softmax over their cosines, at the scale of the training; coarse to fine has its head's.",
+    "Accuracy and off by one round the expected count; MAE and Spearman's correlation do not.",
+    "All values are of the end of training, as means over the seeds.",
+]
+DIFFERENCE_NOTES = [
+    "Both models are decoded alike. A lower MAE is better, a higher value of the others.",
+    "Brackets hold 95 % intervals of the paired bootstrap over images. They are not corrected for"
+    " multiple comparisons and do not cover another training.",
+    "p: paired sign-flip test over the images, which for accuracy and off by one is McNemar's exact"
+    " test (several seeds: twice the median p); for Spearman's correlation the bootstrap's."
+    " Holm-corrected over all ordinal variants, decodings and both comparisons of a measure.",
+]
 
 
 def changes(settings: dict[str, dict[str, Any]], reference: str) -> dict[str, dict[str, Any]]:
@@ -44,20 +68,37 @@ def changes(settings: dict[str, dict[str, Any]], reference: str) -> dict[str, di
 
 
 def ablations(
-    table1: pd.DataFrame, settings: dict[str, dict[str, Any]], reference: str
+    table1: pd.DataFrame,
+    settings: dict[str, dict[str, Any]],
+    reference: str,
+    predictions: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
     """One row a variant, with COLUMNS: its changed settings, and its numbers in Table 1.
 
     `changed` holds `key: value; ...`, `changes` their number. The difference to the reference is
     paired, at the end of training, in percentage points.
     settings: of each variant, all that its training follows from.
+    predictions: of `scores.load_predictions`, for what `ordinal_counting.table` adds. Its rows of
+    the decoding `expectation` have none of the differences and p values of Table 1.
     """
     changed = changes(settings, reference)
     rows = table1[table1["variant"].isin(settings)].reset_index(drop=True)
-    return rows.assign(
+    rows = rows.assign(
         changes=[len(changed[name]) for name in rows["variant"]],
         changed=[_spelt(changed[name]) for name in rows["variant"]],
-    )[COLUMNS]
+    )
+    if predictions is None:
+        return rows.assign(decoding="argmax").reindex(columns=COLUMNS)
+    measured = ordinal_counting.table(predictions, settings, reference)
+    rows = rows.drop(columns=["mae", "off_by_one"]).merge(measured, on="variant")
+    expected = rows["decoding"] == "expectation"
+    rows.loc[expected, [name for name in FROM_TABLE1 if name.startswith(("difference", "p_"))]] = (
+        np.nan
+    )
+    for place, row in rows[expected].iterrows():
+        low, high = statistics.wilson(row["accuracy"] / 100, row["n"])
+        rows.loc[place, list(ACCURACY)] = [row["accuracy"], 100 * low, 100 * high]
+    return rows[COLUMNS]
 
 
 def _spelt(settings: dict[str, Any]) -> str:
@@ -68,6 +109,7 @@ def _spelt(settings: dict[str, Any]) -> str:
 
 def sheet(table: pd.DataFrame, settings: dict[str, dict[str, Any]], reference: str) -> Sheet:
     """Accuracy of each variant and its difference to the reference."""
+    table = table[table["decoding"] == "argmax"]
     lines = []
     for row, text in zip(table.to_dict("records"), sheets.texts(table, FORMATS), strict=True):
         accuracy, difference = (
@@ -100,17 +142,88 @@ def sheet(table: pd.DataFrame, settings: dict[str, dict[str, Any]], reference: s
     )
 
 
+def ordinal_sheets(
+    table: pd.DataFrame, settings: dict[str, dict[str, Any]], reference: str
+) -> list[Sheet]:
+    """The measures under both decodings, and the differences to each of OTHERS; none without an
+    ordinal loss."""
+    ordinal = [name for name in settings if ordinal_counting.is_ordinal(settings[name])]
+    twice = set(table.loc[table["decoding"] == "expectation", "variant"])
+    if not twice:
+        return []
+    labels = dict(zip(table["variant"], table["label"], strict=True))
+    shown = table[table["variant"].isin(twice)]
+    measures = shown.rename(columns={"accuracy_end": "accuracy"})
+    formats = dict.fromkeys(MEASURES, TWO_DECIMALS) | {"spearman": THREE_DECIMALS}
+    lines = [
+        [Cell(row["label"]), Cell(row["decoding"]), *(Cell(text[name]) for name in MEASURES)]
+        for row, text in zip(shown.to_dict("records"), sheets.texts(measures, formats), strict=True)
+    ]
+    headers = ["Configuration", "Decoding", *MEASURES.values()]
+    stamp = pages.stamp(table["scale"][0])
+    title = f"n = {table['n'][0]} ({table['benchmark'][0]})"
+    made = [Sheet(f"Ordinal losses, both decodings. {title}", headers, lines, NOTES, stamp)]
+    compared = shown[shown["variant"].isin(ordinal)]
+    names = {
+        "reference": f"the reference, “{labels[reference]}”",
+        "count_plus": "L_count+, in the variant that differs in the loss alone: "
+        + ", ".join(f"“{labels[name]}”" for name in compared["count_plus"].dropna().unique()),
+    }
+    for other in OTHERS:
+        rows = compared[compared[f"mae_minus_{other}"].notna()]
+        if rows.empty:
+            continue
+        lines = [
+            [Cell(row.label), Cell(row.decoding), *cells]
+            for row, cells in zip(rows.itertuples(), _differences(rows, other), strict=True)
+        ]
+        notes = [f"Each value is a variant's less that of {names[other]}.", *DIFFERENCE_NOTES]
+        made.append(
+            Sheet(f"Ordinal losses against {TITLES[other]}. {title}", headers, lines, notes, stamp)
+        )
+    return made
+
+
+def _differences(rows: pd.DataFrame, other: str) -> list[list[Cell]]:
+    """A cell a measure for each row: the difference, with its interval and corrected p value."""
+    formats = {}
+    for measure in MEASURES:
+        name, digits = f"{measure}_minus_{other}", 3 if measure == "spearman" else 2
+        formats[name] = f"{{:+.{digits}f}}".format
+        formats |= {f"{name}{bound}": f"{{:.{digits}f}}".format for bound in BOUNDS[1:]}
+        formats[f"p_{measure}_vs_{other}_holm"] = p_value
+    return [
+        [
+            Cell(
+                text[f"{measure}_minus_{other}"],
+                f"[{text[f'{measure}_minus_{other}_low']},"
+                f" {text[f'{measure}_minus_{other}_high']}],"
+                f" p {text[f'p_{measure}_vs_{other}_holm']}",
+            )
+            for measure in MEASURES
+        ]
+        for text in sheets.texts(rows, formats)
+    ]
+
+
 def make_ablations(
     table1_csv: str,
+    predictions: Sequence[str] = (),
     *,
     csv_path: str,
     json_path: str,
     markdown_path: str,
     settings: dict[str, dict[str, Any]],
     reference: str,
+    rows: dict[int, int] | None = None,
 ) -> None:
-    """Publish the ablations as CSV, JSON and Markdown, from Table 1 as CSV."""
-    table = ablations(scores.read_table1(table1_csv), settings, reference)
+    """Publish the ablations as CSV, JSON and Markdown, from Table 1 as CSV and the predictions.
+
+    rows: of the benchmark, those that Table 1 counts (countbench.rows_of).
+    """
+    loaded = scores.load_predictions(list(predictions), rows or {}) if predictions else None
+    table = ablations(scores.read_table1(table1_csv), settings, reference, loaded)
     sheets.write_csv(table, csv_path)
-    sheets.write_sheets([sheet(table, settings, reference)], json_path, markdown_path)
-    log.info("%d variants beside %s", len(table), reference)
+    shown = [sheet(table, settings, reference), *ordinal_sheets(table, settings, reference)]
+    sheets.write_sheets(shown, json_path, markdown_path)
+    log.info("%d variants beside %s", table["variant"].nunique(), reference)

@@ -15,15 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import yaml
 
 from countclip.benchmarks import countbench, custom
 from countclip.data.number_words import WORDS
 from countclip.report import main_result, pages, scores
 from countclip.report.sheets import Cell, Sheet, read_sheets
+from countclip.runtime import config_files
 from countclip.runtime.files import write_text
 from countclip.runtime.provenance import canonical, leaves
-from countclip.runtime.resources import HOME
 from countclip.runtime.results import SECTIONS, id_of, patterns_of, place_of, section_of
 
 log = logging.getLogger(__name__)
@@ -304,7 +303,7 @@ COSTS = (
 
 def _config(config: dict[str, Any]) -> Section:
     """Keys that differ from the default, and the whole config folded away."""
-    default = yaml.safe_load((HOME / "config/config.yaml").read_text(encoding="utf-8"))
+    default = config_files.default()
     keys = list(leaves(config))
     differ = [key for key in keys if _value(config, key) != _value(default, key)]
     changed = [

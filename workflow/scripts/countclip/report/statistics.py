@@ -131,6 +131,38 @@ def bootstrap(
     return np.concatenate(means)
 
 
+def bootstrap_spearman(values: np.ndarray, others: np.ndarray, seed: int = 0) -> np.ndarray:
+    """Spearman's correlation of each row of `values` (k, n) with `others` (n,), over the samples of
+    `bootstrap`, each ranked anew: (RESAMPLES, k). nan where all of a sample are equal."""
+    n, rng, block = len(others), np.random.default_rng(seed), 100
+    codes = [np.unique(row, return_inverse=True)[1] for row in (others, *values)]
+    found = []
+    for _ in range(RESAMPLES // block):
+        drawn = rng.multinomial(n, np.full(n, 1 / n), size=block)
+        ranks = [_centred_ranks(drawn, of_row) for of_row in codes]
+        squares = [np.sum(drawn * rank**2, axis=1) for rank in ranks]
+        with np.errstate(invalid="ignore"):
+            found.append(
+                [
+                    np.sum(drawn * ranks[0] * rank, axis=1) / np.sqrt(squares[0] * square)
+                    for rank, square in zip(ranks[1:], squares[1:], strict=True)
+                ]
+            )
+    return np.concatenate(found, axis=1).T
+
+
+def _centred_ranks(drawn: np.ndarray, codes: np.ndarray) -> np.ndarray:
+    """Ranks (samples, n) in each sample, less their mean, equals sharing theirs.
+
+    drawn: how often each item is in each sample. codes: (n,), places of the values in their order.
+    """
+    order = np.argsort(codes, kind="stable")
+    begins = np.searchsorted(codes[order], np.arange(codes.max() + 1))
+    sizes = np.add.reduceat(drawn[:, order], begins, axis=1)
+    ranks = np.cumsum(sizes, axis=1) - (sizes - 1) / 2
+    return (ranks - (drawn.shape[1] + 1) / 2)[:, codes]
+
+
 def group_sums(
     scores: np.ndarray, groups: Sequence[Hashable] | None = None
 ) -> tuple[np.ndarray, np.ndarray]:

@@ -70,7 +70,7 @@ def active(config: Config, key: str) -> list[str]:
     return [name for name, value in value_at(config, key).items() if value is not None]
 
 
-def _entry(config: Config, key: str, name: str) -> Any:
+def entry(config: Config, key: str, name: str) -> Any:
     """The entry `name` under a key; ConfigError names those that there are."""
     if name not in active(config, key):
         known = ", ".join(active(config, key))
@@ -82,6 +82,28 @@ def _entry(config: Config, key: str, name: str) -> Any:
 
 NO_RESULT = ("checkpoint_minutes", "loggers")
 """Keys of `training` that change no result."""
+ORDINAL = {
+    "ordinal_exp": "FCRC, exp",
+    "ordinal_logit": "FCRC, logit",
+    "ordinal_margin": "FCRC, margin",
+    "sord": "SORD",
+    "coarse_to_fine": "coarse to fine",
+}
+"""Each ordinal loss, which is the id of its variant too, and its name in labels."""
+
+
+def add_ordinal_variants(config: Config) -> None:
+    """Put the variants that `ordinal_variants` asks for behind the others, in place.
+
+    They differ in their loss alone from scheduler, lambda_modal and L_count+. One that `variants`
+    has under the same id, or sets to null, stays as it is there.
+    """
+    if not config["ordinal_variants"]:
+        return
+    for loss, name in ORDINAL.items():
+        label = f"scheduler and λ_modal and {name}"
+        variant = {"label": label, "loss": loss, "lambda_scheme": "modal"}
+        config["variants"].setdefault(loss, variant)
 
 
 def variants(config: Config) -> list[str]:
@@ -91,28 +113,32 @@ def variants(config: Config) -> list[str]:
 
 def refuse_labels(config: Config) -> None:
     """Raise ConfigError for labels that show nothing, or that two variants have."""
+    labels = {name: config["variants"][name]["label"] for name in variants(config)}
+    refuse_equal_labels("variants", labels)
+
+
+def refuse_equal_labels(key: str, labels: dict[str, str]) -> None:
+    """Raise ConfigError for labels (id -> label, below a key) that show nothing or are equal."""
     names: dict[str, str] = {}
     problems = []
-    for name in variants(config):
-        text = unicodedata.normalize("NFKC", config["variants"][name]["label"])
-        label = "".join(c for c in " ".join(text.split()) if unicodedata.category(c)[0] != "C")
-        if not label.strip():
+    for name, label in labels.items():
+        text = unicodedata.normalize("NFKC", label)
+        shown = "".join(c for c in " ".join(text.split()) if unicodedata.category(c)[0] != "C")
+        if not shown.strip():
+            problems.append(f"{key}.{name}.label is empty: write what tables and figures call it")
+        elif shown in names:
             problems.append(
-                f"variants.{name}.label is empty: write what tables and figures call the variant"
-            )
-        elif label in names:
-            problems.append(
-                f"variants.{name}.label: {names[label]} has {label!r} too, so nobody could tell"
+                f"{key}.{name}.label: {names[shown]} has {shown!r} too, so nobody could tell"
                 " them apart in tables and figures; change one of them"
             )
-        names.setdefault(label, name)
+        names.setdefault(shown, name)
     if problems:
         raise ConfigError("\n".join(problems))
 
 
 def variant_settings(config: Config, variant: str) -> Config:
     """The keys of `training`, with the variant's laid over them."""
-    return config["training"] | _entry(config, "variants", variant)
+    return config["training"] | entry(config, "variants", variant)
 
 
 def training_settings(config: Config, variant: str) -> Config:
@@ -168,7 +194,7 @@ def view(config: Config, section: str, *keys: str, **more: Any) -> Config:
 
 
 def ablation_settings(config: Config) -> Config:
-    """All that the training of each variant follows from, and the reference."""
+    """All that each variant's training follows from, the reference, and the rows that count."""
     if reference(config) is None:
         raise ConfigError(
             "results/ablations.csv needs a variant to compare the others with: name one that is "
@@ -178,7 +204,11 @@ def ablation_settings(config: Config) -> Config:
         name: training_settings(config, name) | {"counting_set": counting_set_of(config, name)}
         for name in variants(config)
     }
-    return {"settings": settings, "reference": reference(config)}
+    return {
+        "settings": settings,
+        "reference": reference(config),
+        "benchmark": config["countbench"]["variant"],
+    }
 
 
 # ---- counting sets ----
@@ -236,7 +266,7 @@ def benchmark_settings(config: Config, name: str) -> Config:
         "sha256": None,
         "follow_links": False,
     }
-    return _on_disk(default | _entry(config, "benchmarks", name), "path", "images")
+    return _on_disk(default | entry(config, "benchmarks", name), "path", "images")
 
 
 def _on_disk(settings: Config, *keys: str) -> Config:
@@ -252,7 +282,7 @@ def retention_tasks(config: Config) -> list[str]:
 
 def retention_source(config: Config, name: str) -> Config:
     """How one retention task is read: everything but its templates."""
-    settings = {"follow_links": False} | _entry(config, "retention.tasks", name)
+    settings = {"follow_links": False} | entry(config, "retention.tasks", name)
     settings = _on_disk(settings, "folder", "annotations")
     return {key: value for key, value in settings.items() if key != "templates"}
 
@@ -268,6 +298,45 @@ def wise_ft_variants(config: Config) -> list[str]:
     return chosen_variants(config, "wise_ft.variants") if retention_tasks(config) else []
 
 
+# ---- ordinal sets ----
+
+
+def ordinal_sets(config: Config) -> list[str]:
+    """Ids of the sets of ordinal regression."""
+    return active(config, "ordinal.sets")
+
+
+def ordinal_set(config: Config, name: str) -> Config:
+    """The settings of one of them, with the defaults of what it does not set."""
+    default = {"follow_links": False, "published": None, "deviations": []}
+    return _on_disk(default | entry(config, "ordinal.sets", name), "csv", "images")
+
+
+def embedded_sets(config: Config) -> list[str]:
+    """Ids of the sets whose embeddings figures show: all, if a method is chosen for that."""
+    chosen = set(config["ordinal"]["embeddings"]) & set(active(config, "ordinal.methods"))
+    return ordinal_sets(config) if chosen else []
+
+
+def ordinal_studies(config: Config) -> list[str]:
+    """The studies of ordinal regression that are made, but that of cost."""
+    return [name for name in config["ordinal"]["studies"]["made"] if name != "cost"]
+
+
+# ---- soft labels ----
+
+
+def caption_sets(config: Config) -> list[str]:
+    """Ids of the sets of captions whose objects are counted."""
+    return active(config, "soft_labels.caption_sets")
+
+
+def caption_set(config: Config, name: str) -> Config:
+    """The settings of one of them, with the defaults of what it does not set."""
+    default = {"path": None, "column": None, "rows": "all"}
+    return _on_disk(default | entry(config, "soft_labels.caption_sets", name), "path")
+
+
 # ---- GPUs ----
 
 DEVICES = {
@@ -277,14 +346,18 @@ DEVICES = {
     "sweep_wise_ft": "evaluation.accelerator",
     "retrieve": "evaluation.accelerator",
     "measure_relevancy": "evaluation.accelerator",
+    "predict_ordinal": "evaluation.accelerator",
+    "embed_ordinal": "evaluation.accelerator",
+    "run_ordinal_study": "ordinal.training.accelerator",
 }
-"""The key that says where the jobs of a rule run; training has `training.accelerator`."""
+"""The key that says where the jobs of a rule run; trainings have an `accelerator` of theirs."""
 
 
 def gpus(config: Config, rule: str, variant: str | None = None) -> int:
     """GPUs that a job of a rule holds; `variant` for a training."""
-    if rule == "train_variant":
-        settings = variant_settings(config, variant) if variant else config["training"]
+    if rule in ("train_variant", "train_ordinal"):
+        settings = config["training"] if rule == "train_variant" else config["ordinal"]["training"]
+        settings = variant_settings(config, variant) if variant else settings
         return 0 if settings["accelerator"] == "cpu" else settings["devices"]
     return int(rule in DEVICES and value_at(config, DEVICES[rule]) != "cpu")
 
@@ -295,7 +368,7 @@ def gpus_by_job(config: Config) -> dict[str, int]:
         f"train_variant/{name}_seed": gpus(config, "train_variant", name)
         for name in variants(config)
     }
-    return {rule: gpus(config, rule) for rule in DEVICES} | trainings
+    return {rule: gpus(config, rule) for rule in (*DEVICES, "train_ordinal")} | trainings
 
 
 # ---- files that the config names ----
@@ -341,6 +414,8 @@ def _files(config: Config) -> Iterator[tuple[str, str]]:
           for name in further_benchmarks(config)),
         *((f"retention.tasks.{name}.{key}", config["retention"]["tasks"][name][key])
           for name in retention_tasks(config) for key in ("annotations", "templates")),
+        *((f"ordinal.sets.{name}.csv", ordinal_set(config, name)["csv"])
+          for name in ordinal_sets(config)),
         ("laion.manifest", config["laion"]["manifest"]),
         ("counting_set.nouns", config["counting_set"]["nouns"]),
         ("detector.weights", config["detector"]["weights"]),
@@ -360,6 +435,8 @@ def _folders(config: Config) -> Iterator[tuple[str, str]]:
           for name in further_benchmarks(config)),
         *((f"retention.tasks.{name}.folder", config["retention"]["tasks"][name]["folder"])
           for name in retention_tasks(config)),
+        *((f"ordinal.sets.{name}.images", ordinal_set(config, name)["images"])
+          for name in ordinal_sets(config)),
     ]  # fmt: skip
     return ((key, path) for key, path in pairs if path is not None)
 

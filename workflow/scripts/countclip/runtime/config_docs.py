@@ -5,6 +5,7 @@ from typing import Any
 
 import yaml
 
+from countclip.runtime import config_files
 from countclip.runtime.files import write_text
 from countclip.runtime.resources import HOME
 
@@ -21,8 +22,9 @@ FIRST_KEYS = (
 HEAD = """\
 # The manual of the config
 
-`config.yaml` is the default, the miniature. For another run, write what differs into a file and add
-`--configfile that.yaml`. It is laid over the default, and several files over each other in order.
+`config.yaml` is the default, the miniature; `ordinal.yaml` is its part on ordinal regression. For
+another run, write what differs into a file and add `--configfile that.yaml`. It is laid over the
+default, and several files over each other in order.
 
 - Every key is checked before anything runs, and unknown keys are refused.
 - Small numbers need a point: YAML reads `1e-5` as a text, `1.0e-5` as a number.
@@ -44,7 +46,7 @@ def main() -> None:
 def manual() -> str:
     """The page: an index, the first keys, then a table for each section of the config."""
     schema = yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))
-    default = yaml.safe_load((HOME / "config/config.yaml").read_text(encoding="utf-8"))
+    default = config_files.default()
     single = {name: below for name, below in schema["properties"].items() if not _nested(below)}
     nested = {name: below for name, below in schema["properties"].items() if name not in single}
     index = ", ".join(f"[{name}](#{name})" for name in ("single keys", *nested))

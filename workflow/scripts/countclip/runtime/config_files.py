@@ -12,6 +12,18 @@ import yaml
 
 from countclip.runtime.config import ConfigError
 from countclip.runtime.provenance import leaves
+from countclip.runtime.resources import HOME
+
+DEFAULTS = tuple(
+    HOME / "config" / name for name in ("config.yaml", "ordinal.yaml", "soft_labels.yaml")
+)
+"""The files that hold the default of every key, each of sections of its own."""
+
+
+def default() -> dict[str, Any]:
+    """The default config, of all DEFAULTS."""
+    texts = (file.read_text(encoding="utf-8") for file in DEFAULTS)
+    return {key: value for text in texts for key, value in yaml.safe_load(text).items()}
 
 
 def refuse_repeated_keys(path: str | Path) -> None:
@@ -66,12 +78,13 @@ def _repeated_keys(node: yaml.Node | None, section: str, seen: set[int]) -> Iter
                 yield f"{section}{name} stands in lines {' and '.join(map(str, places))}"
 
 
-def summary(default: str, overlays: Sequence[tuple[str, dict[str, Any]]]) -> str:
+def summary(overlays: Sequence[tuple[str, dict[str, Any]]]) -> str:
     """The line that says which files make up the config, and how many keys each lays over it."""
+    defaults = " and ".join(f"config/{file.name}" for file in DEFAULTS)
     if not overlays:
-        return f"Config: {default} alone"
+        return f"Config: {defaults} alone"
     laid = [f"{name} ({_keys(len(leaves(values)) if values else 0)})" for name, values in overlays]
-    return f"Config: {default}; laid over it, in this order: {', '.join(laid)}"
+    return f"Config: {defaults}; laid over them, in this order: {', '.join(laid)}"
 
 
 def _keys(number: int) -> str:

@@ -91,6 +91,17 @@ SECTIONS = (
         " model.",
     ),
     Section(
+        "ordinal",
+        "Ordinal regression",
+        "An age, a decade or a quality told from an image: NumCLIP, its parts, and what is known"
+        " without them, on the same folds.",
+    ),
+    Section(
+        "soft_labels",
+        "Soft labels",
+        "Which objects captions name, and how rare most of them are.",
+    ),
+    Section(
         "funnel",
         "The counting set",
         "The pairs that models are trained on. Each step shows how many rows of the metadata it"
@@ -144,6 +155,67 @@ RESULTS = (
     Result("retrieval", "plot_retrieval", "results/figures/retrieval", FIGURE),
     Result("retrieval", "plot_relevancy", "results/relevancy", ("csv", "json")),
     Result("retrieval", "plot_relevancy", "results/figures/relevancy", FIGURE),
+    Result(
+        "ordinal",
+        "join_ordinal_tables",
+        "results/ordinal/table",
+        ("csv",),
+        _where(settings.ordinal_sets),
+    ),
+    Result(
+        "ordinal", "make_ordinal_table", "results/ordinal/{id}/table", TABLE, settings.ordinal_sets
+    ),
+    Result(
+        "ordinal",
+        "make_ordinal_table",
+        "results/ordinal/{id}/table_per_bin",
+        ("csv",),
+        settings.ordinal_sets,
+    ),
+    Result(
+        "ordinal",
+        "plot_ordinal_errors",
+        "results/figures/ordinal_errors_{id}",
+        FIGURE,
+        settings.ordinal_sets,
+    ),
+    *(
+        Result("ordinal", "plot_ordinal_order", path, kinds, settings.embedded_sets)
+        for path, kinds in (
+            ("results/ordinal/{id}/order", ("csv",)),
+            ("results/figures/ordinal_similarities_{id}", FIGURE),
+            ("results/figures/ordinal_order_{id}", FIGURE),
+            ("results/figures/ordinal_map_{id}", FIGURE),
+        )
+    ),
+    Result(
+        "ordinal",
+        "measure_ordinal_cost",
+        "results/ordinal/cost",
+        TABLE,
+        _where(lambda config: "cost" in config["ordinal"]["studies"]["made"]),
+    ),
+    Result(
+        "ordinal",
+        "make_ordinal_study",
+        "results/ordinal/{id}",
+        TABLE,
+        settings.ordinal_studies,
+    ),
+    Result(
+        "ordinal",
+        "plot_ordinal_study",
+        "results/figures/ordinal_{id}",
+        FIGURE,
+        settings.ordinal_studies,
+    ),
+    Result(
+        "soft_labels",
+        "make_object_statistics",
+        "results/soft_labels/statistics",
+        TABLE,
+        _where(settings.caption_sets),
+    ),
     Result(
         "funnel",
         "plot_class_frequency",

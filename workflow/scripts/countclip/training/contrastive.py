@@ -92,8 +92,12 @@ class Contrastive(Objective):
         return {"logit_scale": self.model.logit_scale.exp().item()}
 
     def save(self, path: str | Path, metadata: dict[str, Any]) -> None:
-        """Publish the CLIP under open_clip's names."""
-        checkpoints.save(self.model, path, metadata)
+        """Publish the CLIP under open_clip's names. What the criterion trains, such as a head,
+        stands as lists in the file's header, for open_clip takes no tensors that it does not know.
+        """
+        trained = {name: value.tolist() for name, value in self.criterion.state_dict().items()}
+        more = {"criterion": trained} if trained else {}
+        checkpoints.save(self.model, path, metadata | more)
 
     def _encode_image(self, images: Tensor) -> Tensor:
         with self._attention():

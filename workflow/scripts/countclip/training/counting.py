@@ -11,6 +11,7 @@ import torch
 from countclip.data import lambda_schemes, number_words
 from countclip.evaluation.counting import Questions, accuracy
 from countclip.model.clip import Clip, cut_padding
+from countclip.model.concepts import CONCEPTS, concept_captions
 from countclip.model.embeddings import similarities
 from countclip.model.inputs import nine_captions, tokens_of
 from countclip.model.libraries import rank_zero_only
@@ -21,11 +22,30 @@ from countclip.training.checkpoints import Metric, Outputs
 from countclip.training.contrastive import Contrastive
 from countclip.training.loggers import open_loggers
 from countclip.training.loop import fit
-from countclip.training.losses import CountClipLoss
+from countclip.training.losses import (
+    CoarseToFineLoss,
+    CountClipLoss,
+    NineWordsLoss,
+    OrdinalClipLoss,
+)
 from countclip.training.settings import from_config
 
 COUNTERFACTUALS = {"none": 0, "count": 1, "count_plus": 8}
-"""Counterfactual captions per pair, K, of each loss of the config."""
+"""Counterfactual captions per pair, K, of each loss of the config; the ordinal ones follow."""
+ORDINAL = {
+    **dict.fromkeys(("ordinal_exp", "ordinal_logit", "ordinal_margin", "sord"), 8),
+    "coarse_to_fine": len(CONCEPTS),
+}
+"""Captions beside the true one of each ordinal loss: all other numbers, or all concepts."""
+
+
+def make_criterion(loss: str, count_logit_scale: float | None, rows: int | None) -> CountClipLoss:
+    """The criterion of a loss of the config; the others as `CountClipLoss` has them."""
+    if loss == "coarse_to_fine":
+        return OrdinalClipLoss(CoarseToFineLoss(count_logit_scale), rows)
+    if loss in ORDINAL:
+        return OrdinalClipLoss(NineWordsLoss(loss, count_logit_scale), rows)
+    return CountClipLoss(count_logit_scale, rows)
 
 
 @dataclass
@@ -34,8 +54,9 @@ class Pairs:
 
     images: uint8 (m, size, size, 3), in memory or mapped from a file. rows: int (n,), which of
     them each pair has. tokens: uint16 (n, 1 + C, length), the caption first and then its C
-    counterfactuals (C is 8 for counting pairs, 0 for others). numbers: int (n,), the label of each
-    pair, which decides its lambda: the number that its caption names, 0 for none.
+    counterfactuals (C is 8 for counting pairs, 0 for others) or, in their place, its concepts.
+    numbers: int (n,), the label of each pair, which decides its lambda: the number that its
+    caption names, 0 for none.
     """
 
     images: np.ndarray
@@ -54,15 +75,18 @@ class Pairs:
         rows: np.ndarray,
         texts: Sequence[str],
         numbers: Sequence[int],
+        concepts: bool = False,
     ) -> "Pairs":
         """Pairs whose captions name a number; the nine captions in the order of the classes would
-        tell the answer by position, so the true one comes first and the others follow."""
-        nine = [
-            nine_captions(clip, text, number) for text, number in zip(texts, numbers, strict=True)
-        ]
-        for row, number in zip(nine, numbers, strict=True):
+        tell the answer by position, so the true one comes first and the others follow.
+
+        concepts: `concept_captions` follow instead."""
+        captions = []
+        for text, number in zip(texts, numbers, strict=True):
+            row = nine_captions(clip, text, number)
             row.insert(0, row.pop(number_words.NUMBERS.index(number)))
-        return cls(images, rows, tokens_of(clip, nine), np.asarray(numbers, dtype=np.int64))
+            captions.append([row[0], *concept_captions(clip, text, number)] if concepts else row)
+        return cls(images, rows, tokens_of(clip, captions), np.asarray(numbers, dtype=np.int64))
 
     @classmethod
     def plain(
@@ -80,7 +104,8 @@ class Batches:
     the step, so a resumed run sees what an undisturbed one would have seen.
 
     counterfactuals: K, how many of its C are drawn for each counting pair, anew at each step; or,
-        if they are `fixed`, once for the whole training, as the published code did.
+        if they are `fixed`, once for the whole training, as the published code did. in_order: take
+        the first K, in their order, instead.
     lambdas: number -> weight of its counting loss. augment: see `Images`.
     """
 
@@ -95,6 +120,7 @@ class Batches:
         lambdas: dict[int, float],
         seed: int,
         fixed: bool = False,
+        in_order: bool = False,
         augment: str = "none",
     ) -> None:
         if n_counting > size:
@@ -116,6 +142,7 @@ class Batches:
         self.lambdas = lambdas
         self.seed = seed
         self.augment = augment
+        self.in_order = in_order
         self.fixed = self._draw(len(counting), 3) if fixed else None
         self._orders: dict[int, dict[int, np.ndarray]] = {}
 
@@ -162,10 +189,11 @@ class Batches:
         )
 
     def _draw(self, n: int, *stream: int) -> np.ndarray:
-        """The counterfactuals of `n` pairs, each in another order: int (n, C) in 1..C."""
-        rng = np.random.default_rng([self.seed, *stream])
-        places = np.arange(1, self.counting.tokens.shape[1])
-        return rng.permuted(np.tile(places, (n, 1)), axis=1)
+        """The counterfactuals of `n` pairs, each in an order of its own: int (n, C) in 1..C."""
+        places = np.tile(np.arange(1, self.counting.tokens.shape[1]), (n, 1))
+        if self.in_order:
+            return places
+        return np.random.default_rng([self.seed, *stream]).permuted(places, axis=1)
 
     def _rows(self, stream: int, n_pairs: int, n: int, step: int) -> np.ndarray:
         """The rows of step `step` in an endless sequence of shuffled passes over `n_pairs` rows."""
@@ -235,7 +263,12 @@ def finetune(
     table, others = pd.read_parquet(counting), pd.read_parquet(non_counting)
     train = (table["split"] == "train").to_numpy()
     pairs = Pairs.counting(
-        clip, pixels, np.flatnonzero(train), table["caption"][train], table["number"][train]
+        clip,
+        pixels,
+        np.flatnonzero(train),
+        table["caption"][train],
+        table["number"][train],
+        concepts=loss == "coarse_to_fine",
     )
     plain = Pairs.plain(clip, pixels, len(table) + np.arange(len(others)), others["caption"])
     counts = table["number"][train].value_counts().to_dict()
@@ -245,15 +278,17 @@ def finetune(
         plain,
         size=batch_size,
         n_counting=counting_per_batch,
-        counterfactuals=COUNTERFACTUALS[loss],
+        counterfactuals=(COUNTERFACTUALS | ORDINAL)[loss],
         lambdas=lambdas,
         seed=seed,
         fixed=counterfactuals == "fixed",
+        in_order=loss in ORDINAL,
         augment=augment,
     )
+    torch.manual_seed(seed)  # of a head
     objective = Contrastive(
         clip,
-        CountClipLoss(count_logit_scale, rows=micro_batch),
+        make_criterion(loss, count_logit_scale, micro_batch),
         tower=tower,
         last_blocks=last_blocks,
         lora_rank=lora_rank,

@@ -5,8 +5,9 @@ orders them, to the parts of the loss by name and their sum, `loss`.
 
 In a loss `image` is (batch, d), `text` is (batch, d), both L2-normalised. A counting loss takes the
 N counting pairs: `image` (N, d), `captions` (N, 1 + K, d) with the true caption first and its K
-counterfactuals after it, and `lambdas` (N,), the weight of each pair. All reductions are float32
-or wider, whatever autocast does around them.
+counterfactuals after it, and `lambdas` (N,), the weight of each pair. An ordinal one also takes
+`numbers` int64 (N,), what each true caption names. All reductions are float32 or wider, whatever
+autocast does around them.
 """
 
 import torch
@@ -14,7 +15,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from countclip.data.number_words import NUMBERS
+from countclip.model.concepts import ConceptHead, concepts_of
 from countclip.training.batches import Batch
+from countclip.training.ordinal_losses import OrdinalCrossEntropy, sord
+
+MARGIN = 0.1
+"""Of the form `margin` in counting, in units of cosine: between two and ten."""
 
 
 class ClipLoss(nn.Module):
@@ -90,10 +97,83 @@ class CountClipLoss(nn.Module):
         if len(text) > size:
             counterfactuals = text[size:].reshape(n, -1, text.shape[1])
             captions = torch.cat([text[:n, None], counterfactuals], dim=1)
-            lambdas = batch.lambdas.to(image.device)
-            losses["loss_count"] = self.count_loss(image[:n], captions, lambdas)
+            losses["loss_count"] = self.counting(image[:n], captions, batch)
         losses["loss"] = losses["loss_clip"] + losses["loss_count"]
         return losses
+
+    def counting(self, image: Tensor, captions: Tensor, batch: Batch) -> Tensor:
+        """The counting loss of the N counting pairs: image (N, d), captions (N, 1 + K, d)."""
+        return self.count_loss(image, captions, batch.lambdas.to(image.device))
+
+
+class OrdinalClipLoss(CountClipLoss):
+    """The criterion of CountCLIP with a counting loss that also takes the pairs' numbers."""
+
+    def __init__(self, count_loss: nn.Module, rows: int | None = None) -> None:
+        super().__init__(rows=rows)
+        self.count_loss = count_loss
+
+    def counting(self, image: Tensor, captions: Tensor, batch: Batch) -> Tensor:
+        lambdas, numbers = (part.to(image.device) for part in (batch.lambdas, batch.labels))
+        return self.count_loss(image, captions, lambdas, numbers[: len(image)])
+
+
+class NineWordsLoss(nn.Module):
+    """A counting loss over all nine captions, where a number that is farther off is more wrong.
+
+    name: `ordinal_exp`, `ordinal_logit` or `ordinal_margin` (`OrdinalCrossEntropy`), or `sord`.
+    logit_scale: of the cosines, as `CountLoss` has it.
+    """
+
+    def __init__(self, name: str, logit_scale: float | None = None) -> None:
+        super().__init__()
+        self.soft = name == "sord"
+        self.logit_scale = 1.0 if logit_scale is None else float(logit_scale)
+        self.cross_entropy = OrdinalCrossEntropy(
+            torch.arange(float(len(NUMBERS))),
+            "plain" if self.soft else name.removeprefix("ordinal_"),
+            margin=MARGIN * self.logit_scale,
+        )
+
+    def forward(self, image: Tensor, captions: Tensor, lambdas: Tensor, numbers: Tensor) -> Tensor:
+        """captions: (N, 9, d), the true one first and then the others, from two to ten."""
+        logits = self.logit_scale * torch.einsum(
+            "nd,nkd->nk", _at_least_float32(image), _at_least_float32(captions)
+        )
+        classes = numbers - NUMBERS[0]
+        logits = _from_two_to_ten(logits, classes)
+        if self.soft:
+            each = sord(logits, classes, self.cross_entropy.distances, reduction="none")
+        else:
+            each = self.cross_entropy(logits, classes, reduction="none")
+        return (lambdas * each).mean()
+
+
+def _from_two_to_ten(of_captions: Tensor, classes: Tensor) -> Tensor:
+    """(N, K) in the order of the classes, from those with the true class first."""
+    order, true = torch.arange(of_captions.shape[1], device=classes.device), classes[:, None]
+    places = torch.where(order < true, order + 1, order).masked_fill(order == true, 0)
+    return of_captions.gather(1, places)
+
+
+class CoarseToFineLoss(nn.Module):
+    """NumCLIP's two stages on counting: FCRC over the concepts, and the error of a head's count.
+
+    The concepts are those of `model/concepts.py`, FCRC's form is `exp`, and the weights of both
+    losses are 1. Nothing here compares the nine captions. logit_scale: as `CountLoss` has it.
+    """
+
+    def __init__(self, logit_scale: float | None = None) -> None:
+        super().__init__()
+        self.head = ConceptHead(1.0 if logit_scale is None else float(logit_scale))
+        self.cross_entropy = OrdinalCrossEntropy(torch.arange(float(len(self.head.values))), "exp")
+
+    def forward(self, image: Tensor, captions: Tensor, lambdas: Tensor, numbers: Tensor) -> Tensor:
+        """captions: (N, 1 + 4, d), the true one, which is not used, and then the concepts'."""
+        logits = self.head.logits(_at_least_float32(image), _at_least_float32(captions[:, 1:]))
+        coarse = self.cross_entropy(logits, concepts_of(numbers), reduction="none")
+        fine = (self.head(logits) - numbers).abs()
+        return (lambdas * (coarse + fine)).mean()
 
 
 def _at_least_float32(tensor: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""The rows without training: constant, linear probe, and zero-shot with numbers or concepts."""
+"""The rows that need no text: constant and linear probe."""
 
 import numpy as np
 
@@ -36,17 +36,3 @@ def linear_probe(
 
     probes = [Ridge(alpha=penalty).fit(*train) for penalty in RIDGE_PENALTIES]
     return Answers(expectation=min(probes, key=error).predict(embeddings))
-
-
-def zero_shot(
-    images: np.ndarray, texts: np.ndarray, concepts: Bins, bins: Bins, logit_scale: float
-) -> Answers:
-    """CLIP's answers by the similarities of images (n, d) to the concepts' texts (C, d).
-
-    concepts: the bins themselves, or the numbers of the task (`Bins.numbers`). Embeddings are
-    normalised; logit_scale is the factor of their cosines, 100 in OpenAI's weights.
-    """
-    logits = logit_scale * (np.asarray(images, float) @ np.asarray(texts, float).T)
-    shares = np.exp(logits - logits.max(axis=1, keepdims=True))
-    shares /= shares.sum(axis=1, keepdims=True)
-    return decode(shares, shares @ np.array(concepts.midpoints), concepts, bins)

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from countclip.experiments.ordinal.task import check_bins
+
 
 @dataclass(frozen=True)
 class Bins:
@@ -23,10 +25,12 @@ class Bins:
         return len(self.words)
 
     @classmethod
-    def from_config(cls, bins: Iterable[dict[str, Any]]) -> "Bins":
-        """Bins of entries `word`, `from`, `to`, as the config has them."""
-        words, starts, ends = zip(*((b["word"], b["from"], b["to"]) for b in bins), strict=True)
-        return cls(words, tuple(map(float, starts)), tuple(map(float, ends)))
+    def of_task(cls, task: dict[str, Any]) -> "Bins":
+        """The `bins` (word, from, to) of a task; ValueError where they do not tile its `values`."""
+        check_bins(task)
+        words = tuple(one["word"] for one in task["bins"])
+        starts, ends = (tuple(float(one[key]) for one in task["bins"]) for key in ("from", "to"))
+        return cls(words, starts, ends)
 
     @classmethod
     def numbers(cls, lowest: int, highest: int) -> "Bins":

@@ -11,7 +11,6 @@ The CSV has the columns path and label, and may have fold, split and group:
 
 import logging
 import re
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,6 +19,7 @@ import numpy as np
 import pandas as pd
 
 from countclip.experiments.ordinal.bins import Bins
+from countclip.experiments.ordinal.folds import PARTS
 from countclip.runtime.csv_files import Columns, raise_problems, read_rows
 from countclip.runtime.files import publish, sha256, write_json, write_table
 from countclip.runtime.folders import ImageFolder, inside
@@ -27,7 +27,6 @@ from countclip.runtime.folders import ImageFolder, inside
 log = logging.getLogger(__name__)
 
 COLUMNS = Columns(("path", "label"), files=("path",))
-PARTS = ("train", "validation", "test")
 SHOWN = 5
 """Examples in a message."""
 
@@ -60,29 +59,6 @@ class Draw(NamedTuple):
     count: int = 5
     validation: float = 0.1
     seed: int = 0
-
-
-def bins_of(values: Sequence[float], entries: Iterable[dict[str, Any]]) -> Bins:
-    """The bins (word, from, to) of the config; ValueError where they do not tile `values`."""
-    entries = list(entries)
-    lowest, highest = values
-    expected = lowest
-    for entry in entries:
-        if entry["from"] != expected or entry["to"] < entry["from"]:
-            raise ValueError(
-                f"bin {entry['word']!r} is {entry['from']} to {entry['to']}: the bins must cover"
-                f" {lowest} to {highest} without gap or overlap, so it must begin at {expected}"
-                " and end no earlier"
-            )
-        expected = entry["to"] + 1
-    if len(entries) < 2 or expected != highest + 1:
-        raise ValueError(
-            f"{len(entries)} bins end at {expected - 1}: at least two must cover {lowest} to"
-            f" {highest}, so the last must end at {highest}"
-        )
-    if twice := [w for w, n in Counter(entry["word"] for entry in entries).items() if n > 1]:
-        raise ValueError(f"two bins have the word {twice[0]!r}: give each another")
-    return Bins.from_config(entries)
 
 
 # ---- reading ----
@@ -169,7 +145,8 @@ def make_folds(
 
     images_parquet: index and path; the index is the row in the array of `images.pack`.
     fold_folder: gets 1.parquet, 2.parquet and so on: index, path, label, bin, group, part.
-    summary_json: what each fold is called and holds, and what is to be warned of.
+    summary_json: what each fold is called and holds, and what is to be warned of. It has the digest
+        of each table, so it stands for them where a folder's time means nothing.
     """
     rows = read(csv, folder, values)
     images = images_of(rows)
@@ -186,8 +163,9 @@ def make_folds(
             table = images.assign(part=parts)[["index", "path", "label", "bin", "group", "part"]]
             table = table[table["part"] != ""].reset_index(drop=True)
             table = _with_validation(table, draw, number)
-            summaries[str(number)] = {"name": name, **_checked(csv, name, table, bins)}
-            write_table(_typed(table), temporary / f"{number}.parquet")
+            checked, file = _checked(csv, name, table, bins), temporary / f"{number}.parquet"
+            write_table(_typed(table), file)
+            summaries[str(number)] = {"name": name, **checked, "sha256": sha256(file)}
     drawn = f"drawn by {draw.by}, seed {draw.seed}"
     summary = {
         "source": {"csv": str(csv), "sha256": sha256(csv)},

@@ -1,7 +1,6 @@
 """Figures of ordinal regression: errors by bin, order of similarities, and maps of embeddings."""
 
 import textwrap
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -9,47 +8,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from countclip.experiments.ordinal import metrics
+from countclip.experiments.ordinal.embeddings import KINDS, Embeddings, read_embeddings
 from countclip.experiments.ordinal.table import CONSTANT
 from countclip.report import sheets
 from countclip.report.plotting import INK, LINES, MARKERS, drawing
-from countclip.runtime.files import publish
 
 STYLES = {"argmax": 0, "expectation": 1}
 """Place of each decoding in INK, LINES and MARKERS."""
 DOTTED = {"color": "#555555", "linewidth": 1.0, "linestyle": (0, (1, 2))}
-KINDS = {"texts": "texts of the bins", "images": "mean image of each label"}
-
-
-class Embeddings(NamedTuple):
-    """Of one state of a model: images (n, d) with labels (n,), and K texts with midpoints (K,)."""
-
-    images: np.ndarray
-    labels: np.ndarray
-    texts: np.ndarray
-    midpoints: np.ndarray
-
-    def of(self, kind: str) -> tuple[np.ndarray, np.ndarray]:
-        """Embeddings and values of one of KINDS."""
-        if kind == "texts":
-            return self.texts, self.midpoints
-        return self.images, self.labels
-
-
-def write_embeddings(embeddings: Embeddings, path: str) -> None:
-    """Publish embeddings as NPZ."""
-    with publish(path) as temporary, open(temporary, "wb") as file:
-        np.savez(file, **embeddings._asdict())
-
-
-def read_embeddings(path: str) -> Embeddings:
-    """The embeddings of `write_embeddings`; ValueError names a file that holds none."""
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            return Embeddings(**arrays)
-    except (TypeError, ValueError) as error:
-        raise ValueError(
-            f"{path}: not embeddings of images and texts ({error}); delete it and run again"
-        ) from error
 
 
 def order_table(states: dict[str, str], csv_path: str, scale: str) -> None:
@@ -71,36 +37,48 @@ def _read(states: dict[str, str]) -> dict[str, Embeddings]:
     return {state: read_embeddings(path) for state, path in states.items()}
 
 
-def errors_by_bin(bins_csv: str, *, svg: str, png: str, scale: str) -> None:
+def errors_by_bin(
+    bins_csv: str, *, svg: str, png: str, scale: str, title: str = "Mean absolute error by bin"
+) -> None:
     """Draw each method's MAE in each bin, a panel a method, beside that of the constant median.
 
     bins_csv: of `scores.bin_table`.
     """
     table = sheets.read_csv(bins_csv)
+    columns, lines = _grid(table["method"].nunique())
+    with drawing(svg, png, scale, 3.0 * columns + 0.4, 2.9 * lines + 1.0, title) as figure:
+        error_panels(figure, table)
+
+
+def _grid(panels: int) -> tuple[int, int]:
+    """Columns and lines of a grid of panels."""
+    columns = min(4, panels)
+    return columns, -(-panels // columns)
+
+
+def error_panels(figure: Figure, table: pd.DataFrame) -> None:
+    """Draw the panels of `errors_by_bin`, all with the same scale."""
     is_constant = (table["method"] == CONSTANT) & (table["decoding"] == "expectation")
     constant = table[is_constant]
     methods = [rows for _, rows in table.groupby("method", sort=False)]
-    columns = min(4, len(methods))
-    lines = -(-len(methods) // columns)
-    title = "Mean absolute error by bin"
-    with drawing(svg, png, scale, 3.0 * columns + 0.4, 2.9 * lines + 1.0, title) as figure:
-        grid = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False)
-        for axes in grid.flat[len(methods) :]:
-            axes.set_visible(False)
-        for number, (axes, rows) in enumerate(zip(grid.flat, methods, strict=False)):
-            if len(constant):
-                axes.plot(constant["bin"], constant["mae"], label="constant median", **DOTTED)
-            for decoding, line in rows.groupby("decoding", sort=False):
-                _line(axes, line["bin"], line["mae"], STYLES[decoding], decoding)
-            _title(axes, rows["label"].iloc[0])
-            words = rows.drop_duplicates("bin")
-            ticks = [f"{row.word}\nn = {row.n}" for row in words.itertuples()]
-            axes.set_xticks(words["bin"], ticks, fontsize=7, rotation=90)
-            axes.tick_params(labelbottom=number >= len(methods) - columns)
-            axes.set_ylim(bottom=0)
-            if number % columns == 0:
-                axes.set_ylabel("MAE")
-        _legend(figure)
+    columns, lines = _grid(len(methods))
+    grid = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False)
+    for axes in grid.flat[len(methods) :]:
+        axes.set_visible(False)
+    for number, (axes, rows) in enumerate(zip(grid.flat, methods, strict=False)):
+        if len(constant):
+            axes.plot(constant["bin"], constant["mae"], label="constant median", **DOTTED)
+        for decoding, line in rows.groupby("decoding", sort=False):
+            _line(axes, line["bin"], line["mae"], STYLES[decoding], decoding)
+        _title(axes, rows["label"].iloc[0])
+        words = rows.drop_duplicates("bin")
+        ticks = [f"{row.word}\nn = {row.n}" for row in words.itertuples()]
+        axes.set_xticks(words["bin"], ticks, fontsize=7, rotation=90)
+        axes.tick_params(labelbottom=number >= len(methods) - columns)
+        if number % columns == 0:
+            axes.set_ylabel("MAE")
+    grid[0, 0].set_ylim(bottom=0)  # after all lines: it ends the scaling
+    _legend(figure)
 
 
 def _line(axes: Axes, x: pd.Series, y: pd.Series, style: int, label: str) -> None:
@@ -126,14 +104,20 @@ def _legend(figure: Figure) -> None:
     figure.legend(handles.values(), handles.keys(), loc="outside upper right", ncols=len(handles))
 
 
-def similarities(states: dict[str, str], *, svg: str, png: str, scale: str) -> None:
+def similarities(
+    states: dict[str, str],
+    *,
+    svg: str,
+    png: str,
+    scale: str,
+    title: str = "Similarities in the order of the labels",
+) -> None:
     """Draw the cosine matrices of texts and of mean images, a column a state, with ordinality.
 
     A matrix has its own shades, from its lowest to its highest similarity off the diagonal: those
     of texts lie close together. states: as `order_table` has them.
     """
     loaded = _read(states)
-    title = "Similarities in the order of the labels"
     with drawing(svg, png, scale, 4.0 * len(states) + 0.6, 8.2, title) as figure:
         grid = figure.subplots(len(KINDS), len(states), squeeze=False)
         for line, kind in zip(grid, KINDS, strict=True):
@@ -157,13 +141,20 @@ def similarities(states: dict[str, str], *, svg: str, png: str, scale: str) -> N
                 axes.grid(visible=False)
 
 
-def ordinality_by_span(order_csv: str, *, svg: str, png: str, scale: str) -> None:
+def ordinality_by_span(
+    order_csv: str,
+    *,
+    svg: str,
+    png: str,
+    scale: str,
+    title: str = "Ordinality by span",
+) -> None:
     """Draw the share of ordered pairs by span, mean of both directions, a line a state.
 
     order_csv: of `order_table`.
     """
     table = sheets.read_csv(order_csv)
-    with drawing(svg, png, scale, 8.6, 4.2, "Ordinality by span") as figure:
+    with drawing(svg, png, scale, 8.6, 4.2, title) as figure:
         for axes, (kind, name) in zip(
             figure.subplots(1, len(KINDS), sharey=True), KINDS.items(), strict=True
         ):
@@ -183,14 +174,20 @@ def ordinality_by_span(order_csv: str, *, svg: str, png: str, scale: str) -> Non
         _legend(figure)
 
 
-def embedding_map(states: dict[str, str], *, svg: str, png: str, scale: str) -> None:
+def embedding_map(
+    states: dict[str, str],
+    *,
+    svg: str,
+    png: str,
+    scale: str,
+    title: str = "Images in their first two principal components",
+) -> None:
     """Draw the first two principal components of the images, coloured by label, a panel a state.
 
     Each state has components of its own. states: as `order_table` has them.
     """
     loaded = _read(states)
     labels = np.concatenate([embeddings.labels for embeddings in loaded.values()])
-    title = "Images in their first two principal components"
     with drawing(svg, png, scale, 4.4 * len(states) + 0.8, 4.6, title) as figure:
         for axes, (state, embeddings) in zip(
             figure.subplots(1, len(states), squeeze=False).flat, loaded.items(), strict=True

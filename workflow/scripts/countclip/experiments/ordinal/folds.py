@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from countclip.experiments.ordinal.data import PARTS
+PARTS = ("train", "validation", "test")
 
 
 def read_fold(table: str, images: str) -> tuple[pd.DataFrame, np.ndarray]:

@@ -1,5 +1,6 @@
 """A CLIP that tells values: similarities of images and ordered concepts, and a head on them."""
 
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,11 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from countclip.experiments.ordinal.bins import Bins
-from countclip.experiments.ordinal.heads import Adapter, BoundedHead, Expectation, RatioHead
+from countclip.experiments.ordinal.heads import Adapter, RatioHead
 from countclip.experiments.ordinal.methods import Method
 from countclip.experiments.ordinal.prompts import PLACE, FixedPrompts, LearntPrompts
 from countclip.model.clip import Clip, unit_length
+from countclip.model.heads import BoundedHead, Expectation
 from countclip.training import checkpoints
 
 
@@ -57,11 +59,23 @@ class OrdinalClip(nn.Module):
         """Embeddings (n, d), not normalised, of uint8 images (n, side, side, 3)."""
         return self.model.visual(self.clip.normalise(images)).float()
 
-    def logits(self, embeddings: Tensor) -> Tensor:
-        """Logit scale times cosine (n, K) of image embeddings and concepts, in float32."""
+    def texts(self) -> Tensor:
+        """Normalised embeddings (K, d) of the concepts' texts, in float32."""
+        return unit_length(self.prompts(self.model))
+
+    def adapted(self, embeddings: Tensor) -> Tensor:
+        """Normalised embeddings (n, d) of images, as similarities are taken of them, in float32."""
         with torch.autocast(embeddings.device.type, enabled=False):
-            images = unit_length(self.adapter(embeddings))
-            return self.logit_scale * images @ unit_length(self.prompts(self.model)).T
+            return unit_length(self.adapter(embeddings))
+
+    def logits(self, embeddings: Tensor, texts: Tensor | None = None) -> Tensor:
+        """Logit scale times cosine (n, K) of image embeddings and concepts, in float32.
+
+        texts: of `texts`, where they are encoded already.
+        """
+        with torch.autocast(embeddings.device.type, enabled=False):
+            texts = self.texts() if texts is None else texts
+            return self.logit_scale * self.adapted(embeddings) @ texts.T
 
     @torch.no_grad()
     def predict(
@@ -69,15 +83,26 @@ class OrdinalClip(nn.Module):
     ) -> tuple[np.ndarray, np.ndarray]:
         """Probabilities (n, K) of the concepts and the head's values (n,), float64, of the `rows`
         (n,) of uint8 images (m, side, side, 3)."""
-        self.eval()
-        device = self.model.logit_scale.device
         parts = []
-        for start in range(0, len(rows), batch):
-            pixels = torch.from_numpy(images[rows[start : start + batch]])
-            logits = self.logits(self.encode(pixels.to(device)))
+        for embeddings in self._encoded(images, rows, batch):
+            logits = self.logits(embeddings)
             parts.append(torch.cat([logits.softmax(1), self.head(logits)[:, None]], dim=1))
         table = torch.cat(parts).double().cpu().numpy()
         return table[:, :-1], table[:, -1]
+
+    @torch.no_grad()
+    def embed(
+        self, images: np.ndarray, rows: np.ndarray, batch: int = 64
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """`adapted` of the `rows` (n,) of uint8 images (m, side, side, 3), and `texts`."""
+        parts = [self.adapted(embeddings) for embeddings in self._encoded(images, rows, batch)]
+        return torch.cat(parts).cpu().numpy(), self.texts().cpu().numpy()
+
+    def _encoded(self, images: np.ndarray, rows: np.ndarray, batch: int) -> Iterator[Tensor]:
+        self.eval()
+        device = self.model.logit_scale.device
+        for start in range(0, len(rows), batch):
+            yield self.encode(torch.from_numpy(images[rows[start : start + batch]]).to(device))
 
     def trained(self) -> nn.ModuleDict:
         """The parts that a training may change; the rest is the CLIP's."""
@@ -107,5 +132,5 @@ def make_model(
         bins = Bins.numbers(*task["values"])
         prompt = task["number_prompt"].replace("{number}", PLACE)
     else:
-        bins, prompt = Bins.from_config(task["bins"]), task["prompt"]
+        bins, prompt = Bins.of_task(task), task["prompt"]
     return OrdinalClip(clip, method, bins, prompt, logit_scale)

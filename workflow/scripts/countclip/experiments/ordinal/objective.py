@@ -14,6 +14,7 @@ from countclip.model.libraries import Fabric
 from countclip.training import trainable
 from countclip.training.grad_cache import GradCache, Tower
 from countclip.training.objective import Objective
+from countclip.training.ordinal_losses import sord
 
 
 class Ordinal(Objective):
@@ -95,7 +96,7 @@ class Ordinal(Objective):
             elif name == "l1":
                 parts[name] = losses.absolute_error(self.ordinal.head(logits), labels)
             elif name == "sord":
-                parts[name] = losses.sord(logits, bins, self.fcrc.distances)
+                parts[name] = sord(logits, bins, self.fcrc.distances)
             elif name == "emd":
                 parts[name] = losses.squared_emd(logits, bins)
             else:

@@ -1,5 +1,6 @@
-"""Files of predictions: one Parquet a method and fold, `<method>/<fold>.parquet`."""
+"""Files of predictions: one Parquet a seed, method and fold, `seed1/<method>/<fold>.parquet`."""
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
@@ -83,13 +84,14 @@ def write_predictions(
 
 
 def read_predictions(paths: list[str]) -> pd.DataFrame:
-    """All predictions in one frame, with `method` and `fold` from the paths.
+    """All predictions in one frame, with `method`, `fold` and `seed` from the paths.
 
+    paths: <method>/<fold>.parquet, in a folder seed<seed> where a method has several; 0 elsewhere.
     ValueError if methods saw other images in a fold, or a column has gaps within a method.
     """
-    frames = {(Path(path).parent.name, Path(path).stem): pd.read_parquet(path) for path in paths}
+    frames = {_origin(Path(path)): pd.read_parquet(path) for path in paths}
     images: dict[str, tuple[str, pd.DataFrame]] = {}
-    for path, ((_, fold), frame) in zip(paths, frames.items(), strict=True):
+    for path, ((_, _, fold), frame) in zip(paths, frames.items(), strict=True):
         seen = frame[["index", "label", "group", "bin"]]
         first, expected = images.setdefault(fold, (path, seen))
         if not seen.equals(expected):
@@ -97,12 +99,19 @@ def read_predictions(paths: list[str]) -> pd.DataFrame:
                 f"{path}: predicted on other images than {first}: delete both and run again"
             )
     table = pd.concat(
-        [frame.assign(method=method, fold=fold) for (method, fold), frame in frames.items()],
+        [
+            frame.assign(method=method, seed=seed, fold=fold)
+            for (method, seed, fold), frame in frames.items()
+        ],
         ignore_index=True,
     )
     for method, rows in table.groupby("method", sort=False):
-        if lacking := sorted(set(images).difference(rows["fold"])):
-            raise ValueError(f"{method}: no predictions of {', '.join(lacking)}: make them first")
+        for seed, of_seed in rows.groupby("seed"):
+            if lacking := sorted(set(images).difference(of_seed["fold"])):
+                raise ValueError(
+                    f"{method}: no predictions of {', '.join(lacking)} with seed {seed}: make them"
+                    " first"
+                )
         counts = rows[list(Answers._fields)].notna().sum()
         if gaps := [name for name, count in counts.items() if count not in (0, len(rows))]:
             raise ValueError(
@@ -112,3 +121,9 @@ def read_predictions(paths: list[str]) -> pd.DataFrame:
         if not counts[list(DECODINGS)].any():
             raise ValueError(f"{method}: neither of {', '.join(DECODINGS)} has a value")
     return table
+
+
+def _origin(path: Path) -> tuple[str, int, str]:
+    """Method, seed and fold of a file of predictions."""
+    seed = re.fullmatch(r"seed(\d+)", path.parents[1].name)
+    return path.parent.name, int(seed[1]) if seed else 0, path.stem

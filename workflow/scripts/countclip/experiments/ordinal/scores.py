@@ -1,7 +1,8 @@
 """Numbers of the ordinal table: measures over folds, and paired tests, in full precision.
 
 One row a method and decoding. A measure is the mean over the folds, with Student's 95 % interval
-over them. Differences of MAE are paired: the same test images of all folds, resampled by group.
+over them; of a fold it is the mean over the seeds. Differences of MAE are paired: the same test
+images of all folds, resampled by group, each with its mean error over the seeds.
 """
 
 from typing import Any
@@ -47,7 +48,7 @@ ROLES = {
 PUBLISHED = BEST_ON_TEST = ("mae", "accuracy")
 BOUNDS = ("", "_low", "_high")
 COLUMNS = [
-    *("method", "label", "decoding", "folds", "n", "images", "groups"),
+    *("method", "label", "decoding", "seeds", "folds", "n", "images", "groups"),
     *(f"{name}{of}" for name in MEASURES for of in (*BOUNDS, "_sd")),
     *(f"difference_{role}{of}" for role in ROLES for of in (*BOUNDS, "_percent")),
     *(f"p_{kind}_{role}{of}" for kind in ("mae", "accuracy") for role in ROLES
@@ -59,14 +60,14 @@ COLUMNS = [
 
 
 def decoded(predictions: pd.DataFrame, labels: dict[str, str], bins: Bins) -> pd.DataFrame:
-    """One row a method, decoding, fold and image, in this order, with `value` and `predicted`.
+    """One row a method, decoding, seed, fold and image, in this order: `value` and `predicted`.
 
     predicted: index of the bin: the most probable one under argmax, else that of the value.
     group: that of the image, or where there is none the image itself.
     """
     parts = []
     for method in labels:
-        rows = predictions[predictions["method"] == method].sort_values(["fold", "index"])
+        rows = predictions[predictions["method"] == method].sort_values(["seed", "fold", "index"])
         if rows.empty:
             raise ValueError(f"no predictions of method {method!r}")
         for decoding in DECODINGS:
@@ -98,7 +99,7 @@ def table(
     best_on_test: the same with that selected on the test part, of the methods that are trained.
     labels: method -> label, in the order of the rows. published: published numbers of this task.
 
-    n counts predictions: images that are in the test part of several folds count in each.
+    n counts predictions of a seed: images in the test part of several folds count in each.
     difference_<role>: MAE minus that of the method in REFERENCES, over all n, `_percent` of its
     MAE. p_mae_<role>: of the sign-flip test by group (statistics.sign_flips), p_accuracy_<role>:
     the same of right bins, which without groups is McNemar's. `_holm`: corrected over all pairs of
@@ -113,8 +114,9 @@ def table(
             "method": method,
             "label": labels[method],
             "decoding": decoding,
+            "seeds": (seeds := of_row["seed"].nunique()),
             "folds": of_row["fold"].nunique(),
-            "n": len(of_row),
+            "n": len(of_row) // seeds,
             "images": of_row["index"].nunique(),
             "groups": of_row["group"].nunique(),
             "scale": scale,
@@ -142,7 +144,14 @@ def _best_on_test(
 
 def _over_folds(rows: pd.DataFrame, count: int) -> dict[str, float]:
     """Mean of each measure over the folds, its interval and its standard deviation."""
-    folds = pd.DataFrame([_measures(fold, count) for _, fold in rows.groupby("fold")])
+    folds = pd.DataFrame(
+        [
+            pd.DataFrame([_measures(run, count) for _, run in fold.groupby("seed")]).mean(
+                skipna=False
+            )
+            for _, fold in rows.groupby("fold")
+        ]
+    )
     columns = {}
     for name in MEASURES:
         values = folds[name] * (100 if name in PERCENT else 1)
@@ -172,9 +181,9 @@ def _comparisons(answers: pd.DataFrame) -> dict[State, dict[str, float]]:
         error=statistics.absolute_errors(answers["label"], answers["value"]),
         right=(answers["bin"] == answers["predicted"]).astype(float),
     )
-    wide = answers.pivot(
-        index=["fold", "index", "group"], columns=["method", "decoding"], values=["error", "right"]
-    )
+    image, state = ["fold", "index", "group"], ["method", "decoding"]
+    over_seeds = answers.groupby([*state, *image], sort=False)[["error", "right"]].mean()
+    wide = over_seeds.reset_index().pivot(index=image, columns=state, values=["error", "right"])
     groups = wide.index.get_level_values("group")
     errors, rights = wide["error"], wide["right"]
     resampled = pd.DataFrame(
@@ -255,5 +264,6 @@ def bin_table(
         part.insert(1, "label", labels[method])
         part.insert(2, "decoding", decoding)
         part.insert(4, "word", bins.words)
+        part["n"] //= rows["seed"].nunique()
         parts.append(part.assign(accuracy=100 * part["accuracy"], scale=scale))
     return pd.concat(parts, ignore_index=True)

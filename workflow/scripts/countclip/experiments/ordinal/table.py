@@ -39,7 +39,10 @@ DEVIATIONS = [
     "Checkpoints are selected on a validation part of the training fold; the released settings of"
     " MORPH II and aesthetics select on the test images.",
     "Bins hold the true labels; the released code first subtracts 1 from each label.",
-    "Regressors compute in float32; the released code uses fp16.",
+    "Images keep their proportions and are cropped at the centre; the released code squashes them,"
+    " and crops at random in training.",
+    "Regressors compute in float32, and the ratio head divides by 0.1 or more; the released code"
+    " uses fp16, and may divide by 0.",
 ]
 """From NumCLIP's released code, on every task."""
 
@@ -56,19 +59,19 @@ def make_table(
     two_by_two: dict[tuple[str, str], str],
     bins: Bins,
     task: str,
-    title: str,
+    subject: str,
     deviations: list[str],
     scale: str,
     best_on_test: list[str] | None = None,
 ) -> None:
     """Publish the table as CSV, JSON and Markdown, and the errors of each bin as CSV.
 
-    predictions: paths <method>/<fold>.parquet; best_on_test: the same with the checkpoints that did
+    predictions: paths of `read_predictions`; best_on_test: the same with the checkpoints that did
         best on the test part.
     published_csv: task, method, label, measure, value, sd and source of published numbers. task: id
         in it; another has no published number.
     labels: method -> label, in the order of the rows. two_by_two: (loss, regressor) -> method.
-    deviations: of this task, beside DEVIATIONS.
+    subject: what is told of what, for titles. deviations: of this task, beside DEVIATIONS.
     """
     loaded = read_predictions(predictions)
     published = sheets.read_csv(published_csv)
@@ -78,14 +81,25 @@ def make_table(
     of_bins = bin_table(loaded, labels, bins, scale)
     sheets.write_csv(numbers, csv_path)
     sheets.write_csv(of_bins, per_bin_csv)
+    title = f"Ordinal regression of {subject}"
     views = [
         scores_sheet(numbers, of_bins, published, title, [*DEVIATIONS, *deviations]),
         two_by_two_sheet(numbers, two_by_two),
         differences_sheet(numbers),
         bins_sheet(of_bins),
     ]
+    for view in views[1:]:
+        view.title = f"{view.title}: {subject}"
     sheets.write_sheets(views, json_path, markdown_path)
     log.info("%s\n%s", title, numbers[["method", "decoding", "mae"]].to_string(index=False))
+
+
+def join_tables(tables: dict[str, str], csv_path: str) -> None:
+    """Publish the CSVs of some sets (id -> path) as one, with the id as its first column `set`."""
+    parts = [sheets.read_csv(path) for path in tables.values()]
+    for name, part in zip(tables, parts, strict=True):
+        part.insert(0, "set", name)
+    sheets.write_csv(pd.concat(parts, ignore_index=True), csv_path)
 
 
 def scores_sheet(
@@ -145,9 +159,9 @@ def score_notes(
         f"n = {first['n']} predictions in {first['folds']} folds, of {first['images']} different"
         f" images{of_groups}, the same for every row. Predictions per bin:"
         f" {', '.join(f'{row.word} {row.n}' for row in n.itertuples())}.",
-        "Each value is the mean over the folds; brackets hold Student's 95 % confidence interval"
-        " over them. Folds share most of their training images, so these intervals are rather too"
-        " narrow. They are cut to the values that a measure can have.",
+        f"Each value is the mean over the folds{_over_seeds(table)}; brackets hold Student's 95 %"
+        " confidence interval over them. Folds share most of their training images, so these"
+        " intervals are rather too narrow. They are cut to the values that a measure can have.",
         "Decoding: argmax is the midpoint of the most probable bin (for number prompts, the most"
         " probable number), expectation the expected midpoint (number), or the regressor's value"
         " where a method has one. Accuracy, off by one and QWK under expectation are of the bin in"
@@ -166,13 +180,18 @@ def score_notes(
     ]
 
 
+def _over_seeds(table: pd.DataFrame) -> str:
+    seeds = table["seeds"].max()
+    return f", of a fold the mean over the {seeds} seeds of a training" if seeds > 1 else ""
+
+
 def _best_notes(table: pd.DataFrame) -> list[str]:
     if table["mae_best_on_test"].isna().all():
         return []
     return [
         "“Best on test” is the protocol of released settings: the checkpoint was chosen by its MAE"
         " on the same images that it is measured on, so it is optimistic. All other values are of"
-        " the checkpoint selected on the validation part."
+        " the checkpoint selected on the validation part. Both go by the MAE of the expectation."
     ]
 
 
@@ -233,7 +252,7 @@ def two_by_two_sheet(table: pd.DataFrame, two_by_two: dict[tuple[str, str], str]
         for loss in losses
     ]  # fmt: skip
     return Sheet(
-        "What the loss and the regressor bring: MAE",
+        "What the loss and the regressor bring to the MAE",
         ["Loss", *(f"{regressor}, {decoding}" for regressor, decoding in columns)],
         lines,
         ["The cells differ in nothing but the loss and the regressor. Brackets as above."],

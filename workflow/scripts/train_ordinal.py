@@ -1,0 +1,25 @@
+"""One method of ordinal regression trained on one fold with one seed."""
+
+from countclip.experiments.ordinal import train
+from countclip.runtime.files import digest, sha256
+from countclip.runtime.job import start
+
+spec = start(snakemake)  # noqa: F821
+wildcards, inputs, effort = snakemake.wildcards, snakemake.input, snakemake.resources  # noqa: F821
+fold = f"{inputs.folds.removesuffix('.json')}/{wildcards.fold}.parquet"
+run = {"set": wildcards.set, "seed": int(wildcards.seed), "fold": int(wildcards.fold)}
+# A killed run goes on only if it would see the very same data, settings and code.
+files = (fold, inputs.images, *inputs.model)
+key = digest(*snakemake.params, *map(sha256, files))  # noqa: F821
+train.finetune(
+    fold,
+    inputs.images,
+    outputs=dict(snakemake.output.items()),  # noqa: F821
+    state=f"results/.state/train_ordinal/{run['set']}/{wildcards.method}/seed{run['seed']}/fold{run['fold']}/{key}",
+    metadata=run | spec | {"digest": key},
+    model=spec["model"],
+    seed=run["seed"],
+    checkpoint_minutes=effort.checkpoint_minutes,
+    loggers=[name for name in effort.loggers.split(",") if name],
+    **spec["ordinal"],
+)
