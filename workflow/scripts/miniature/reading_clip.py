@@ -34,7 +34,7 @@ ARCHITECTURE: dict[str, Any] = {
     "vision_cfg": {
         "image_size": 64,
         "patch_size": 8,
-        "layers": 4,
+        "layers": 3,
         "width": 96,
         "head_width": 32,
         "pool_type": "avg",

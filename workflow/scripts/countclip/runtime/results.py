@@ -102,6 +102,12 @@ SECTIONS = (
         "Which objects captions name, and how rare most of them are.",
     ),
     Section(
+        "reading",
+        "Reading",
+        "Can CLIP read the text in an image? So far what the published accuracies can tell.",
+        folded=True,
+    ),
+    Section(
         "funnel",
         "The counting set",
         "The pairs that models are trained on. Each step shows how many rows of the metadata it"
@@ -216,6 +222,7 @@ RESULTS = (
         TABLE,
         _where(settings.caption_sets),
     ),
+    Result("reading", "make_reading_published", "results/reading/published", TABLE),
     Result(
         "funnel",
         "plot_class_frequency",
