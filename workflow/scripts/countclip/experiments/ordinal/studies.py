@@ -67,7 +67,6 @@ def run(
                 model=model, training=training | {"checkpoint_minutes": checkpoint_minutes},
                 threads=threads, **methods[cell.method],
             )  # fmt: skip
-        labels = fold["label"][fold["part"] != "test"]
         parts.append(
             pd.read_parquet(predictions).assign(
                 level=cell.level.text,
@@ -75,7 +74,6 @@ def run(
                 fold=cell.fold,
                 method=cell.method,
                 n_train=int((fold["part"] == "train").sum()),
-                labels_seen=labels.nunique(),
             )
         )
     write_table(_typed(pd.concat(parts, ignore_index=True)), path)
