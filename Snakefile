@@ -84,6 +84,7 @@ include: "workflow/rules/training.smk"
 include: "workflow/rules/evaluation.smk"
 include: "workflow/rules/ordinal.smk"
 include: "workflow/rules/soft_labels.smk"
+include: "workflow/rules/reading.smk"
 include: "workflow/rules/report.smk"
 
 

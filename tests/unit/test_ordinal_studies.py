@@ -10,10 +10,12 @@ import torch
 
 import tiny_training
 from countclip.experiments.ordinal import cost, studies, study_table
-from countclip.experiments.ordinal.embeddings import embed, read_embeddings
+from countclip.experiments.ordinal.embed import embed
+from countclip.experiments.ordinal.embeddings import read_embeddings
+from countclip.experiments.ordinal.levels import STUDIES
 from countclip.experiments.ordinal.methods import method_of
 from countclip.experiments.ordinal.model import make_model
-from countclip.experiments.ordinal.studies import STUDIES, bins_of_equal_width
+from countclip.experiments.ordinal.task import bins_of_equal_width, check_bins
 from countclip.model.clip import Clip
 from countclip.model.embeddings import embed_images, embed_texts
 from countclip.report import sheets
@@ -108,6 +110,8 @@ def test_bins_of_equal_width_cover_the_range_and_are_named_by_their_numbers():
         ],
         "prompt": "a figure of {word}",
     }
+    for count in range(2, 11):
+        check_bins(task | bins_of_equal_width(task, count))
     all_numbers = bins_of_equal_width(task, 10)["bins"]
     assert [entry["word"] for entry in all_numbers] == list("123456789") + ["10"]
     for count in (1, 11):
@@ -306,14 +310,14 @@ def test_cost_is_told_beside_plain_clip(home, tmp_path):
     names = ("linear_probe", "zero_shot_concepts", "numclip_margin", "numclip_released")
     fused = torch.backends.mha.get_fastpath_enabled()
     cost.measure(
-        str(tmp_path / "cost.csv"),
         model=model_of(home),
         task=TASK,
         methods={name: {"method": name, "options": {}, "label": name} for name in names},
-        batch=4,
         threads=1,
         scale="miniature",
+        **{f"{kind}_path": str(tmp_path / f"cost.{kind}") for kind in ("csv", "json", "markdown")},
     )
+    assert "What inference costs" in (tmp_path / "cost.markdown").read_text()
     assert torch.backends.mha.get_fastpath_enabled() == fused
     rows = sheets.read_csv(tmp_path / "cost.csv").set_index("method")
     k, d = 3, 64

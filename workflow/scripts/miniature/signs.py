@@ -26,6 +26,7 @@ Rgb = tuple[int, int, int]
 
 WIDTH, HEIGHT = 168, 128
 GAP = 4  # pixels between two signs
+LAYOUTS = 10  # that are tried to find room for all signs of a scene
 WORDS = "resources/miniature/words.csv"
 KINDS = ("sign", "seen", "unseen", "pseudo")
 """Words on the signs of the questions; those that only the reading base has seen too; words that
@@ -40,6 +41,8 @@ TEXT_SIZES = (20, 32)
 """Size of the type in pixels of the image: letters of 7 to 12 pixels at half its height."""
 SLANT = 7.0  # degrees to either side, at most
 INKS = {"dark": (24, 24, 28), "light": (246, 246, 240)}
+BOARDS = COLOURS | {"white": (252, 252, 248)}
+"""Colours of boards. White ones are in easy scenes alone."""
 SPLITS = {"train": "train", "validation": "val"}
 """Splits and what TextVQA calls them in its files."""
 QUESTIONS = {
@@ -111,12 +114,17 @@ def make(
     look, place, _ = difficulty
     colours = [str(one) for one in rng.permutation([*COLOURS])]
     signs: list[Sign] = []
-    for word, colour in zip(chosen, colours, strict=False):
-        for _ in range(40):
-            sign = _sign(word, colour, faces, look, place, rng)
-            if sign is not None and all(_apart(sign, other) for other in signs):
-                signs.append(sign)
-                break
+    for _ in range(LAYOUTS):
+        laid: list[Sign] = []
+        for word, colour in zip(chosen, colours, strict=False):
+            for _ in range(20):
+                sign = _sign(word, colour, faces, look, place, rng)
+                if sign is not None and all(_apart(sign, other) for other in laid):
+                    laid.append(sign)
+                    break
+        signs = max(signs, laid, key=len)
+        if len(signs) == len(chosen):
+            break
     tint = TINTS[rng.integers(len(TINTS))]
     return Scene(
         signs=tuple(sorted(signs, key=lambda sign: sign.x)),
@@ -136,8 +144,9 @@ def _sign(
     size = int(rng.integers(high - round(look * (high - low)), high + 1))
     slant = float(place * rng.uniform(-SLANT, SLANT))
     jitter = rng.integers(-14, 15, 3)
-    light = np.array((252, 252, 248)) if rng.random() >= look else np.array(COLOURS[colour])
-    board = np.clip(light + jitter, 0, 255)
+    if rng.random() >= look:
+        colour = "white"
+    board = np.clip(np.array(BOARDS[colour]) + jitter, 0, 255)
     is_dark = board @ (0.3, 0.59, 0.11) < 150
     ink = INKS["light" if is_dark else "dark"]
     mask = _text(word, face, size)

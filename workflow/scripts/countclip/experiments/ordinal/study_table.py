@@ -8,8 +8,8 @@ import pandas as pd
 
 from countclip.experiments.ordinal import metrics
 from countclip.experiments.ordinal.bins import Bins
+from countclip.experiments.ordinal.levels import STUDIES, Level
 from countclip.experiments.ordinal.scores import MEASURES, PERCENT, RANGES, decoded
-from countclip.experiments.ordinal.studies import STUDIES, Level
 from countclip.report import pages, sheets, statistics
 from countclip.report.plotting import INK, LINES, MARKERS, drawing
 from countclip.report.sheets import SIGNED, TWO_DECIMALS, Cell, Sheet
