@@ -52,16 +52,21 @@ def growing(count: int, task: dict[str, Any]) -> Level:
 
 @dataclass(frozen=True)
 class Study:
-    """A study: its title, what its levels are, and a level of a setting of the config."""
+    """A study.
+
+    levels: what its levels are. level: one, of a setting of the config and a task. ordered: whether
+        they are more and more of one thing.
+    """
 
     title: str
     levels: str
     level: Callable[[Any, dict[str, Any]], Level]
+    ordered: bool
 
 
 STUDIES = {
-    "few_shot": Study("Few images of each label", "Images of a label", few_shot),
-    "shift": Study("Frequent labels made rare", "Most frequent labels", shift),
-    "outside": Study("Labels outside the training range", "Trained on labels", outside),
-    "growing": Study("A growing number of bins", "Bins", growing),
+    "few_shot": Study("Few images of each label", "Images of a label", few_shot, True),
+    "shift": Study("Frequent labels made rare", "Most frequent labels", shift, False),
+    "outside": Study("Labels outside the training range", "Trained on labels", outside, False),
+    "growing": Study("A growing number of bins", "Bins", growing, True),
 }
