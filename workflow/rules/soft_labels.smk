@@ -5,7 +5,6 @@
 #
 # A folder is no input, as its time means nothing: the digest of its files is a param.
 
-from countclip.data.objects import UNITS
 from countclip.experiments.soft_labels import settings as soft_labels
 
 
@@ -17,7 +16,9 @@ rule count_objects:
             else each_part("results/candidates/{part}.parquet")
         ),
     output:
-        **{unit: f"results/soft_labels/{{set}}/{unit}.parquet" for unit in UNITS},
+        concrete="results/soft_labels/{set}/concrete.parquet",
+        nouns="results/soft_labels/{set}/nouns.parquet",
+        phrases="results/soft_labels/{set}/phrases.parquet",
         counts="results/soft_labels/{set}/counts.json",
     log:
         "logs/count_objects/{set}.log",

@@ -41,6 +41,10 @@ TEXT_SIZES = (20, 32)
 """Size of the type in pixels of the image: letters of 7 to 12 pixels at half its height."""
 SLANT = 7.0  # degrees to either side, at most
 INKS = {"dark": (24, 24, 28), "light": (246, 246, 240)}
+PLACES = tuple((pattern, tint) for pattern in PATTERNS for tint in TINTS)
+"""Kinds of places, by the ground that they show."""
+AT_HOME = 0.7
+"""Share of words that stand where they mostly do, as "fresh" does at a grocer's."""
 BOARDS = COLOURS | {"white": (252, 252, 248)}
 """Colours of boards. White ones are in easy scenes alone."""
 SPLITS = {"train": "train", "validation": "val"}
@@ -109,8 +113,12 @@ def make(
     rng: np.random.Generator,
     faces: str = "seen",
     difficulty: Difficulty = Difficulty(),  # noqa: B008
+    place_kind: int | None = None,
 ) -> Scene:
-    """A scene with the words `chosen` on signs of different colours, as many as find room."""
+    """A scene with the words `chosen` on signs of different colours, as many as find room.
+
+    place_kind: of PLACES, which its ground shows; any by default.
+    """
     look, place, _ = difficulty
     colours = [str(one) for one in rng.permutation([*COLOURS])]
     signs: list[Sign] = []
@@ -125,10 +133,10 @@ def make(
         signs = max(signs, laid, key=len)
         if len(signs) == len(chosen):
             break
-    tint = TINTS[rng.integers(len(TINTS))]
+    pattern, tint = PLACES[rng.integers(len(PLACES)) if place_kind is None else place_kind]
     return Scene(
         signs=tuple(sorted(signs, key=lambda sign: sign.x)),
-        pattern=str(rng.choice(PATTERNS)),
+        pattern=pattern,
         tint=tint,
         grain=int(rng.integers(2**31)),
     )
@@ -217,15 +225,20 @@ def draw(scene: Scene) -> Image.Image:
 def scene_of(split: str, number: int) -> Scene:
     """Scene `number` of a split of the question set.
 
-    Words come with different frequencies, as on streets.
+    Words come with different frequencies, as on streets, and mostly at one kind of place. So who
+    cannot read may still guess from the ground, and similar images have similar answers.
     """
     rng = np.random.default_rng([STREAMS["signs"], list(SPLITS).index(split), number])
     every = words("sign")
     order = np.random.default_rng([STREAMS["signs"], 9]).permutation(len(every))
     weights = 1 / (order + 20.0)
     n = int(rng.choice((1, 2, 3), p=(0.4, 0.4, 0.2)))
-    chosen = rng.choice(len(every), n, replace=False, p=weights / weights.sum())
-    return make([every[place] for place in chosen], rng, difficulty=Difficulty(place=0.8))
+    kind = int(rng.integers(len(PLACES)))
+    here = weights * (order % len(PLACES) == kind)
+    weights = AT_HOME * here / here.sum() + (1 - AT_HOME) * weights / weights.sum()
+    chosen = rng.choice(len(every), n, replace=False, p=weights)
+    return make([every[place] for place in chosen], rng, difficulty=Difficulty(place=0.8),
+                place_kind=kind)  # fmt: skip
 
 
 def questions_of(scene: Scene, rng: np.random.Generator) -> list[tuple[str, str]]:
