@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 from test_objective import in_processes
 
 import tiny_training
+from countclip.data.number_words import WORDS
 from countclip.model.clip import Clip
 from countclip.training.contrastive import Contrastive
 from countclip.training.losses import ClipLoss
@@ -22,6 +23,7 @@ from countclip.training.soft_targets import (
     Target,
     Targets,
     TargetSettings,
+    targets_of,
 )
 
 CAPTIONS = [
@@ -291,3 +293,34 @@ def test_two_processes_train_on_soft_targets_as_one_does(config, tmp_path):
     for column in ("loss", "kl", "target_diagonal", "target_partners", "logit_scale"):
         np.testing.assert_allclose(shared[column][1:], alone[column][1:], rtol=1e-5)
     assert (alone["kl"][1:] < alone["loss"][1:] - 0.1).all(), "the target's entropy is left out"
+
+
+def test_the_targets_of_a_counting_batch_follow_its_pairs(config):
+    """Counting pairs are "N dogs", the others cats: with the mask, pairs share a target exactly if
+    they name the same number of the same kind."""
+    clip = tiny_training.make_clip(config)
+    numbers = [2 + i % 9 for i in range(20)] + [0] * 10
+    captions = [f"{WORDS[n]} dogs" if n else "cats and more cats" for n in numbers]
+    targets = targets_of(TargetSettings("objects", 1.0, 1.0, "numbers"), captions, numbers, seed=0)
+    batches = tiny_training.make_batches(clip, size=20, n_counting=14, targets=targets)
+    for step in range(3):
+        batch = batches.batch(step)
+        expected = batch.labels[:, None] == batch.labels[None]
+        assert expected.sum() > 20
+        np.testing.assert_array_equal(batch.target.overlaps.toarray(), expected)
+    assert targets_of(TargetSettings(), captions, numbers, seed=0) is None
+
+
+@pytest.mark.parametrize("loss", ["count_plus", "sord"])
+def test_a_counting_variant_trains_on_soft_targets(config, tmp_path, loss):
+    tiny_training.make_variant(config, tmp_path)
+    tiny_training.train_variant(
+        config, tmp_path, loss=loss, clip_target="objects", soft_alpha=0.5, soft_mask="numbers"
+    )
+    history = pd.read_csv(tmp_path / "history.csv").iloc[1:]
+    # two of six are cats, with one partner each, and few of four dogs are as many as another
+    assert history["target_partners"].between(1 / 3, 1).all()
+    assert history["target_diagonal"].between(0.6, 1).all()
+    assert (history["kl"] < history["loss_clip"] - 0.1).all()
+    total = history["loss_clip"] + history["loss_count"]
+    np.testing.assert_allclose(history["loss"], total, rtol=1e-6)

@@ -31,7 +31,7 @@ rule count_objects:
         mem_mb=growing(4000),
         runtime=1440,
     params:
-        *code("count_objects", *soft_labels.LEXICONS),
+        *code("count_objects", *settings.LEXICONS),
         lambda wildcards: digests(
             *listed(settings.caption_set(config, wildcards.set)["path"])
         ),

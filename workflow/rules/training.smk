@@ -63,6 +63,7 @@ rule train_variant:
         ),
     params:
         *code("train_variant", *settings.model_files(config)),
+        lambda wildcards: digests(*settings.target_lexicons(config, wildcards.variant)),
         spec=lambda wildcards: canonical(
             {
                 **sections(config, ["model", "countbench.replace"]),

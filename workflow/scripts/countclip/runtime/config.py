@@ -325,6 +325,17 @@ def ordinal_studies(config: Config) -> list[str]:
 
 # ---- soft labels ----
 
+LEXICONS = tuple(
+    f"resources/objects/{name}" for name in ("wordnet_nouns.csv", "tags.csv", "words.yaml")
+)
+"""Files that decide which objects a caption names."""
+
+
+def target_lexicons(config: Config, variant: str) -> tuple[str, ...]:
+    """The lexicons that a variant's targets depend on."""
+    by_objects = variant_settings(config, variant)["clip_target"].startswith("objects")
+    return LEXICONS if by_objects else ()
+
 
 def caption_sets(config: Config) -> list[str]:
     """Ids of the sets of captions whose objects are counted."""

@@ -29,6 +29,13 @@ from countclip.training.losses import (
     OrdinalClipLoss,
 )
 from countclip.training.settings import from_config
+from countclip.training.soft_targets import (
+    SoftBatch,
+    SoftClipLoss,
+    Targets,
+    TargetSettings,
+    targets_of,
+)
 
 COUNTERFACTUALS = {"none": 0, "count": 1, "count_plus": 8}
 """Counterfactual captions per pair, K, of each loss of the config; the ordinal ones follow."""
@@ -107,6 +114,7 @@ class Batches:
         if they are `fixed`, once for the whole training, as the published code did. in_order: take
         the first K, in their order, instead.
     lambdas: number -> weight of its counting loss. augment: see `Images`.
+    targets: soft targets by the rows of `counting` and then of `others`; None for hard labels.
     """
 
     def __init__(
@@ -122,6 +130,7 @@ class Batches:
         fixed: bool = False,
         in_order: bool = False,
         augment: str = "none",
+        targets: Targets | None = None,
     ) -> None:
         if n_counting > size:
             raise ValueError(
@@ -142,6 +151,7 @@ class Batches:
         self.lambdas = lambdas
         self.seed = seed
         self.augment = augment
+        self.targets = targets
         self.in_order = in_order
         self.fixed = self._draw(len(counting), 3) if fixed else None
         self._orders: dict[int, dict[int, np.ndarray]] = {}
@@ -174,7 +184,7 @@ class Batches:
         )
         numbers = self.counting.numbers[counting]
         lambdas = [self.lambdas[int(number)] for number in numbers]
-        return Batch(
+        batch = Batch(
             Images(
                 (
                     (self.counting.images, self.counting.rows[counting]),
@@ -187,6 +197,10 @@ class Batches:
             torch.from_numpy(np.concatenate([numbers, self.others.numbers[others]])),
             torch.tensor(lambdas, dtype=torch.float32),
         )
+        if self.targets is None:
+            return batch
+        rows = np.concatenate([counting, len(self.counting) + others])
+        return SoftBatch(**vars(batch), target=self.targets.of(rows))
 
     def _draw(self, n: int, *stream: int) -> np.ndarray:
         """The counterfactuals of `n` pairs, each in an order of its own: int (n, C) in 1..C."""
@@ -241,6 +255,10 @@ def finetune(
     last_blocks: int | None = None,
     lora_rank: int | None = None,
     micro_batch: int | None = None,
+    clip_target: str = "hard",
+    soft_alpha: float = 0.5,
+    soft_power: float = 1.0,
+    soft_mask: str = "none",
     threads: int,
     loggers: Sequence[str] = (),
     **settings: Any,
@@ -271,6 +289,9 @@ def finetune(
         concepts=loss == "coarse_to_fine",
     )
     plain = Pairs.plain(clip, pixels, len(table) + np.arange(len(others)), others["caption"])
+    soft = TargetSettings(clip_target, soft_alpha, soft_power, soft_mask)
+    captions = [*table["caption"][train], *others["caption"]]
+    targets = targets_of(soft, captions, [*pairs.numbers, *plain.numbers], seed)
     counts = table["number"][train].value_counts().to_dict()
     lambdas = lambda_schemes.lambdas(counts, lambda_scheme, lambda_0, normalise)
     batches = Batches(
@@ -284,11 +305,15 @@ def finetune(
         fixed=counterfactuals == "fixed",
         in_order=loss in ORDINAL,
         augment=augment,
+        targets=targets,
     )
     torch.manual_seed(seed)  # of a head
+    criterion = make_criterion(loss, count_logit_scale, micro_batch)
+    if targets is not None:
+        criterion.clip_loss = SoftClipLoss(micro_batch)
     objective = Contrastive(
         clip,
-        make_criterion(loss, count_logit_scale, micro_batch),
+        criterion,
         tower=tower,
         last_blocks=last_blocks,
         lora_rank=lora_rank,

@@ -47,6 +47,12 @@ class ClipLoss(nn.Module):
                 total = total + checkpoint(_entropy, part, other, scale, true, use_reentrant=False)
         return total / (2 * len(image))
 
+    def of_batch(
+        self, image: Tensor, text: Tensor, batch: Batch, logit_scale: Tensor
+    ) -> dict[str, Tensor]:
+        """The loss by its name; of soft targets also what they are (soft_targets.py)."""
+        return {"loss_clip": self(image, text, logit_scale)}
+
 
 def _entropy(part: Tensor, other: Tensor, scale: Tensor, target: Tensor) -> Tensor:
     return F.cross_entropy(scale * (part @ other.T), target, reduction="sum")
@@ -92,7 +98,7 @@ class CountClipLoss(nn.Module):
     ) -> dict[str, Tensor]:
         """image: (B, d). text: (B + N K, d), captions and then counterfactuals."""
         size, n = len(image), len(batch.lambdas)
-        losses = {"loss_clip": self.clip_loss(image, text[:size], logit_scale)}
+        losses = self.clip_loss.of_batch(image, text[:size], batch, logit_scale)
         losses["loss_count"] = losses["loss_clip"].new_zeros(())
         if len(text) > size:
             counterfactuals = text[size:].reshape(n, -1, text.shape[1])

@@ -237,6 +237,24 @@ class Targets:
         )  # fmt: skip
 
 
+def targets_of(
+    settings: TargetSettings, captions: Iterable[str], numbers: Sequence[int], seed: int
+) -> Targets | None:
+    """The targets of a training by its captions; None for hard labels, which need none.
+
+    numbers: the number that each caption names, 0 for none.
+    """
+    settings.check()
+    if settings.clip_target == "hard":
+        return None
+    if settings.clip_target == "smooth":
+        return Targets(settings)
+    from countclip.data.objects import Objects  # its tables take half a second
+
+    objects = Objects()
+    return Targets(settings, ObjectSets([objects(text) for text in captions], numbers), seed)
+
+
 def _entropy(mass: np.ndarray) -> float:
     mass = mass[mass > 0]
     return float(-(mass * np.log(mass)).sum())
@@ -275,18 +293,31 @@ class SoftClipLoss(nn.Module):
                 total = total + checkpoint(_log_sums, part, other, scale, use_reentrant=False)
         return total / (2 * len(image))
 
+    def of_batch(
+        self, image: Tensor, text: Tensor, batch: SoftBatch, logit_scale: Tensor
+    ) -> dict[str, Tensor]:
+        """The loss, and of the target what the history shows.
+
+        `kl` is the loss minus the entropy of the target, which alone can be compared between
+        targets. `target_diagonal` is the mass on the true pair, and `target_partners` how many
+        other pairs have a mass, both means over the batch.
+        """
+        target = batch.target
+        loss = self(image, text, logit_scale, target)
+        return {
+            "loss_clip": loss,
+            "kl": loss.detach() - target.entropy,
+            "target_diagonal": loss.new_tensor(target.diagonal),
+            "target_partners": loss.new_tensor(target.partners),
+        }
+
 
 def _log_sums(part: Tensor, other: Tensor, scale: Tensor) -> Tensor:
     return torch.logsumexp((scale * part) @ other.T, dim=1).sum()  # a scaled (rows, B) costs more
 
 
 class SoftClip(nn.Module):
-    """The criterion of contrastive training with targets of any kind.
-
-    Beside `loss` it gives `kl`, the loss minus the entropy of the target, which alone can be
-    compared between targets, and how soft the targets are: `target_diagonal`, the mass on the true
-    pair, and `target_partners`, the other pairs with a mass.
-    """
+    """The criterion of contrastive training alone, with targets of any kind."""
 
     def __init__(self, rows: int | None = None) -> None:
         super().__init__()
@@ -296,11 +327,5 @@ class SoftClip(nn.Module):
         self, image: Tensor, text: Tensor, batch: SoftBatch, logit_scale: Tensor
     ) -> dict[str, Tensor]:
         """image, text: (B, d)."""
-        target = batch.target
-        loss = self.clip_loss(image, text, logit_scale, target)
-        return {
-            "loss": loss,
-            "kl": loss.detach() - target.entropy,
-            "target_diagonal": loss.new_tensor(target.diagonal),
-            "target_partners": loss.new_tensor(target.partners),
-        }
+        losses = self.clip_loss.of_batch(image, text, batch, logit_scale)
+        return {"loss": losses.pop("loss_clip"), **losses}

@@ -8,13 +8,6 @@ from pathlib import Path
 from countclip.runtime.config import Config, caption_set, caption_sets
 from countclip.runtime.resources import resource
 
-LEXICONS = (
-    "resources/objects/wordnet_nouns.csv",
-    "resources/objects/tags.csv",
-    "resources/objects/words.yaml",
-)
-"""Files that decide which objects a caption names."""
-
 
 def caption_file(config: Config, name: str) -> str | None:
     """The file that a user's set is, or that is missing; None for a folder."""
