@@ -424,3 +424,51 @@ def test_statements_are_compared_with_the_image(tmp_path):
         tmp_path / "predictions.parquet", data.read_questions(paths["questions"]), 2
     )
     assert table["predicted"].tolist() == similar.argmax(axis=1).tolist()
+
+
+# ---- what makes hard negatives collapse ----
+
+
+@pytest.mark.parametrize(
+    ("treatment", "random_share", "keeps"),
+    [("negatives", 1, True), ("negatives", 0, False), ("masked", 0, False), ("masked", 0.5, True)],
+)
+def test_answers_of_different_clusters_keep_an_order_only_by_random_pairs(
+    treatment, random_share, keeps
+):
+    """Places whose images look alike have six words each. A batch of one place never compares its
+    words with another's, whether false negatives are masked or not."""
+    places, of_each, n, dimension = 20, 6, 1200, 24
+    rng = np.random.default_rng(0)
+    place = np.repeat(np.arange(places), n // places)
+    word = place * of_each + rng.integers(of_each, size=n)
+    words, looks = unit(places * of_each, dimension, seed=1), unit(places, dimension, seed=2)
+    turn = np.linalg.qr(rng.normal(size=(dimension, dimension)))[0]
+    image = words[word] @ turn + 2 * looks[place] + 0.1 * rng.normal(size=(n, dimension))
+    image /= np.linalg.norm(image, axis=1, keepdims=True)
+    embedded = Embeddings(
+        image[:, None].astype(np.float32), np.ones((n, dimension), np.float32) / dimension**0.5,
+        words[word],
+    )  # fmt: skip
+    names = [f"word {number}" for number in word]
+    batches = Batches(
+        embedded,
+        Draws(place, size=30, random_share=random_share, seed=0),
+        FalseNegatives([[name] * 10 for name in names], names),
+    )
+    torch.manual_seed(0)
+    reader = Reader(dimension, asks="image", hidden=64, logit_scale=14.0)
+    objective = Frozen(reader, treatment)
+    adam = torch.optim.AdamW(reader.parameters(), 0.01)
+    for step in range(150):
+        objective.backward(batches.batch(step), step)
+        adam.step()
+        adam.zero_grad()
+        objective.after_step()
+    queries, answers = train.queries_of(reader, embedded), train.answers_of(reader, words)
+    members = {number: np.arange(of_each) + of_each * number for number in range(places)}
+    right = ranking.rank(queries, answers, word).rank == 1
+    within, _ = ranking.within(queries[::7], answers, word[::7], place[::7], members)
+    assert within.mean() > 0.85
+    assert (right.mean() > 0.8) == keeps
+    assert keeps or right.mean() < 0.65
