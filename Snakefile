@@ -49,6 +49,7 @@ else:
 
 configfile: DEFAULTS[0]
 configfile: DEFAULTS[1]
+configfile: DEFAULTS[2]
 
 
 if not (workflow.modifier.is_main_snakefile() or workflow.modifier.skip_configfile):
@@ -82,6 +83,8 @@ include: "workflow/rules/benchmarks.smk"
 include: "workflow/rules/training.smk"
 include: "workflow/rules/evaluation.smk"
 include: "workflow/rules/ordinal.smk"
+include: "workflow/rules/soft_labels.smk"
+include: "workflow/rules/reading.smk"
 include: "workflow/rules/report.smk"
 
 

@@ -1,5 +1,6 @@
 """kill -9, often: a stage that was killed at any moment must end as one that never was."""
 
+import gc
 import multiprocessing
 import os
 import random
@@ -61,6 +62,7 @@ class Forks:
 def _fork_often(connection: Connection, work: Callable, prepare: Callable | None) -> None:
     if prepare:
         prepare()
+    gc.freeze()  # or each fork would look through all that is imported
     while True:
         try:
             arguments, output = connection.recv()

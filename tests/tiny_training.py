@@ -19,12 +19,20 @@ from PIL import Image
 from countclip.data.number_words import WORDS
 from countclip.model.clip import Clip
 from countclip.training import checkpoints
+from countclip.training.batches import Images
 from countclip.training.checkpoints import Metric, Outputs
 from countclip.training.contrastive import Contrastive
 from countclip.training.counting import Batches, Pairs, finetune
 from countclip.training.loop import fit
 from countclip.training.losses import CountClipLoss
 from countclip.training.settings import from_config
+from countclip.training.soft_targets import (
+    ObjectSets,
+    SoftBatch,
+    SoftClip,
+    Targets,
+    TargetSettings,
+)
 from miniature.clip import ARCHITECTURE, cut_merges
 
 SETTINGS = {
@@ -77,6 +85,31 @@ def make_batches(clip: Clip, seed: int = 1, **settings) -> Batches:
     )
 
 
+class SoftBatches:
+    """Batches of seven pairs with soft targets, drawn from 20 of one to three kinds."""
+
+    size, steps_per_epoch = 7, 3
+
+    def __init__(self, clip: Clip, **settings) -> None:
+        rng = np.random.default_rng(0)
+        kinds = [rng.choice(["dogs", "cats", "owls"], rng.integers(1, 3), False) for _ in range(20)]
+        texts = [" and ".join(kind) for kind in kinds]
+        self.images = rng.integers(0, 256, (20, 64, 64, 3), dtype=np.uint8)
+        self.pairs = Pairs.plain(clip, self.images, np.arange(20), texts)
+        objects = ObjectSets(kinds, [0] * 20)
+        self.targets = Targets(TargetSettings("objects", 0.5), objects, **settings)
+
+    def batch(self, step: int) -> SoftBatch:
+        rows = np.random.default_rng(step).permutation(20)[: self.size]
+        return SoftBatch(
+            Images([(self.images, rows)], "none", (step,)),
+            torch.from_numpy(self.pairs.tokens[rows, 0].astype(np.int64)),
+            torch.zeros(self.size, dtype=torch.int64),
+            torch.zeros(0),
+            self.targets.of(rows),
+        )
+
+
 def of_the_weights(clip: Clip) -> dict[str, float]:
     """A metric that goes up and down, and that a resumed run must find again."""
     return {"metric": clip.model.visual.conv1.weight.double().sum().item() * 1e6 % 1}
@@ -85,13 +118,25 @@ def of_the_weights(clip: Clip) -> dict[str, float]:
 def train(config: Path, folder: Path, evaluate=of_the_weights, batches=None, **settings) -> dict:
     """A whole training of twelve steps; returns what `fit` does. Its files lie in `folder`."""
     clip = make_clip(config)
+    rows = settings.get("micro_batch")
+    source = make_batches(clip, **batches or {})
+    return _train(clip, CountClipLoss(10.0, rows=rows), source, evaluate, folder, settings)
+
+
+def train_soft(config: Path, folder: Path, **settings) -> dict:
+    """The same with soft targets."""
+    clip = make_clip(config)
+    criterion = SoftClip(settings.get("micro_batch"))
+    return _train(clip, criterion, SoftBatches(clip), of_the_weights, folder, settings)
+
+
+def _train(clip: Clip, criterion, source, evaluate, folder: Path, settings: dict) -> dict:
     end, metric = (str(folder / f"{name}.safetensors") for name in ("end", "metric"))
     common = {"steps": 12, "evaluations": 4, "watched": "metric"}
     choice = {name: settings.pop(name) for name in CHOICE if name in settings}
-    criterion = CountClipLoss(10.0, rows=choice.get("micro_batch"))
     return fit(
         Contrastive(clip, criterion, **choice),
-        make_batches(clip, **batches or {}),
+        source,
         lambda: evaluate(clip),
         Outputs(str(folder / "history.csv"), end, (Metric("metric", metric),)),
         str(folder / "state"),
@@ -164,5 +209,10 @@ def note_what_is_published(event: str, arguments: tuple) -> None:
 if __name__ == "__main__":
     torch.set_num_threads(1)
     sys.addaudithook(note_what_is_published)
-    whole = {"train": train, "train_variant": train_variant, "stop": stop}[sys.argv[1]]
+    whole = {
+        "train": train,
+        "train_soft": train_soft,
+        "train_variant": train_variant,
+        "stop": stop,
+    }[sys.argv[1]]
     whole(Path(sys.argv[2]), Path(sys.argv[3]), **json.loads(sys.argv[4]))

@@ -79,7 +79,7 @@ def about(job: str) -> dict[str, str]:
 
 @dataclass
 class Disturbed:
-    """A whole run by way of SLURM, of whose trainings three were ended: how -> the job's id."""
+    """A run by way of SLURM, of whose trainings three were ended: how -> the job's id."""
 
     workflow: Workflow
     ended: dict[str, str]

@@ -8,11 +8,11 @@ import shlex
 import shutil
 import subprocess
 import sys
+from argparse import ArgumentParser
 from pathlib import Path
 
 import pytest
 import yaml
-from snakemake.cli import get_argument_parser
 
 from countclip.experiments.ordinal import scores as ordinal_scores
 from countclip.report import scores
@@ -224,9 +224,15 @@ def working_directory(tmp_path_factory) -> Path:
     return folder
 
 
-def test_snakemake_commands_in_sentences_parse():
+@pytest.fixture(scope="module")
+def parser() -> ArgumentParser:
+    from snakemake.cli import get_argument_parser
+
+    return get_argument_parser()
+
+
+def test_snakemake_commands_in_sentences_parse(parser):
     """A target behind --configfile would be one more config."""
-    parser = get_argument_parser()
     found = [text for page in PAGES for text in re.findall(r"`(snakemake [^`]+)`", prose(page))]
     assert len(found) > 4
     for command in found:
@@ -235,9 +241,8 @@ def test_snakemake_commands_in_sentences_parse():
         assert all(target == "plan" or "/" in target for target in said.targets), command
 
 
-def test_snakemake_commands_of_the_docs_plan_jobs(working_directory):
+def test_snakemake_commands_of_the_docs_plan_jobs(working_directory, parser):
     """Each is a real dry run, but for those that plan nothing."""
-    parser = get_argument_parser()
     planned = []
     for page in PAGES:
         for command in commands(page, "snakemake"):

@@ -1,9 +1,11 @@
 """Weights that another program saved: what they are, and what to do, in a few lines."""
 
+import os
 import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
 
 import pytest
 import torch
@@ -11,10 +13,23 @@ from safetensors.torch import load_file, save_file
 
 from countclip.model.clip import CONVERT, Clip
 from countclip.runtime.resources import HOME
+from kill import Forks
 
 FOLDER = HOME / "resources/miniature/clip"
 OURS = load_file(FOLDER / "miniature-vit.safetensors")
 SCALAR = OURS["logit_scale"]
+
+
+def run_code(code: str, folder: str) -> None:
+    os.chdir(folder)
+    exec(code, {})
+
+
+@pytest.fixture(scope="module")
+def python() -> Iterator[Forks]:
+    """`python -c`, which has torch already."""
+    with Forks(run_code) as forks:
+        yield forks
 
 
 def load(path) -> Clip:
@@ -41,14 +56,15 @@ def complaint(tensors: dict, path) -> str:
         ("shadow_model.", "'shadow_model.'; save"),
     ],
 )
-def test_a_wrapper_is_named_and_its_command_takes_it_off(prefix, by, tmp_path):
+def test_a_wrapper_is_named_and_its_command_takes_it_off(prefix, by, tmp_path, python):
     path = tmp_path / "wrapped.safetensors"
     others = {"epoch": SCALAR, "optimizer.state": SCALAR}
     text = complaint({f"{prefix}{name}": w for name, w in OURS.items()} | others, path)
     assert f"begin with '{prefix}'" in text
     assert by in text
-    command = shlex.split(text.splitlines()[-1])
-    subprocess.run([sys.executable, *command[1:]], cwd=tmp_path, check=True)
+    *command, code = shlex.split(text.splitlines()[-1])
+    assert command == ["python", "-c"]
+    assert python(code, str(tmp_path)) == 0
     same = load(tmp_path / "plain.safetensors").model.state_dict()
     assert all(same[name].equal(tensor) for name, tensor in OURS.items())
 

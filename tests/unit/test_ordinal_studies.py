@@ -9,14 +9,18 @@ import pytest
 import torch
 
 import tiny_training
-from countclip.experiments.ordinal import cost, studies, study_table
-from countclip.experiments.ordinal.embeddings import embed, read_embeddings
+from countclip.experiments.ordinal import cost, settings, studies, study_table
+from countclip.experiments.ordinal.embed import embed
+from countclip.experiments.ordinal.embeddings import read_embeddings
+from countclip.experiments.ordinal.levels import STUDIES
 from countclip.experiments.ordinal.methods import method_of
 from countclip.experiments.ordinal.model import make_model
-from countclip.experiments.ordinal.studies import STUDIES, bins_of_equal_width
+from countclip.experiments.ordinal.task import bins_of_equal_width, check_bins
 from countclip.model.clip import Clip
 from countclip.model.embeddings import embed_images, embed_texts
 from countclip.report import sheets
+from countclip.runtime import config_files
+from countclip.runtime.config import ConfigError
 from countclip.runtime.files import sha256
 from countclip.training import checkpoints
 from miniature import people
@@ -108,6 +112,8 @@ def test_bins_of_equal_width_cover_the_range_and_are_named_by_their_numbers():
         ],
         "prompt": "a figure of {word}",
     }
+    for count in range(2, 11):
+        check_bins(task | bins_of_equal_width(task, count))
     all_numbers = bins_of_equal_width(task, 10)["bins"]
     assert [entry["word"] for entry in all_numbers] == list("123456789") + ["10"]
     for count in (1, 11):
@@ -134,6 +140,59 @@ def test_a_level_takes_images_from_training_alone(home, study, setting, text, le
     assert part.equals(level.part(fold, 5))
     assert level.seen == ((4, 9) if study == "outside" else None)
     assert len(level.task["bins"]) == (4 if study == "growing" else 3)
+
+
+# ---- the config ----
+
+
+def changed(**keys) -> dict:
+    """The default config with all studies made, and `keys` of `ordinal.studies` changed."""
+    config = config_files.default()
+    made = [*STUDIES, "cost"]
+    config["ordinal"]["studies"] |= {"made": made} | keys
+    return config
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"set": "persons"}, r"ordinal.studies.set: there is no set 'persons'; name one of people"),
+        ({"methods": ["l2"]}, r"ordinal.studies.methods: `ordinal.methods` has no l2"),
+        ({"outside": [[1, 90]]}, r"ordinal.studies.outside: 1 to 90 must be a part of 1 to 80"),
+        ({"outside": [[1, 80]]}, r"1 to 80 must be a part of 1 to 80, the set's values"),
+        ({"outside": [[9, 2]]}, r"9 to 2 must be a part of 1 to 80"),
+        (
+            {"growing": [81]},
+            r"ordinal.studies.growing: 81 bins of 1 to 80: at least 2, and at most",
+        ),
+    ],
+)
+def test_a_study_that_cannot_be_made_is_refused_before_anything_runs(keys, message):
+    settings.check(changed())
+    with pytest.raises(ConfigError, match=message):
+        settings.check(changed(**keys))
+    settings.check(changed(**keys, made=[]))  # nobody asks for it
+
+
+def test_methods_without_texts_have_no_similarities_to_show():
+    config = config_files.default()
+    config["ordinal"]["embeddings"] = ["coarse_ce", "linear_probe"]
+    with pytest.raises(ConfigError, match="linear_probe compares no texts; name another method"):
+        settings.check(config)
+
+
+def test_a_study_trains_as_the_table_does_but_for_its_steps():
+    config = changed(steps=77)
+    spec = settings.study_settings(config, "few_shot")
+    training = config["ordinal"]["training"]
+    assert spec["training"]["steps"] == 77
+    assert spec["training"]["learning_rate"] == training["learning_rate"]
+    assert "loggers" not in spec["training"]
+    config["ordinal"]["methods"]["coarse_ce"] = None  # no row, so no row here
+    left = [name for name, _ in settings.study_settings(config, "few_shot")["methods"]]
+    assert left == ["constant", "linear_probe", "numclip_exp"]
+    plain = settings.study_settings(changed(steps=None), "few_shot")
+    assert plain["training"]["steps"] is None
 
 
 # ---- trainings ----
@@ -306,14 +365,14 @@ def test_cost_is_told_beside_plain_clip(home, tmp_path):
     names = ("linear_probe", "zero_shot_concepts", "numclip_margin", "numclip_released")
     fused = torch.backends.mha.get_fastpath_enabled()
     cost.measure(
-        str(tmp_path / "cost.csv"),
         model=model_of(home),
         task=TASK,
         methods={name: {"method": name, "options": {}, "label": name} for name in names},
-        batch=4,
         threads=1,
         scale="miniature",
+        **{f"{kind}_path": str(tmp_path / f"cost.{kind}") for kind in ("csv", "json", "markdown")},
     )
+    assert "What inference costs" in (tmp_path / "cost.markdown").read_text()
     assert torch.backends.mha.get_fastpath_enabled() == fused
     rows = sheets.read_csv(tmp_path / "cost.csv").set_index("method")
     k, d = 3, 64

@@ -10,7 +10,15 @@ import pytest
 import torch
 
 import tiny_training
-from countclip.experiments.reading import clusters, data, embeddings, predictions, ranking, train
+from countclip.experiments.reading import (
+    clusters,
+    data,
+    embeddings,
+    predictions,
+    ranking,
+    statements,
+    train,
+)
 from countclip.experiments.reading.clusters import Draws, FalseNegatives, false_negatives_of
 from countclip.experiments.reading.data import Question
 from countclip.experiments.reading.embed import embed
@@ -19,6 +27,8 @@ from countclip.experiments.reading.evaluate import predict
 from countclip.experiments.reading.model import Reader
 from countclip.experiments.reading.objective import Batches, Frozen
 from countclip.experiments.reading.pool import make_pool
+from countclip.model.clip import Clip
+from countclip.model.embeddings import similarities
 from countclip.training.losses import ClipLoss
 from countclip.training.masked import MaskedClipLoss
 
@@ -121,6 +131,10 @@ def test_the_most_similar_answer_is_predicted_and_ties_count_against_the_model()
     assert ranked.rank.tolist() == [2, 2, 4, 4, -1]
     assert ranked.top[0].tolist() == [0, 2, 3, 1]
     assert ranked.top[4].tolist() == [3, 2, 1, 0]
+    shares = np.exp(5 * queries[0]) / np.exp(5 * queries[0]).sum()
+    scaled = ranking.rank(queries, pool, np.array([2, 0, 1, 0, -1]), logit_scale=5)
+    np.testing.assert_allclose(scaled.probabilities[0], np.sort(shares)[::-1], rtol=1e-6)
+    np.testing.assert_allclose(scaled.probabilities[2], 0.25)
 
 
 def test_ranks_do_not_depend_on_blocks(monkeypatch):
@@ -130,7 +144,7 @@ def test_ranks_do_not_depend_on_blocks(monkeypatch):
     monkeypatch.setattr(ranking, "BLOCK", 5)
     for one, other in zip(whole, ranking.rank(queries, pool, targets), strict=True):
         np.testing.assert_array_equal(one, other)
-    assert whole.top.shape == (37, 10)
+    assert whole.top.shape == whole.probabilities.shape == (37, 10)
     similar = queries @ pool.T
     for row in np.flatnonzero(targets >= 0):
         better = (similar[row] > similar[row, targets[row]]).sum()
@@ -357,3 +371,56 @@ def test_the_image_alone_makes_questions_on_one_image_alike(world):
     both = false_negatives_of(questions).among(rows)
     same_image = rows[:, None] // 2 == rows // 2
     np.testing.assert_array_equal(alone, (both | same_image) & ~np.eye(6, dtype=bool))
+
+
+# ---- statements ----
+
+
+def test_a_second_pass_ranks_the_best_of_the_first_anew():
+    first = ranking.Ranked(
+        np.array([4, 2, 0, 1]),
+        np.array([[4, 2, 0], [2, 0, 1], [0, 1, 2], [1, 3, 0]]),
+        np.zeros((4, 3)),
+        np.array([2, 7, -1, 1]),
+    )
+    similarities = np.array([[0.1, 0.9, 0.3], [0.5, 0.2, 0.7], [0.4, 0.4, 0.1], [0.2, np.nan, 0.6]])
+    second = statements.again(first, similarities, np.array([2, 4, -1, 1]), 1.0)
+    assert second.predicted.tolist() == [2, 1, -1, 0]  # two of the third are alike
+    assert second.top.tolist() == [[2, 0, 4], [1, 2, 0], [0, 1, 2], [0, 1, 3]]
+    assert second.rank.tolist() == [1, 7, -1, 2]
+
+
+def test_statements_are_compared_with_the_image(tmp_path):
+    config = tiny_training.make_config(tmp_path)
+    tens = [["dogs"] * 10, ["cats"] * 10, ["dogs"] * 10]
+    table = [Question("", n, f"i{n}", "what is it?", ten) for n, ten in enumerate(tens)]
+    paths = {name: str(tmp_path / name) for name in ("questions", "images", "embeddings", "other")}
+    data.make_split(
+        table, [], split="validation", counts=None, ocr=None, questions_parquet=paths["questions"],
+        images_parquet=paths["other"], summary_json=tmp_path / "summary.json",
+    )  # fmt: skip
+    with open(paths["images"], "wb") as file:
+        np.save(file, np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), np.uint8))
+    make_pool(data.read_questions(paths["questions"]), 9, pool_csv=tmp_path / "pool.csv",
+              summary_json=tmp_path / "pool.json")  # fmt: skip
+    model = {"name": "tiny-test", "pretrained": None, "config": str(config)}
+    run = {"accelerator": "cpu", "precision": "32-true", "threads": 1}
+    files = [str(tmp_path / name) for name in ("pool.csv", "pool.safetensors", "embed.json")]
+    torch.manual_seed(0)
+    embed({"validation": paths}, *files, model=model, question_template="{question}",
+          answer_template="{answer}", **run)  # fmt: skip
+    torch.manual_seed(0)  # the same random weights
+    statements.predict(
+        paths, *files, str(tmp_path / "predictions.parquet"), reader=READER, n=2,
+        template="{question} {answer}", model=model, **run,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    clip = Clip(**model)
+    texts = ["what is it dogs", "what is it cats"]
+    similar = similarities(
+        clip, np.load(paths["images"]), np.repeat(clip.tokenize(texts)[None], 3, axis=0)
+    )
+    table = predictions.read_predictions(
+        tmp_path / "predictions.parquet", data.read_questions(paths["questions"]), 2
+    )
+    assert table["predicted"].tolist() == similar.argmax(axis=1).tolist()

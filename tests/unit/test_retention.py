@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -9,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+import yaml
 from PIL import Image
 
 from countclip.evaluation import retention, retention_data
@@ -78,6 +81,23 @@ def test_a_folder_for_each_class(tmp_path):
     for name, colour in COLOURS.items():
         picture(tmp_path / name / "0.png", colour)
     assert shown(retention_data.read("folder", str(tmp_path), None)) == CLASSES
+
+
+def test_rendered_sst2_needs_what_its_guide_says_and_nothing_else(tmp_path):
+    guide = (HOME / "docs/guides/own-retention-tasks.md").read_text(encoding="utf-8")
+    (block,) = (part for part in re.findall(r"```yaml\n(.*?)```", guide, re.S) if "sst2" in part)
+    task = yaml.safe_load(block)["retention"]["tasks"]["rendered_sst2"]
+    for place, name in enumerate(("negative", "positive")):
+        for number in range(2):
+            picture(tmp_path / "test" / name / f"{number}.png", (100 * place, 0, 0))
+    folder = str(tmp_path / Path(task["folder"]).name)
+    read = retention_data.read(task["source"], folder, task["annotations"])
+    assert shown(read) == [((0, 0, 0), ["negative"])] * 2 + [((100, 0, 0), ["positive"])] * 2
+    templates = retention_data.read_templates(str(HOME / task["templates"]))
+    assert [one.format("negative") for one in templates] == ["a negative review of a movie."]
+    paper = (HOME / "config/paper.yaml").read_text(encoding="utf-8")
+    lines = re.search(r"    # rendered_sst2:.*\n((?:    #   .*\n)+)", paper)[1]
+    assert yaml.safe_load(lines.replace("#", " ")) == task
 
 
 def test_files_that_are_passed_over_are_counted(tmp_path, caplog):

@@ -320,15 +320,22 @@ def killed_run(config, folder, after_steps, signal_number, versions=None):
     tiny_training.train(config, folder, checkpoint_minutes=0)
 
 
-def test_a_run_killed_twenty_times_ends_with_the_same_bytes(config, tmp_path, undisturbed):
-    rng = random.Random(0)
+@pytest.fixture(scope="module")
+def run_in_a_fork():
     with Forks(killed_run) as forks:
-        for kill in range(20):
-            done = saved_step(tmp_path)
-            assert done < 12
-            # mostly after the next step or two; now and then before any new one is saved
-            assert forks(config, tmp_path, rng.choice([1, 1, 2]), signal.SIGKILL) == -9, kill
-            assert saved_step(tmp_path) >= done
+        yield forks
+
+
+def test_a_run_killed_twenty_times_ends_with_the_same_bytes(
+    config, tmp_path, undisturbed, run_in_a_fork
+):
+    rng = random.Random(0)
+    for kill in range(20):
+        done = saved_step(tmp_path)
+        assert done < 12
+        # mostly after the next step or two; now and then before any new one is saved
+        assert run_in_a_fork(config, tmp_path, rng.choice([1, 1, 2]), signal.SIGKILL) == -9, kill
+        assert saved_step(tmp_path) >= done
     tiny_training.train(config, tmp_path)
     assert files(tmp_path) == files(undisturbed)
     assert not (tmp_path / "state").exists()
@@ -339,18 +346,16 @@ def saved_step(folder):
     return torch.load(state, weights_only=True)["run"]["step"] if state.exists() else 0
 
 
-def test_sigterm_saves_the_step_and_ends(config, tmp_path, undisturbed):
-    with Forks(killed_run) as forks:
-        assert forks(config, tmp_path, 5, signal.SIGTERM) == 128 + signal.SIGTERM
+def test_sigterm_saves_the_step_and_ends(config, tmp_path, undisturbed, run_in_a_fork):
+    assert run_in_a_fork(config, tmp_path, 5, signal.SIGTERM) == 128 + signal.SIGTERM
     assert saved_step(tmp_path) == 5
     tiny_training.train(config, tmp_path)
     assert files(tmp_path) == files(undisturbed)
 
 
-def test_a_run_of_other_libraries_begins_anew(config, tmp_path, undisturbed, caplog):
+def test_a_run_of_other_libraries_begins_anew(config, tmp_path, undisturbed, run_in_a_fork, caplog):
     older = checkpoints.versions() | {"torch": "1.0"}
-    with Forks(killed_run) as forks:
-        assert forks(config, tmp_path, 5, signal.SIGTERM, older) == 128 + signal.SIGTERM
+    assert run_in_a_fork(config, tmp_path, 5, signal.SIGTERM, older) == 128 + signal.SIGTERM
     tiny_training.train(config, tmp_path)
     assert "'torch': '1.0'" in caplog.text
     assert "going on" not in caplog.text

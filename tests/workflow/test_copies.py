@@ -20,7 +20,9 @@ def copied(finished: Workflow, home: Path) -> Workflow:
 
 
 def test_a_copied_run_is_finished(finished, tmp_path):
-    assert copied(finished, tmp_path / "copy").plan("all") == {}
+    copy = copied(finished, tmp_path / "copy")
+    assert copy.plan("all") == {}
+    assert "Nothing to be done" in copy("plan")
 
 
 def test_touched_results_rerun_nothing(finished, tmp_path):

@@ -138,7 +138,10 @@ with SnakemakeApi(OutputSettings()) as asked:
 
 def test_all_that_asks_models_holds_a_gpu_where_one_is_wanted(tmp_path):
     overlay = tmp_path / "overlay.yaml"
-    models = "evaluate measure_relevancy measure_retention predict_ordinal retrieve sweep_wise_ft"
+    models = (
+        "embed_ordinal evaluate measure_relevancy measure_retention predict_ordinal retrieve"
+        " sweep_wise_ft"
+    )
     for accelerator, expected in (("cpu", ""), ("cuda", f" {models}")):
         overlay.write_text(f"evaluation: {{accelerator: {accelerator}}}\n")
         done = subprocess.run(
@@ -173,8 +176,9 @@ def test_parsing_imports_nothing_heavy(tmp_path):
     new, ours = (re.search(rf"^{name} (.*)$", done.stdout, re.M)[1] for name in ("NEW", "OURS"))
     rooms = {
         "benchmarks": "adapters",
-        "data": "addresses captions number_words",
+        "data": "addresses captions number_words object_lexicon objects",
         "experiments.ordinal": "methods settings task",
+        "experiments.soft_labels": "settings",
         "runtime": "config config_files csv_files files folders machine"
         " provenance resources results",
     }

@@ -25,6 +25,7 @@ FOR_EXAMPLE = {
     "figures.confusion": ("figure3", None),
     "retention.tasks": ("things", None),
     "ordinal.sets": ("people", None),
+    "soft_labels.caption_sets": ("counting", None),
     "ordinal.methods": ("numclip_exp", None),
 }
 

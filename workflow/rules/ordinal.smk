@@ -2,7 +2,8 @@
 #
 # Needs: the CSV and the images of each of `ordinal.sets`, and the pretrained model.
 # Makes: results/ordinal/{set}/: folds, images, a training for each method, seed and fold,
-# predictions, and the tables; results/ordinal/table.csv: those of all sets.
+# predictions, and the tables; results/ordinal/table.csv: those of all sets; embeddings, and the
+# studies that `ordinal.studies` asks for.
 #
 # Folders are no inputs, as their times mean nothing: a JSON with the digests of their files is.
 
@@ -14,6 +15,7 @@ ordinal.check(config)
 wildcard_constraints:
     method=r"[a-z][a-z0-9_]*",
     fold=r"\d+",
+    study="few_shot|shift|outside|growing",
 
 
 rule make_ordinal_folds:
@@ -226,3 +228,197 @@ rule plot_ordinal_errors:
         spec=spec("scale"),
     script:
         "../scripts/plot_ordinal_errors.py"
+
+
+# ---- embeddings: of fold 1, with the first seed ----
+
+
+rule embed_ordinal:
+    input:
+        folds="results/ordinal/{set}/folds.json",
+        images="results/ordinal/{set}/images.npy",
+        model=config_inputs(*settings.model_files(config)),
+        weights=lambda wildcards: ordinal.embedded_weights(config, wildcards.set),
+    output:
+        expand(
+            "results/ordinal/{set}/embeddings/{method}.npz",
+            method=ordinal.embedded(config),
+            allow_missing=True,
+        ),
+    log:
+        "logs/embed_ordinal/{set}.log",
+    benchmark:
+        cost("embed_ordinal/{set}")
+    conda:
+        "../../environment.yml"
+    threads: config["evaluation"]["threads"]
+    resources:
+        mem_mb=growing(8000),
+        runtime=growing(60),
+        gpu=settings.gpus(config, "embed_ordinal"),
+        accelerator=config["evaluation"]["accelerator"],
+        batch=config["evaluation"]["batch"],
+    params:
+        *code("embed_ordinal", *settings.model_files(config)),
+        spec=lambda wildcards: canonical(
+            ordinal.embedding_settings(config, wildcards.set)
+        ),
+    message:
+        "embed the images and texts of {wildcards.set}"
+    script:
+        "../scripts/embed_ordinal.py"
+
+
+rule plot_ordinal_order:
+    input:
+        embeddings=rules.embed_ordinal.output,
+    output:
+        order="results/ordinal/{set}/order.csv",
+        similarities=report(
+            "results/figures/ordinal_similarities_{set}.svg",
+            category="Ordinal regression",
+            labels={"set": "{set}", "figure": "similarities"},
+            caption="../report/ordinal_order.rst",
+        ),
+        similarities_png="results/figures/ordinal_similarities_{set}.png",
+        by_span=report(
+            "results/figures/ordinal_order_{set}.svg",
+            category="Ordinal regression",
+            labels={"set": "{set}", "figure": "order by span"},
+            caption="../report/ordinal_order.rst",
+        ),
+        by_span_png="results/figures/ordinal_order_{set}.png",
+        map=report(
+            "results/figures/ordinal_map_{set}.svg",
+            category="Ordinal regression",
+            labels={"set": "{set}", "figure": "map of images"},
+            caption="../report/ordinal_order.rst",
+        ),
+        map_png="results/figures/ordinal_map_{set}.png",
+    log:
+        "logs/plot_ordinal_order/{set}.log",
+    localrule: True
+    conda:
+        "../../environment.yml"
+    threads: 1
+    params:
+        *code("plot_ordinal_order"),
+        spec=canonical(ordinal.order_settings(config)),
+    script:
+        "../scripts/plot_ordinal_order.py"
+
+
+# ---- studies: made where `ordinal.studies` says so ----
+
+
+STUDIED = config["ordinal"]["studies"]["set"]
+
+
+rule run_ordinal_study:
+    input:
+        folds=f"results/ordinal/{STUDIED}/folds.json",
+        images=f"results/ordinal/{STUDIED}/images.npy",
+        model=config_inputs(*settings.model_files(config)),
+    output:
+        predictions="results/ordinal/studies/{study}.parquet",
+    log:
+        "logs/run_ordinal_study/{study}.log",
+    benchmark:
+        cost("run_ordinal_study/{study}")
+    conda:
+        "../../environment.yml"
+    threads: config["ordinal"]["training"]["threads"]
+    resources:
+        mem_mb=growing(16000),
+        runtime=720,
+        gpu=settings.gpus(config, "run_ordinal_study"),
+        checkpoint_minutes=config["ordinal"]["training"]["checkpoint_minutes"],
+    params:
+        *code("run_ordinal_study", *settings.model_files(config)),
+        spec=lambda wildcards: canonical(
+            ordinal.study_settings(config, wildcards.study)
+        ),
+    message:
+        "the trainings of the study {wildcards.study}"
+    script:
+        "../scripts/run_ordinal_study.py"
+
+
+rule make_ordinal_study:
+    input:
+        predictions="results/ordinal/studies/{study}.parquet",
+    output:
+        csv=report(
+            "results/ordinal/{study}.csv",
+            category="Ordinal regression",
+            labels={"table": "{study}"},
+            caption="../report/ordinal_study.rst",
+        ),
+        json="results/ordinal/{study}.json",
+        markdown="results/ordinal/{study}.md",
+    log:
+        "logs/make_ordinal_study/{study}.log",
+    localrule: True
+    conda:
+        "../../environment.yml"
+    threads: 1
+    params:
+        *code("make_ordinal_study"),
+        spec=lambda wildcards: canonical(
+            ordinal.study_table_settings(config, wildcards.study)
+        ),
+    script:
+        "../scripts/make_ordinal_study.py"
+
+
+rule plot_ordinal_study:
+    input:
+        table="results/ordinal/{study}.csv",
+    output:
+        svg=report(
+            "results/figures/ordinal_{study}.svg",
+            category="Ordinal regression",
+            labels={"figure": "{study}"},
+            caption="../report/ordinal_study.rst",
+        ),
+        png="results/figures/ordinal_{study}.png",
+    log:
+        "logs/plot_ordinal_study/{study}.log",
+    localrule: True
+    conda:
+        "../../environment.yml"
+    threads: 1
+    params:
+        *code("plot_ordinal_study"),
+        spec=spec("scale"),
+    script:
+        "../scripts/plot_ordinal_study.py"
+
+
+rule measure_ordinal_cost:
+    input:
+        model=config_inputs(*settings.model_files(config)),
+    output:
+        csv=report(
+            "results/ordinal/cost.csv",
+            category="Ordinal regression",
+            labels={"table": "cost"},
+            caption="../report/ordinal_cost.rst",
+        ),
+        json="results/ordinal/cost.json",
+        markdown="results/ordinal/cost.md",
+    log:
+        "logs/measure_ordinal_cost.log",
+    benchmark:
+        cost("measure_ordinal_cost")
+    conda:
+        "../../environment.yml"
+    threads: config["evaluation"]["threads"]
+    resources:
+        mem_mb=growing(8000),
+        runtime=growing(60),
+    params:
+        *code("measure_ordinal_cost", *settings.model_files(config)),
+        spec=lambda wildcards: canonical(ordinal.cost_settings(config)),
+    script:
+        "../scripts/measure_ordinal_cost.py"

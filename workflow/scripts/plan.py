@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import yaml
+from humanfriendly import parse_size
 from snakemake import api
 from snakemake.settings import types
 
@@ -21,7 +22,12 @@ with contextlib.redirect_stdout(io.StringIO()), api.SnakemakeApi(output) as snak
     cores = types.ResourceSettings(cores=1)
     snakefile = HOME / "Snakefile"
     workflow = snakemake_api.workflow(cores, config_settings=config, snakefile=snakefile)
-    workflow.dag(types.DAGSettings(targets={"all"}, rerun_triggers=triggers)).summary()
+    settings = types.DAGSettings(
+        targets={"all"},
+        rerun_triggers=triggers,
+        max_checksum_file_size=parse_size(profile["max-checksum-file-size"]),
+    )
+    workflow.dag(settings).summary()
     dag, records = workflow._workflow.dag, workflow._workflow.persistence
     jobs = [
         plan.Job(

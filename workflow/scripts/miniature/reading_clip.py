@@ -24,8 +24,8 @@ from countclip.training.losses import CountClipLoss
 from countclip.training.settings import from_config
 from miniature import signs
 from miniature.clip import cut_merges
-from miniature.scenes import COLOURS, STREAMS
-from miniature.signs import Difficulty, Scene
+from miniature.scenes import STREAMS
+from miniature.signs import BOARDS, Difficulty, Scene
 
 NAME = "reading-vit"
 ARCHITECTURE: dict[str, Any] = {
@@ -34,14 +34,14 @@ ARCHITECTURE: dict[str, Any] = {
     "vision_cfg": {
         "image_size": 64,
         "patch_size": 8,
-        "layers": 4,
+        "layers": 3,
         "width": 96,
         "head_width": 32,
         "pool_type": "avg",
     },
     "text_cfg": {"context_length": 40, "layers": 2, "width": 96, "heads": 3},
 }
-EASY = 0.3
+EASY = 0.5
 """Share of a training after which scenes begin to grow harder; at its end all varies."""
 WINDOW = 0.4
 """Share of all pairs, the latest, from which a step draws."""
@@ -51,7 +51,7 @@ def difficulty_at(progress: float) -> Difficulty:
     """What varies at a share of the training, from 0 to 1."""
     grown = max(0.0, (progress - EASY) / (1 - EASY))
     return Difficulty(
-        look=min(1.0, 2 * grown), place=min(0.8, 1.6 * grown), signs=1 + int(3 * grown * 0.99)
+        look=min(1.0, 2 * grown), place=min(0.8, 1.6 * grown), signs=1 + min(2, int(4 * grown))
     )
 
 
@@ -64,7 +64,7 @@ def caption(scene: Scene, rng: np.random.Generator) -> str:
 
 def vocabulary() -> list[str]:
     """The words of captions and questions, but those that are read on signs."""
-    texts = [*COLOURS, "yes", "no", "left", "right", "a sign that says and"]
+    texts = [*BOARDS, "yes", "no", "left", "right", "a sign that says and"]
     texts += [text for wordings in signs.QUESTIONS.values() for text in wordings]
     words = " ".join(texts).replace("?", " ").split()
     return sorted({word for word in words if "{" not in word})

@@ -26,6 +26,7 @@ Rgb = tuple[int, int, int]
 
 WIDTH, HEIGHT = 168, 128
 GAP = 4  # pixels between two signs
+LAYOUTS = 10  # that are tried to find room for all signs of a scene
 WORDS = "resources/miniature/words.csv"
 KINDS = ("sign", "seen", "unseen", "pseudo")
 """Words on the signs of the questions; those that only the reading base has seen too; words that
@@ -40,6 +41,12 @@ TEXT_SIZES = (20, 32)
 """Size of the type in pixels of the image: letters of 7 to 12 pixels at half its height."""
 SLANT = 7.0  # degrees to either side, at most
 INKS = {"dark": (24, 24, 28), "light": (246, 246, 240)}
+PLACES = tuple((pattern, tint) for pattern in PATTERNS for tint in TINTS)
+"""Kinds of places, by the ground that they show."""
+AT_HOME = 0.7
+"""Share of words that stand where they mostly do, as "fresh" does at a grocer's."""
+BOARDS = COLOURS | {"white": (252, 252, 248)}
+"""Colours of boards. White ones are in easy scenes alone."""
 SPLITS = {"train": "train", "validation": "val"}
 """Splits and what TextVQA calls them in its files."""
 QUESTIONS = {
@@ -106,21 +113,30 @@ def make(
     rng: np.random.Generator,
     faces: str = "seen",
     difficulty: Difficulty = Difficulty(),  # noqa: B008
+    place_kind: int | None = None,
 ) -> Scene:
-    """A scene with the words `chosen` on signs of different colours, as many as find room."""
+    """A scene with the words `chosen` on signs of different colours, as many as find room.
+
+    place_kind: of PLACES, which its ground shows; any by default.
+    """
     look, place, _ = difficulty
     colours = [str(one) for one in rng.permutation([*COLOURS])]
     signs: list[Sign] = []
-    for word, colour in zip(chosen, colours, strict=False):
-        for _ in range(40):
-            sign = _sign(word, colour, faces, look, place, rng)
-            if sign is not None and all(_apart(sign, other) for other in signs):
-                signs.append(sign)
-                break
-    tint = TINTS[rng.integers(len(TINTS))]
+    for _ in range(LAYOUTS):
+        laid: list[Sign] = []
+        for word, colour in zip(chosen, colours, strict=False):
+            for _ in range(20):
+                sign = _sign(word, colour, faces, look, place, rng)
+                if sign is not None and all(_apart(sign, other) for other in laid):
+                    laid.append(sign)
+                    break
+        signs = max(signs, laid, key=len)
+        if len(signs) == len(chosen):
+            break
+    pattern, tint = PLACES[rng.integers(len(PLACES)) if place_kind is None else place_kind]
     return Scene(
         signs=tuple(sorted(signs, key=lambda sign: sign.x)),
-        pattern=str(rng.choice(PATTERNS)),
+        pattern=pattern,
         tint=tint,
         grain=int(rng.integers(2**31)),
     )
@@ -136,8 +152,9 @@ def _sign(
     size = int(rng.integers(high - round(look * (high - low)), high + 1))
     slant = float(place * rng.uniform(-SLANT, SLANT))
     jitter = rng.integers(-14, 15, 3)
-    light = np.array((252, 252, 248)) if rng.random() >= look else np.array(COLOURS[colour])
-    board = np.clip(light + jitter, 0, 255)
+    if rng.random() >= look:
+        colour = "white"
+    board = np.clip(np.array(BOARDS[colour]) + jitter, 0, 255)
     is_dark = board @ (0.3, 0.59, 0.11) < 150
     ink = INKS["light" if is_dark else "dark"]
     mask = _text(word, face, size)
@@ -208,15 +225,20 @@ def draw(scene: Scene) -> Image.Image:
 def scene_of(split: str, number: int) -> Scene:
     """Scene `number` of a split of the question set.
 
-    Words come with different frequencies, as on streets.
+    Words come with different frequencies, as on streets, and mostly at one kind of place. So who
+    cannot read may still guess from the ground, and similar images have similar answers.
     """
     rng = np.random.default_rng([STREAMS["signs"], list(SPLITS).index(split), number])
     every = words("sign")
     order = np.random.default_rng([STREAMS["signs"], 9]).permutation(len(every))
     weights = 1 / (order + 20.0)
     n = int(rng.choice((1, 2, 3), p=(0.4, 0.4, 0.2)))
-    chosen = rng.choice(len(every), n, replace=False, p=weights / weights.sum())
-    return make([every[place] for place in chosen], rng, difficulty=Difficulty(place=0.8))
+    kind = int(rng.integers(len(PLACES)))
+    here = weights * (order % len(PLACES) == kind)
+    weights = AT_HOME * here / here.sum() + (1 - AT_HOME) * weights / weights.sum()
+    chosen = rng.choice(len(every), n, replace=False, p=weights)
+    return make([every[place] for place in chosen], rng, difficulty=Difficulty(place=0.8),
+                place_kind=kind)  # fmt: skip
 
 
 def questions_of(scene: Scene, rng: np.random.Generator) -> list[tuple[str, str]]:

@@ -1,5 +1,7 @@
 """Metadata of LAION: a manifest of its parts at a pinned revision, and verified downloads.
 
+Any other data set that the hub has as Parquet files comes the same way (`DataSet`).
+
 The manifest is a small table. It comes from the hub, from hashing local files, or from a person.
 Every part must have the size and sha256 that the manifest states.
 """
@@ -37,6 +39,16 @@ REPOSITORIES = {
 }
 # Spark appends a job's UUID and a counter to the name of every file.
 _SPARK = re.compile(r"-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}(-c\d+)?$")
+
+
+class DataSet(NamedTuple):
+    """What messages call a data set, and the section of the config that names it."""
+
+    title: str
+    section: str
+
+
+LAION = DataSet("LAION", "laion")
 
 
 class Part(NamedTuple):
@@ -79,11 +91,12 @@ def make_manifest(
     folder: str | None,
     files: list[str],
     environment: dict[str, str],
+    data_set: DataSet = LAION,
 ) -> None:
     """Write the manifest of all parts of a data set.
 
     source: relaion400m, laion400m or datacomp_small, on the hub at `endpoint`; or local: `files`
-        of `folder`.
+        of `folder`. Any other is that of a `data_set` with a `repository`.
     repository: on the hub, instead of the source's default. revision: a branch, tag or commit; its
         present commit goes into the addresses.
     environment: as `connection` yields it (connection.py).
@@ -92,8 +105,11 @@ def make_manifest(
     """
     if source == "local":
         if not files:
-            raise ValueError(f"laion.folder: {folder} has no .parquet file named as laion.parts")
-        parts = _local_parts(files)
+            section = data_set.section
+            raise ValueError(
+                f"{section}.folder: {folder} has no .parquet file named as {section}.parts"
+            )
+        parts = _local_parts(files, data_set)
     else:
         repository = repository or REPOSITORIES[source]
         if repository is None:
@@ -103,13 +119,13 @@ def make_manifest(
                 "name a copy of the old one: on the hub (laion.repository), in a folder "
                 "(laion.source: local), or anywhere, with sizes and sha256 (laion.manifest)"
             )
-        parts = _hub_parts(repository, revision, endpoint.rstrip("/"), environment)
+        parts = _hub_parts(repository, revision, endpoint.rstrip("/"), environment, data_set)
     lines = [COLUMNS, *([name, *map(str, part)] for name, part in sorted(parts.items()))]
     write_text("".join("\t".join(line) + "\n" for line in lines), path)
     log.info("%s: %d parts: %s", path, len(parts), _list(parts))
 
 
-def part_names(paths: list[str]) -> list[str]:
+def part_names(paths: list[str], data_set: DataSet = LAION) -> list[str]:
     """Short names for files, without suffixes and Spark's additions.
 
     `part-00000-5b54c5d5-(...)-c000.snappy.parquet` becomes `part-00000`. Names that would be equal
@@ -127,13 +143,15 @@ def part_names(paths: list[str]) -> list[str]:
     names = [name_of(name) for name in names]
     if len(set(names)) < len(names):
         twice = [name for name, n in Counter(names).items() if n > 1]
-        raise ValueError(f"several files would be named {_list(twice)}; write a laion.manifest")
+        raise ValueError(
+            f"several files would be named {_list(twice)}; write a {data_set.section}.manifest"
+        )
     return names
 
 
-def _local_parts(files: list[str]) -> dict[str, Part]:
+def _local_parts(files: list[str], data_set: DataSet) -> dict[str, Part]:
     parts = {}
-    names = part_names(files)
+    names = part_names(files, data_set)
     for name, file in zip(names, progress(files, unit="file", desc="sha256"), strict=True):
         path = Path(file).resolve()
         parts[name] = Part(path.as_uri(), path.stat().st_size, sha256(path))
@@ -141,8 +159,13 @@ def _local_parts(files: list[str]) -> dict[str, Part]:
 
 
 def _hub_parts(
-    repository: str, revision: str, endpoint: str, environment: dict[str, str]
+    repository: str,
+    revision: str,
+    endpoint: str,
+    environment: dict[str, str],
+    data_set: DataSet,
 ) -> dict[str, Part]:
+    title, section = data_set
     page = f"{endpoint}/datasets/{repository}"
     hub = huggingface_hub.HfApi(endpoint=endpoint, token=_token() or False)
 
@@ -157,13 +180,13 @@ def _hub_parts(
             raise_machine_error(error, OF_CONNECTIONS)
             raise DownloadError(page, "unreachable", str(error)) from error
 
-    otherwise = "name the manifest of an earlier run as laion.manifest"
+    otherwise = f"name the manifest of an earlier run as {section}.manifest"
     try:
         with _proxies(environment):
             info = network.retrying(RETRIES)(ask)
     except OfflineModeIsEnabled as error:
         raise ConnectionError(
-            "HF_HUB_OFFLINE is set in the environment, so the list of LAION's parts cannot come"
+            f"HF_HUB_OFFLINE is set in the environment, so the list of {title}'s parts cannot come"
             f" from {page}: unset it, or {otherwise}"
         ) from error
     except DownloadError as error:
@@ -172,7 +195,7 @@ def _hub_parts(
         if error.reason == "http_404":
             raise FileNotFoundError(
                 f"{page} has no revision {revision!r}, or is not there (404): correct"
-                " laion.repository and laion.revision"
+                f" {section}.repository and {section}.revision"
             ) from error
         raise ConnectionError(
             f"{endpoint} cannot be reached ({error.detail or error.reason}): {network.OFFLINE}, or"
@@ -189,7 +212,9 @@ def _hub_parts(
         name: Part(
             f"{page}/resolve/{info.sha}/{quote(file.rfilename)}", file.lfs.size, file.lfs.sha256
         )
-        for name, file in zip(part_names([f.rfilename for f in files]), files, strict=True)
+        for name, file in zip(
+            part_names([file.rfilename for file in files], data_set), files, strict=True
+        )
     }
 
 
@@ -219,6 +244,7 @@ def download_part(
     endpoint: str,
     state: str | Path,
     environment: dict[str, str],
+    data_set: DataSet = LAION,
 ) -> None:
     """Publish one part at `path`, exactly the file that the manifest describes.
 
@@ -231,7 +257,8 @@ def download_part(
     parts = read_manifest(manifest)
     if part not in parts:
         raise ValueError(
-            f"{manifest} lists no part {part!r}; laion.parts can be any of {_list(parts)}"
+            f"{manifest} lists no part {part!r}; {data_set.section}.parts can be any of"
+            f" {_list(parts)}"
         )
     entry = parts[part]
     if source == "local" and urlsplit(entry.url).scheme == "file":
@@ -248,7 +275,7 @@ def download_part(
     if _is_verified(download, entry):
         log.info("%s: has been downloaded already, to %s", part, download)
     else:
-        _download(entry, download, manifest, endpoint, environment)
+        _download(entry, download, manifest, endpoint, environment, data_set)
     with publish(path) as temporary:
         try:
             os.link(download, temporary)
@@ -258,11 +285,16 @@ def download_part(
 
 
 def _download(
-    entry: Part, path: Path, manifest: str | Path, endpoint: str, environment: dict[str, str]
+    entry: Part,
+    path: Path,
+    manifest: str | Path,
+    endpoint: str,
+    environment: dict[str, str],
+    data_set: DataSet,
 ) -> None:
     token = _token() if _origin(entry.url) == _origin(endpoint) else None
     try:
-        with network.explained("a part of LAION", f"correct its line in {manifest}"):
+        with network.explained(f"a part of {data_set.title}", f"correct its line in {manifest}"):
             network.download(
                 entry.url,
                 path,
@@ -279,7 +311,7 @@ def _download(
         if error.reason == "http_404":
             raise FileNotFoundError(
                 f"{entry.url} is gone (404), but {manifest} names it: delete that file, or set "
-                "laion.manifest to null, and the parts are listed anew"
+                f"{data_set.section}.manifest to null, and the parts are listed anew"
             ) from error
         raise
 

@@ -312,6 +312,31 @@ def ordinal_set(config: Config, name: str) -> Config:
     return _on_disk(default | entry(config, "ordinal.sets", name), "csv", "images")
 
 
+def embedded_sets(config: Config) -> list[str]:
+    """Ids of the sets whose embeddings figures show: all, if a method is chosen for that."""
+    chosen = set(config["ordinal"]["embeddings"]) & set(active(config, "ordinal.methods"))
+    return ordinal_sets(config) if chosen else []
+
+
+def ordinal_studies(config: Config) -> list[str]:
+    """The studies of ordinal regression that are made, but that of cost."""
+    return [name for name in config["ordinal"]["studies"]["made"] if name != "cost"]
+
+
+# ---- soft labels ----
+
+
+def caption_sets(config: Config) -> list[str]:
+    """Ids of the sets of captions whose objects are counted."""
+    return active(config, "soft_labels.caption_sets")
+
+
+def caption_set(config: Config, name: str) -> Config:
+    """The settings of one of them, with the defaults of what it does not set."""
+    default = {"path": None, "column": None, "rows": "all"}
+    return _on_disk(default | entry(config, "soft_labels.caption_sets", name), "path")
+
+
 # ---- GPUs ----
 
 DEVICES = {
@@ -322,6 +347,8 @@ DEVICES = {
     "retrieve": "evaluation.accelerator",
     "measure_relevancy": "evaluation.accelerator",
     "predict_ordinal": "evaluation.accelerator",
+    "embed_ordinal": "evaluation.accelerator",
+    "run_ordinal_study": "ordinal.training.accelerator",
 }
 """The key that says where the jobs of a rule run; trainings have an `accelerator` of theirs."""
 

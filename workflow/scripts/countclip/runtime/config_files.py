@@ -14,7 +14,9 @@ from countclip.runtime.config import ConfigError
 from countclip.runtime.provenance import leaves
 from countclip.runtime.resources import HOME
 
-DEFAULTS = tuple(HOME / "config" / name for name in ("config.yaml", "ordinal.yaml"))
+DEFAULTS = tuple(
+    HOME / "config" / name for name in ("config.yaml", "ordinal.yaml", "soft_labels.yaml")
+)
 """The files that hold the default of every key, each of sections of its own."""
 
 
@@ -78,7 +80,8 @@ def _repeated_keys(node: yaml.Node | None, section: str, seen: set[int]) -> Iter
 
 def summary(overlays: Sequence[tuple[str, dict[str, Any]]]) -> str:
     """The line that says which files make up the config, and how many keys each lays over it."""
-    defaults = " and ".join(f"config/{file.name}" for file in DEFAULTS)
+    *first, last = (f"config/{file.name}" for file in DEFAULTS)
+    defaults = f"{', '.join(first)} and {last}"
     if not overlays:
         return f"Config: {defaults} alone"
     laid = [f"{name} ({_keys(len(leaves(values)) if values else 0)})" for name, values in overlays]

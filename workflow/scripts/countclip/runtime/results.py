@@ -97,6 +97,17 @@ SECTIONS = (
         " without them, on the same folds.",
     ),
     Section(
+        "soft_labels",
+        "Soft labels",
+        "Which objects captions name, and how rare most of them are.",
+    ),
+    Section(
+        "reading",
+        "Reading",
+        "Can CLIP read the text in an image? So far what the published accuracies can tell.",
+        folded=True,
+    ),
+    Section(
         "funnel",
         "The counting set",
         "The pairs that models are trained on. Each step shows how many rows of the metadata it"
@@ -174,6 +185,44 @@ RESULTS = (
         FIGURE,
         settings.ordinal_sets,
     ),
+    *(
+        Result("ordinal", "plot_ordinal_order", path, kinds, settings.embedded_sets)
+        for path, kinds in (
+            ("results/ordinal/{id}/order", ("csv",)),
+            ("results/figures/ordinal_similarities_{id}", FIGURE),
+            ("results/figures/ordinal_order_{id}", FIGURE),
+            ("results/figures/ordinal_map_{id}", FIGURE),
+        )
+    ),
+    Result(
+        "ordinal",
+        "measure_ordinal_cost",
+        "results/ordinal/cost",
+        TABLE,
+        _where(lambda config: "cost" in config["ordinal"]["studies"]["made"]),
+    ),
+    Result(
+        "ordinal",
+        "make_ordinal_study",
+        "results/ordinal/{id}",
+        TABLE,
+        settings.ordinal_studies,
+    ),
+    Result(
+        "ordinal",
+        "plot_ordinal_study",
+        "results/figures/ordinal_{id}",
+        FIGURE,
+        settings.ordinal_studies,
+    ),
+    Result(
+        "soft_labels",
+        "make_object_statistics",
+        "results/soft_labels/statistics",
+        TABLE,
+        _where(settings.caption_sets),
+    ),
+    Result("reading", "make_reading_published", "results/reading/published", TABLE),
     Result(
         "funnel",
         "plot_class_frequency",

@@ -104,14 +104,20 @@ def _legend(figure: Figure) -> None:
     figure.legend(handles.values(), handles.keys(), loc="outside upper right", ncols=len(handles))
 
 
-def similarities(states: dict[str, str], *, svg: str, png: str, scale: str) -> None:
+def similarities(
+    states: dict[str, str],
+    *,
+    svg: str,
+    png: str,
+    scale: str,
+    title: str = "Similarities in the order of the labels",
+) -> None:
     """Draw the cosine matrices of texts and of mean images, a column a state, with ordinality.
 
     A matrix has its own shades, from its lowest to its highest similarity off the diagonal: those
     of texts lie close together. states: as `order_table` has them.
     """
     loaded = _read(states)
-    title = "Similarities in the order of the labels"
     with drawing(svg, png, scale, 4.0 * len(states) + 0.6, 8.2, title) as figure:
         grid = figure.subplots(len(KINDS), len(states), squeeze=False)
         for line, kind in zip(grid, KINDS, strict=True):
@@ -135,13 +141,20 @@ def similarities(states: dict[str, str], *, svg: str, png: str, scale: str) -> N
                 axes.grid(visible=False)
 
 
-def ordinality_by_span(order_csv: str, *, svg: str, png: str, scale: str) -> None:
+def ordinality_by_span(
+    order_csv: str,
+    *,
+    svg: str,
+    png: str,
+    scale: str,
+    title: str = "Ordinality by span",
+) -> None:
     """Draw the share of ordered pairs by span, mean of both directions, a line a state.
 
     order_csv: of `order_table`.
     """
     table = sheets.read_csv(order_csv)
-    with drawing(svg, png, scale, 8.6, 4.2, "Ordinality by span") as figure:
+    with drawing(svg, png, scale, 8.6, 4.2, title) as figure:
         for axes, (kind, name) in zip(
             figure.subplots(1, len(KINDS), sharey=True), KINDS.items(), strict=True
         ):
@@ -161,14 +174,20 @@ def ordinality_by_span(order_csv: str, *, svg: str, png: str, scale: str) -> Non
         _legend(figure)
 
 
-def embedding_map(states: dict[str, str], *, svg: str, png: str, scale: str) -> None:
+def embedding_map(
+    states: dict[str, str],
+    *,
+    svg: str,
+    png: str,
+    scale: str,
+    title: str = "Images in their first two principal components",
+) -> None:
     """Draw the first two principal components of the images, coloured by label, a panel a state.
 
     Each state has components of its own. states: as `order_table` has them.
     """
     loaded = _read(states)
     labels = np.concatenate([embeddings.labels for embeddings in loaded.values()])
-    title = "Images in their first two principal components"
     with drawing(svg, png, scale, 4.4 * len(states) + 0.8, 4.6, title) as figure:
         for axes, (state, embeddings) in zip(
             figure.subplots(1, len(states), squeeze=False).flat, loaded.items(), strict=True

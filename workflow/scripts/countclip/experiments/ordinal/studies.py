@@ -1,97 +1,18 @@
-"""Studies: a few methods on harder training parts, several draws of each.
+"""The trainings of a study: a few methods at each of its levels, in several draws.
 
-Each level of a study is a small table of trainings: few images of each label, frequent labels made
-rare, labels never seen, or more and more bins. Draw d is of fold d (again from the first after the
-last) and has the seed d. The test part stays whole.
+Draw d is of fold d (again from the first after the last) and has the seed d.
 """
 
 import shutil
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import pandas as pd
 
-from countclip.experiments.ordinal import protocols
+from countclip.experiments.ordinal.levels import STUDIES, Level
 from countclip.experiments.ordinal.methods import method_of
 from countclip.runtime.files import digest, write_table
-
-
-class Level(NamedTuple):
-    """One level of a study.
-
-    text: as tables show it. part: harder fold of a fold and a draw. task: with the level's bins.
-    seen: lowest and highest label of the training part, where the test part has others.
-    """
-
-    text: str
-    part: Callable[[pd.DataFrame, int], pd.DataFrame]
-    task: dict[str, Any]
-    seen: tuple[float, float] | None = None
-
-
-def few_shot(shots: int, task: dict[str, Any]) -> Level:
-    return Level(str(shots), lambda fold, draw: protocols.few_shot(fold, shots, draw), task)
-
-
-def shift(setting: dict[str, Any], task: dict[str, Any]) -> Level:
-    labels, share = setting["labels"], setting["share"]
-    return Level(
-        f"{labels} labels, {100 * (1 - share):g} % removed",
-        lambda fold, draw: protocols.shifted(fold, labels, share, draw),
-        task,
-    )
-
-
-def outside(values: list[float], task: dict[str, Any]) -> Level:
-    lowest, highest = values
-    return Level(
-        f"{lowest} to {highest}",
-        lambda fold, draw: protocols.within(fold, lowest, highest),
-        task,
-        (lowest, highest),
-    )
-
-
-def growing(count: int, task: dict[str, Any]) -> Level:
-    return Level(str(count), lambda fold, draw: fold, task | bins_of_equal_width(task, count))
-
-
-def bins_of_equal_width(task: dict[str, Any], count: int) -> dict[str, Any]:
-    """The range of a task in `count` bins of about equal width, named by their numbers: the task's
-    `bins` and `prompt`, which is its `number_prompt`."""
-    lowest, highest = task["values"]
-    if not 2 <= count <= highest - lowest + 1:
-        raise ValueError(
-            f"{count} bins of {lowest} to {highest}: at least 2, and at most one a number"
-        )
-    edges = np.linspace(lowest, highest + 1, count + 1).round().astype(int).tolist()
-    ranges = [(first, last - 1) for first, last in zip(edges[:-1], edges[1:], strict=True)]
-    return {
-        "bins": [
-            {"word": f"{a}" if a == b else f"{a} to {b}", "from": a, "to": b} for a, b in ranges
-        ],
-        "prompt": task["number_prompt"].replace("{number}", "{word}"),
-    }
-
-
-@dataclass(frozen=True)
-class Study:
-    """A study: its title, what its levels are, and a level of a setting of the config."""
-
-    title: str
-    levels: str
-    level: Callable[[Any, dict[str, Any]], Level]
-
-
-STUDIES = {
-    "few_shot": Study("Few images of each label", "Images of a label", few_shot),
-    "shift": Study("Frequent labels made rare", "Most frequent labels", shift),
-    "outside": Study("Labels outside the training range", "Trained on labels", outside),
-    "growing": Study("A growing number of bins", "Bins", growing),
-}
 
 
 class Cell(NamedTuple):
@@ -125,11 +46,12 @@ def run(
     methods: dict[str, dict[str, Any]],
     training: dict[str, Any],
     threads: int,
+    checkpoint_minutes: float = 10,
 ) -> None:
     """Publish the predictions of a study as Parquet: one row a level, draw, method and image.
 
     folds: tables of all folds. methods: id -> `method`, of `methods.METHODS`, and `options`.
-    training: settings of `train.finetune`; devices are 1, which changes rounding alone.
+    training: further settings of `train.finetune`.
     state: folder of what is finished so far. A killed run goes on there to the same predictions; it
         is removed at the end.
     """
@@ -142,9 +64,9 @@ def run(
         if not predictions.exists():
             _predict(
                 cell, fold, images, folder, predictions,
-                model=model, training=training, threads=threads, **methods[cell.method],
+                model=model, training=training | {"checkpoint_minutes": checkpoint_minutes},
+                threads=threads, **methods[cell.method],
             )  # fmt: skip
-        labels = fold["label"][fold["part"] != "test"]
         parts.append(
             pd.read_parquet(predictions).assign(
                 level=cell.level.text,
@@ -152,7 +74,6 @@ def run(
                 fold=cell.fold,
                 method=cell.method,
                 n_train=int((fold["part"] == "train").sum()),
-                labels_seen=labels.nunique(),
             )
         )
     write_table(_typed(pd.concat(parts, ignore_index=True)), path)
@@ -195,7 +116,7 @@ def _predict(
             seed=cell.draw,
             threads=threads,
             **common,
-            **training | {"devices": 1},
+            **training,
         )
         weights = outputs["selected"]
     evaluate.predict(

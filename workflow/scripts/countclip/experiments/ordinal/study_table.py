@@ -8,8 +8,8 @@ import pandas as pd
 
 from countclip.experiments.ordinal import metrics
 from countclip.experiments.ordinal.bins import Bins
+from countclip.experiments.ordinal.levels import STUDIES, Level
 from countclip.experiments.ordinal.scores import MEASURES, PERCENT, RANGES, decoded
-from countclip.experiments.ordinal.studies import STUDIES, Level
 from countclip.report import pages, sheets, statistics
 from countclip.report.plotting import INK, LINES, MARKERS, drawing
 from countclip.report.sheets import SIGNED, TWO_DECIMALS, Cell, Sheet
@@ -182,16 +182,18 @@ def plot_study(table_csv: str, study: str, *, svg: str, png: str, scale: str) ->
             for number, (_, line) in enumerate(rows.groupby("method", sort=False)):
                 x = np.array([levels.index(level) for level in line["level"]], float)
                 bars = [line["mae"] - line["mae_low"], line["mae_high"] - line["mae"]]
+                style = (number + number // 4) % 4
                 axes.errorbar(
                     x + 0.04 * number, line["mae"], np.array(bars), capsize=2, markersize=4,
-                    color=INK[number % 4], linestyle=LINES[(number + number // 4) % 4],
-                    marker=MARKERS[(number + number // 4) % 4], label=line["label"].iloc[0],
+                    color=INK[number % 4], linestyle=LINES[style] if about.ordered else "none",
+                    marker=MARKERS[style], label=line["label"].iloc[0],
                 )  # fmt: skip
-            axes.set_xticks(range(len(levels)), levels, rotation=30 if len(levels[0]) > 4 else 0)
+            axes.set_xticks(range(len(levels)), levels)
+            axes.set_xlim(-0.5, len(levels) - 0.3)
             axes.set_xlabel(about.levels)
-            axes.set_ylim(bottom=0)
             if len(subsets) > 1:
                 axes.set_title(f"test labels: {subset}", loc="left")
+        grid[0, 0].set_ylim(bottom=0)
         grid[0, 0].set_ylabel("MAE (expectation)")
         handles, names = grid[0, 0].get_legend_handles_labels()
         figure.legend(handles, names, loc="outside upper right", ncols=min(4, len(names)))

@@ -23,3 +23,22 @@ def check_bins(task: dict[str, Any]) -> None:
         )
     if twice := [word for word, n in Counter(one["word"] for one in bins).items() if n > 1]:
         raise ValueError(f"two bins have the word {twice[0]!r}: give each another")
+
+
+def bins_of_equal_width(task: dict[str, Any], count: int) -> dict[str, Any]:
+    """The range of a task in `count` bins of about equal width, named by their numbers: the task's
+    `bins` and `prompt`, which is its `number_prompt`. ValueError for a count that does not fit."""
+    lowest, highest = task["values"]
+    numbers = highest - lowest + 1
+    if not 2 <= count <= numbers:
+        raise ValueError(
+            f"{count} bins of {lowest} to {highest}: at least 2, and at most one a number"
+        )
+    starts = [lowest + round(i * numbers / count) for i in range(count + 1)]
+    ranges = [(first, last - 1) for first, last in zip(starts[:-1], starts[1:], strict=True)]
+    return {
+        "bins": [
+            {"word": f"{a}" if a == b else f"{a} to {b}", "from": a, "to": b} for a, b in ranges
+        ],
+        "prompt": task["number_prompt"].replace("{number}", "{word}"),
+    }

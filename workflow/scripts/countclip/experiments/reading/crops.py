@@ -38,7 +38,7 @@ def look(queries: np.ndarray, pool: np.ndarray, targets: np.ndarray) -> Looked:
         winner[row] = similarities.max(axis=1).argmax()
         best = similarities.max(axis=0, keepdims=True)
         parts.append(ranked(best, targets[row : row + 1]))
-    return Looked(Ranked(*map(np.concatenate, zip(*parts, strict=True))), winner, by_part)
+    return Looked(Ranked.of(parts), winner, by_part)
 
 
 def answer_boxes(

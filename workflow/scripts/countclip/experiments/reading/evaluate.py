@@ -56,6 +56,5 @@ def predict(
         }
         of_validation = read_clusters(parquet, "validation")
         found[name] = within(queries, answers, key.target, of_validation, members)
-    write_predictions(
-        path, questions["question_id"].to_numpy(), rank(queries, answers, key.target), found
-    )
+    ranked = rank(queries, answers, key.target, model.logit_scale.exp().item())
+    write_predictions(path, questions["question_id"].to_numpy(), ranked, found)

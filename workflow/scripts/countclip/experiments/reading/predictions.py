@@ -16,7 +16,7 @@ def write_predictions(
     ranked: Ranked,
     within: dict[str, tuple[np.ndarray, np.ndarray]] | None = None,
 ) -> None:
-    """Publish predictions: question_id, predicted, rank and top as `Ranked` has them.
+    """Publish predictions: question_id and the fields of `Ranked`.
 
     within: clustering -> hits and numbers of `ranking.within`; columns within_<clustering> and
     candidates_<clustering>, nan where there is none.
@@ -29,6 +29,7 @@ def write_predictions(
         "predicted": pa.array(ranked.predicted, pa.int32()),
         "rank": pa.array(ranked.rank, pa.int32()),
         "top": pa.array(list(ranked.top), pa.list_(pa.int32())),
+        "probabilities": pa.array(list(ranked.probabilities), pa.list_(pa.float64())),
     }
     for name in HARD_ON:
         hits, numbers = (within or {}).get(name, (nothing, nothing))
@@ -60,4 +61,5 @@ def of_places(predicted: np.ndarray, targets: np.ndarray) -> Ranked:
     """
     predicted, targets = np.asarray(predicted), np.asarray(targets)
     ranks = np.where(predicted == targets, 1, TOP + 1)
-    return Ranked(predicted, predicted[:, None], np.where(targets >= 0, ranks, -1))
+    sure = np.ones((len(predicted), 1))
+    return Ranked(predicted, predicted[:, None], sure, np.where(targets >= 0, ranks, -1))

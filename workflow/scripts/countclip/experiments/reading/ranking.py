@@ -10,25 +10,45 @@ BLOCK = 512
 
 
 class Ranked(NamedTuple):
-    """Of Q questions: predicted (Q,) place in the pool, -1 where no candidate is the single best.
+    """Answers to Q questions.
 
-    top: (Q, TOP), the places of the most similar ones, of equals the first. rank: (Q,) of the right
-    answer, 1 for the best; -1 where it is outside the pool. Ties count against the model: a rank is
-    the number of candidates at least as similar. Similarities that are no numbers rank last.
+    predicted: (Q,) place in the pool, -1 where no candidate is the single best.
+    top: (Q, TOP) places of the most similar ones, of equals the first.
+    probabilities: (Q, TOP) theirs, of a softmax over all candidates.
+    rank: (Q,) of the right answer, 1 for the best; -1 where it is outside the pool. Ties count
+        against the model: a rank is the number of candidates at least as similar. Similarities that
+        are no numbers rank last.
     """
 
     predicted: np.ndarray
     top: np.ndarray
+    probabilities: np.ndarray
     rank: np.ndarray
 
+    @classmethod
+    def of(cls, parts: list["Ranked"]) -> "Ranked":
+        """The questions of several parts, one after the other."""
+        return cls(*map(np.concatenate, zip(*parts, strict=True)))
 
-def rank(queries: np.ndarray, pool: np.ndarray, targets: np.ndarray) -> Ranked:
-    """Rank the pool (N, d) for queries (Q, d), both of unit length. targets: (Q,) places or -1."""
+
+def rank(
+    queries: np.ndarray,
+    pool: np.ndarray,
+    targets: np.ndarray,
+    logit_scale: float = 1.0,
+    top: int = TOP,
+) -> Ranked:
+    """Rank the pool (N, d) for queries (Q, d), both of unit length.
+
+    targets: (Q,) places or -1. logit_scale: factor of the cosines in the softmax. top: how many
+    places of a question are kept.
+    """
     targets, parts = np.asarray(targets), []
     for start in range(0, len(queries), BLOCK):
         part = slice(start, start + BLOCK)
-        parts.append(ranked(similarities_of(queries[part], pool), targets[part]))
-    return Ranked(*map(np.concatenate, zip(*parts, strict=True)))
+        similarities = similarities_of(queries[part], pool)
+        parts.append(ranked(similarities, targets[part], logit_scale, top))
+    return Ranked.of(parts)
 
 
 def similarities_of(queries: np.ndarray, pool: np.ndarray) -> np.ndarray:
@@ -37,16 +57,25 @@ def similarities_of(queries: np.ndarray, pool: np.ndarray) -> np.ndarray:
     return np.where(np.isfinite(found), found, -np.inf)
 
 
-def ranked(similarities: np.ndarray, targets: np.ndarray) -> Ranked:
-    """Rank candidates by similarities (Q, N)."""
+def ranked(
+    similarities: np.ndarray, targets: np.ndarray, logit_scale: float = 1.0, top: int = TOP
+) -> Ranked:
+    """Rank candidates by similarities (Q, N); the others as `rank` has them."""
     rows = np.arange(len(similarities))
     best = similarities.max(axis=1)
     single = ((similarities == best[:, None]).sum(axis=1) == 1) & np.isfinite(best)
-    predicted = np.where(single, similarities.argmax(axis=1), -1)
-    top = np.argsort(-similarities, axis=1, kind="stable")[:, :TOP]
-    right = similarities[rows, targets]
-    ranks = (similarities >= right[:, None]).sum(axis=1)
-    return Ranked(predicted, top, np.where(targets >= 0, ranks, -1))
+    kept = np.argsort(-similarities, axis=1, kind="stable")[:, :top]
+    shares = np.exp(
+        logit_scale * (similarities.astype(float) - np.where(np.isfinite(best), best, 0)[:, None])
+    )
+    shares /= np.maximum(shares.sum(axis=1, keepdims=True), 1e-300)
+    ranks = (similarities >= similarities[rows, targets][:, None]).sum(axis=1)
+    return Ranked(
+        predicted=np.where(single, similarities.argmax(axis=1), -1),
+        top=kept,
+        probabilities=np.take_along_axis(shares, kept, axis=1),
+        rank=np.where(targets >= 0, ranks, -1),
+    )
 
 
 def within(

@@ -17,6 +17,8 @@ class Variant:
     hard_on: clusters from which batches are drawn (`clusters.HARD_ON`); None draws at random.
     treatment, random_share: of false negatives, and of pairs in a batch that are drawn at random.
     shuffle_answers: deals the training answers to the questions anew, a control.
+    statements: whether the best answers of a first pass are put into statements, which are compared
+        with the image alone (`statements.predict`).
     published: method in resources/reading_published.csv whose exact match stands beside it.
     """
 
@@ -28,6 +30,7 @@ class Variant:
     treatment: Literal["negatives", "masked", "positives"] = "negatives"
     random_share: float = 1.0
     shuffle_answers: bool = False
+    statements: bool = False
     published: str | None = None
 
 
@@ -64,6 +67,7 @@ VARIANTS = {
         Variant("zero_shot_image", "zero-shot, image", asks="image", trained=False),
         Variant("zero_shot_question", "zero-shot, question", asks="question", trained=False),
         Variant("zero_shot", "zero-shot, image and question", trained=False, published="zero_shot"),
+        Variant("statements", "zero-shot, statements", trained=False, statements=True),
         Variant("shuffled", "answers shuffled", shuffle_answers=True),
         Variant("question_alone", "question alone", asks="question"),
         Variant("image_alone", "image alone", asks="image", treatment="masked"),

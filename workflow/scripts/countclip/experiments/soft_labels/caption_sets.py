@@ -18,6 +18,8 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 
+from countclip.runtime.folders import contents
+
 COLUMNS = ("caption", "text", "alt_text", "title")
 """Names of a column of captions, in any case, the most telling first."""
 PARQUET, TABLES, TAR = (".parquet",), (".csv", ".tsv", ".csv.gz", ".tsv.gz"), (".tar",)
@@ -59,7 +61,9 @@ def files_of(captions: CaptionSet) -> list[Path]:
     """
     files = []
     for path in map(Path, captions.paths):
-        inside = sorted(path.rglob("*")) if path.is_dir() else [path]
+        if not path.exists():
+            raise FileNotFoundError(f"{path}: is not there; correct the path of this caption set")
+        inside = contents(path).files if path.is_dir() else [path]
         for endings in (PARQUET, TABLES, TAR):
             found = [one for one in inside if one.name.lower().endswith(endings) and one.is_file()]
             if found:
