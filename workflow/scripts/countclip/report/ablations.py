@@ -198,7 +198,7 @@ def _differences(rows: pd.DataFrame, other: str) -> list[list[Cell]]:
                 text[f"{measure}_minus_{other}"],
                 f"[{text[f'{measure}_minus_{other}_low']},"
                 f" {text[f'{measure}_minus_{other}_high']}],"
-                f" p {text[f'p_{measure}_vs_{other}_holm']}",
+                f" p {text[f'p_{measure}_vs_{other}_holm'] or '–'}",
             )
             for measure in MEASURES
         ]
