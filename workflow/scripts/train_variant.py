@@ -9,7 +9,7 @@ spec = start(snakemake)  # noqa: F821
 wildcards, files, effort = snakemake.wildcards, snakemake.input, snakemake.resources  # noqa: F821
 run = {"variant": wildcards.variant, "seed": int(wildcards.seed)}
 # A killed run goes on only if it would see the very same data, settings and code.
-key = digest(*snakemake.params, *map(sha256, files))  # noqa: F821
+key = digest(*map(str, snakemake.params), *map(sha256, files))  # noqa: F821
 counting.finetune(
     files.counting,
     files.non_counting,
