@@ -66,6 +66,16 @@ def test_bins_take_values_between_two_whole_numbers_to_the_lower_one():
     assert BINS.of([0, 2, 2.9, 3, 7.5, 8, 9]).tolist() == [0, 0, 0, 1, 1, 2, 2]
 
 
+def test_a_prediction_is_of_the_nearest_bin():
+    assert BINS.nearest([-5, 2.49, 2.5, 2.9, 7.4, 7.6, 99]).tolist() == [0, 0, 1, 1, 1, 2, 2]
+    decades = Bins.numbers(0, 4)
+    values = [-0.7, 0.49, 0.5, 1.2, 2.51, 3.49, 3.99, 4.8]
+    assert decades.nearest(values).tolist() == [0, 0, 1, 1, 3, 3, 4, 4]
+    for bins in (BINS, decades):
+        assert bins.nearest(bins.midpoints).tolist() == list(range(len(bins)))
+        assert bins.nearest(range(10)).tolist() == bins.of(range(10)).tolist()
+
+
 @pytest.mark.parametrize(
     ("entries", "message"),
     [

@@ -207,11 +207,12 @@ def test_intervals_hold_no_impossible_value(numbers) -> None:
     assert numbers.filter(regex="_low$").filter(like="mae").filter(regex="^m").min(axis=None) >= 0
 
 
-def test_the_bin_of_an_expectation_is_where_it_lies(loaded, numbers) -> None:
+def test_the_bin_of_an_expectation_is_the_nearest(loaded, numbers) -> None:
     rows = numbers.set_index(["method", "decoding"])
     of_method = loaded[loaded["method"] == "better"]
-    lies = np.digitize(of_method["expectation"], [10, 20, 30])
-    for decoding, predicted in (("expectation", lies), ("argmax", of_method["predicted_bin"])):
+    nearest = np.digitize(of_method["expectation"], [9.5, 19.5, 29.5])
+    assert (nearest != np.digitize(of_method["expectation"], [10, 20, 30])).any()
+    for decoding, predicted in (("expectation", nearest), ("argmax", of_method["predicted_bin"])):
         right = (predicted == of_method["bin"]).groupby(of_method["fold"]).mean().mean()
         assert rows.loc[("better", decoding), "accuracy"] == pytest.approx(100 * right)
     oracle = made(loaded.assign(predicted_bin=loaded["bin"].where(loaded["argmax"].notna())))
@@ -220,6 +221,22 @@ def test_the_bin_of_an_expectation_is_where_it_lies(loaded, numbers) -> None:
     assert oracle.loc[~of_argmax, "accuracy"].equals(numbers.loc[~of_argmax, "accuracy"])
     assert np.isnan(rows.loc[("linear_probe", "expectation"), "rps"])
     assert (rows.loc["coarse_ce", "rps"] == rows.loc[("coarse_ce", "argmax"), "rps"]).all()
+
+
+def test_a_value_just_below_a_whole_number_is_of_that_numbers_bin(tmp_path) -> None:
+    """Five decades, 0 to 4, each a bin of a single number."""
+    decades, path = Bins.numbers(0, 4), str(tmp_path / "coarse_ce/1.parquet")
+    values = np.array([3.99, 3.51, 3.49, 0.2, -0.4, 4.6])
+    predictions.write_predictions(
+        Answers(expectation=values), index=range(6), labels=[4, 4, 4, 1, 0, 4], groups=[None] * 6,
+        bins=decades, path=path,
+    )  # fmt: skip
+    read, labels = predictions.read_predictions([path]), {"coarse_ce": "CE"}
+    answers = scores.decoded(read, labels, decades)
+    assert answers["predicted"].tolist() == [4, 4, 3, 0, 0, 4]
+    row = scores.table(read, labels, decades, pd.DataFrame(columns=["method"]), "paper")
+    assert row["accuracy"].item() == pytest.approx(100 * 4 / 6)
+    assert row["off_by_one"].item() == 100
 
 
 def test_the_constants_row_is_that_of_the_training_median(loaded, numbers) -> None:

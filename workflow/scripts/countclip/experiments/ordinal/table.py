@@ -164,8 +164,8 @@ def score_notes(
         " intervals are rather too narrow. They are cut to the values that a measure can have.",
         "Decoding: argmax is the midpoint of the most probable bin (for number prompts, the most"
         " probable number), expectation the expected midpoint (number), or the regressor's value"
-        " where a method has one. Accuracy, off by one and QWK under expectation are of the bin in"
-        " which this value lies. The constant's are the mode and the median of the training"
+        " where a method has one. Accuracy, off by one and QWK under expectation are of the bin"
+        " nearest to this value. The constant's are the mode and the median of the training"
         " labels.",
         "MAE, macro MAE (mean over the labels, so that rare ones count): in units of the label."
         f" Off by one: at most one bin away. CS({metrics.CUMULATIVE}): error of at most"
