@@ -393,6 +393,19 @@ def test_distances_between_values_are_those_of_midpoints(clip):
     assert objective.fcrc.distances[0].tolist() == [0, 9.5, 18]
 
 
+def test_the_bin_of_a_single_number_reaches_halfway_to_its_neighbours(clip):
+    assert BINS.half_widths == (6, 2.5, 5)  # wider bins reach to their ends
+    decades = [{"word": f"19{3 + n}0s", "from": n, "to": n} for n in range(5)]
+    task = TASK | {"values": [0, 4], "bins": decades}
+    assert Bins.of_task(task).half_widths == (0.5,) * 5
+    head = make_model(clip, method_of("numclip_exp"), task).head
+    logits = torch.full((1, 5), -50.0)
+    logits[0, 2] = 50  # the bin 2 alone
+    for sign in (-1, 1):
+        torch.nn.init.constant_(head.layers[2].bias, 30.0 * sign)
+        assert head(logits).item() == pytest.approx(2 + 0.5 * sign, abs=1e-5)
+
+
 def test_the_l1_loss_and_the_value_are_of_the_bin_starts_as_released(clip, home):
     objective = make_objective(clip, "numclip_released")
     assert objective.ordinal.head.values.tolist() == [0, 13, 19]

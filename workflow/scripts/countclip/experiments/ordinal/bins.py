@@ -44,7 +44,11 @@ class Bins:
 
     @property
     def half_widths(self) -> tuple[float, ...]:
-        return tuple((b - a) / 2 for a, b in zip(self.starts, self.ends, strict=True))
+        """How far each bin reaches from its midpoint: half its width, at least half a unit.
+
+        So the bin of a single number reaches halfway to its neighbours.
+        """
+        return tuple(max((b - a) / 2, 0.5) for a, b in zip(self.starts, self.ends, strict=True))
 
     def of(self, values: Iterable[float]) -> np.ndarray:
         """Index of each value's bin, int64 (n,); values outside the range count to the next bin."""
