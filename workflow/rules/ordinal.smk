@@ -331,7 +331,12 @@ rule run_ordinal_study:
     resources:
         mem_mb=growing(16000),
         runtime=720,
-        gpu=settings.gpus(config, "run_ordinal_study"),
+        gpu=max(
+            settings.gpus(config, "run_ordinal_study"),
+            settings.gpus(config, "predict_ordinal"),
+        ),
+        accelerator=config["evaluation"]["accelerator"],
+        batch=config["evaluation"]["batch"],
         checkpoint_minutes=config["ordinal"]["training"]["checkpoint_minutes"],
     params:
         *code("run_ordinal_study", *settings.model_files(config)),

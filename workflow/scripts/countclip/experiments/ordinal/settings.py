@@ -239,7 +239,7 @@ def study_settings(config: Config, study: str) -> Config:
     choices = {name: _choice(config, name) for name in _chosen(config, "ordinal.studies.methods")}
     task = ordinal_set(config, studies["set"])["task"]
     left_out = (*NO_RESULT, "threads", "devices")
-    return sections(config, ["model"]) | {
+    return sections(config, ["model", "evaluation.precision"]) | {
         "levels": studies[study],
         "draws": studies["draws"],
         "methods": [
