@@ -176,6 +176,10 @@ def test_a_study_that_cannot_be_made_is_refused_before_anything_runs(keys, messa
     with pytest.raises(ConfigError, match=message):
         settings.check(changed(**keys))
     settings.check(changed(**keys, made=[]))  # nobody asks for it
+    if (study := next(iter(keys))) in STUDIES:
+        settings.check(changed(**keys, made=[name for name in STUDIES if name != study]))
+        with pytest.raises(ConfigError, match=message):
+            settings.check(changed(**keys, made=[study]))
 
 
 def test_methods_without_texts_have_no_similarities_to_show():
