@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from scipy.special import softmax
 
 import tiny_training
-from countclip.experiments.ordinal import methods
+from countclip.experiments.ordinal import evaluate, methods
 from countclip.experiments.ordinal.batches import Batches
 from countclip.experiments.ordinal.bins import Bins
 from countclip.experiments.ordinal.evaluate import predict
@@ -481,6 +481,28 @@ def test_every_method_trains_and_predicts(config, home, tmp_path, method):
     if method != "linear_probe":
         np.testing.assert_allclose([sum(p) for p in rows["probabilities"]], 1, atol=1e-5)
         assert rows["predicted_bin"].tolist() == BINS.of(rows["argmax"]).tolist()
+
+
+def test_the_linear_probe_reads_a_batch_of_the_images_at_a_time(
+    config, home, tmp_path, monkeypatch
+):
+    class Watched:
+        """Images that count the rows of each read."""
+
+        def __init__(self, images: np.ndarray) -> None:
+            self.images, self.sizes = images, []
+
+        def __getitem__(self, rows: np.ndarray) -> np.ndarray:
+            self.sizes.append(len(rows))
+            return self.images[rows]
+
+    whole = predicted(config, home, tmp_path, "linear_probe")["expectation"]
+    fold, images = read_fold(str(home / "fold.parquet"), str(home / "images.npy"))
+    watched = Watched(images)
+    monkeypatch.setattr(evaluate, "read_fold", lambda *_: (fold, watched))
+    found = predicted(config, home, tmp_path, "linear_probe", batch=5)["expectation"]
+    assert sorted(watched.sizes) == sorted([5] * 7 + [2] + 2 * [5, 5, 2])  # of 37, 12 and 12
+    np.testing.assert_allclose(found, whole, rtol=1e-4)
 
 
 def test_weights_are_asked_for_and_refused(config, home, tmp_path):
