@@ -362,6 +362,22 @@ def test_fixed_texts_are_encoded_once_and_learnt_ones_each_step(clip, home, meth
     assert len(calls) == 3 * runs
 
 
+@pytest.mark.parametrize("words", ["learnt", "ranks"])
+def test_a_prediction_encodes_learnt_texts_once(clip, home, words):
+    ordinal = make_model(clip, method_of("numclip_released", {"words": words}), TASK)
+    images, rows, calls = np.load(home / "images.npy"), np.arange(13), []
+    clip.model.transformer.register_forward_hook(lambda *call: calls.append(1))
+    with torch.autocast("cpu", torch.bfloat16):
+        probabilities, values = ordinal.predict(images, rows, 5)
+        assert len(calls) == 1
+        with torch.no_grad():  # as if each batch encoded its own
+            batches = np.split(rows, [5, 10])
+            encoded = [ordinal.encode(torch.from_numpy(images[some])) for some in batches]
+            logits = torch.cat([ordinal.logits(embeddings) for embeddings in encoded])
+    assert probabilities.tolist() == logits.softmax(1).double().tolist()
+    np.testing.assert_allclose(values, ordinal.head(logits).detach(), rtol=1e-6)
+
+
 def test_options_change_a_method(clip):
     chosen = method_of("coarse_ce", {"words": "learnt_context", "adapter": True})
     ordinal = make_model(clip, chosen, TASK)
