@@ -222,6 +222,18 @@ def test_a_random_fold_of_people_validates_as_it_tests(tmp_path):
         assert train & validation
 
 
+@pytest.mark.parametrize(("slips", "by_group"), [(0, True), (2, True), (3, False), (30, False)])
+def test_a_few_shared_people_leave_the_validation_by_person(tmp_path, slips, by_group):
+    """Of 60 test images so many are of people in training: below 5 %, or not."""
+    train = [f"a{n}.png,{n % 10},p{n // 6},train" for n in range(120)]
+    test = [f"b{n}.png,{n % 10},{'p' if n < slips else 'q'}{n % 20},test" for n in range(60)]
+    csv = table(tmp_path, "path,label,group,split", train + test)
+    (fold,) = folds(csv, Draw("published", 1))[0].values()
+    groups = [set(fold["group"][fold["part"] == part]) for part in ("train", "validation")]
+    assert 12 <= len(paths(fold, "validation")) <= 17
+    assert groups[0].isdisjoint(groups[1]) == by_group
+
+
 def test_one_group_in_training_leaves_images_to_train_on(tmp_path):
     lines = [f"{n}.png,{n},ann,train" for n in range(10)] + ["t.png,4,bob,test"]
     csv = table(tmp_path, "path,label,group,split", lines)
