@@ -9,10 +9,19 @@ import pytest
 import scipy.stats
 from matplotlib.figure import Figure
 
-from countclip.experiments.ordinal import baselines, embeddings, figures, predictions, scores, table
+from countclip.experiments.ordinal import (
+    baselines,
+    data,
+    embeddings,
+    figures,
+    predictions,
+    scores,
+    table,
+)
 from countclip.experiments.ordinal.bins import Bins
 from countclip.experiments.ordinal.predictions import Answers
 from countclip.report import sheets, statistics
+from countclip.runtime.folders import ImageFolder
 
 BINS = Bins(("small", "medium", "large", "huge"), (0, 10, 20, 30), (9, 19, 29, 50))
 LABELS = {
@@ -427,6 +436,7 @@ def test_bins_hold_all_images(loaded) -> None:
 @pytest.fixture(scope="module")
 def published_files(folder, tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("results")
+    folds_of_persons(out)
     table.make_table(
         paths(folder),
         published_csv=str(PUBLISHED),
@@ -442,8 +452,35 @@ def published_files(folder, tmp_path_factory) -> Path:
         deviations=["The words are ours."],
         scale="miniature",
         best_on_test=paths(folder, ["coarse_ce", "better"]),
+        folds_json=str(out / "folds.json"),
     )
     return out
+
+
+def folds_of_persons(out: Path, by: str = "published") -> dict:
+    """Folds of nine images: four are of people who are in two folds."""
+    of_fold = {"a": ["p1", "p2", "p7"], "b": ["p1", "p2", "p8"], "c": ["p3", "p3", "p9"]}
+    rows = [f"{fold}{n}.png,{n},{person},{fold}" for fold, persons in of_fold.items()
+            for n, person in enumerate(persons)]  # fmt: skip
+    (out / "set.csv").write_text("\n".join(["path,label,group,fold", *rows]))
+    for row in rows:
+        (out / row.split(",")[0]).touch()
+    return data.make_folds(
+        out / "set.csv", ImageFolder(out), values=(0, 2), bins=Bins.numbers(0, 2),
+        draw=data.Draw(by, 3, validation=0, seed=6), images_parquet=out / "images.parquet",
+        fold_folder=out / "folds", summary_json=out / "folds.json",
+    )  # fmt: skip
+
+
+def test_a_note_tells_how_the_folds_came_to_be(published_files, tmp_path) -> None:
+    notes = sheets.read_sheets(published_files / "table.json")[0].notes
+    assert notes[0] == (
+        "Folds: published. 4 of 9 test images (44.4 %) show a group, such as a person, of the"
+        " training part, so errors are too low for others."
+    )
+    assert notes[0] in (published_files / "table.md").read_text()
+    by_person = folds_of_persons(tmp_path, "group")
+    assert table.folds_notes(by_person) == ["Folds: drawn by group, seed 6."]
 
 
 def test_the_csv_reads_back_exactly(published_files, loaded) -> None:

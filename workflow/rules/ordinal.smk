@@ -155,6 +155,7 @@ rule predict_ordinal:
 
 rule make_ordinal_table:
     input:
+        folds="results/ordinal/{set}/folds.json",
         predictions=lambda wildcards: ordinal.predictions(config, wildcards.set),
         published=resource("resources/ordinal_published.csv"),
     output:
