@@ -654,6 +654,24 @@ def test_any_folder_with_a_csv(tmp_path, capsys):
     assert "name one by --lists" in err
 
 
+@pytest.mark.parametrize(
+    ("link", "to", "follows"),
+    [("b/y.jpg", "store/y.jpg", True), ("b", "store", True), ("b/y.jpg", "mine/a/y.jpg", False)],
+)
+def test_images_that_are_links_are_told_with_the_key_that_they_need(
+    tmp_path, capsys, link, to, follows
+):
+    images = tmp_path / "mine"
+    touch(tmp_path, "mine/a/x.jpg", "mine/a/y.jpg", "store/y.jpg")
+    (images / link).parent.mkdir(exist_ok=True)
+    (images / link).symlink_to(tmp_path / to)
+    write(images, labels__csv="label,path\n1,a/x.jpg\n2,b/y.jpg\n")
+    code, out, _, _ = run(capsys, "folder", images)
+    assert code == 0
+    last = f"folder.csv: written. In the config: images: {images}, shows: anything"
+    assert out.endswith(f"{last}{', follow_links: true' if follows else ''}\n")
+
+
 def test_two_files_of_one_name_are_told_apart_by_their_folder_or_refused(tmp_path):
     touch(tmp_path, "p/a.JPG", "q/a.jpg", "q/b.jpg")
     found = presets.Images(tmp_path)
