@@ -96,6 +96,7 @@ def model_of(config: Path, home: Path) -> dict:
 def train(config: Path, home: Path, folder: Path, **settings) -> None:
     outputs = {name: str(folder / f"{name}.safetensors") for name in ("end", "selected", "best")}
     outputs |= {"history": str(folder / "history.csv"), "model": str(folder / "model.json")}
+    outputs |= settings.pop("outputs", {})
     finetune(
         str(home / "fold.parquet"),
         str(home / "images.npy"),
@@ -549,6 +550,13 @@ def test_history_has_losses_rates_and_both_errors(undisturbed):
     parts = ["loss_image_to_text", "loss_text_to_image", "loss_l1"]
     np.testing.assert_allclose(history[parts].sum(axis=1)[1:], history["loss"][1:], rtol=1e-5)
     assert {"validation_mae", "test_mae"} <= set(history)
+
+
+def test_last_weights_in_the_state_go_with_it(config, home, tmp_path):
+    end = {"end": str(tmp_path / "state/end.safetensors")}  # as the rule has it
+    train(config, home, tmp_path, method="coarse_ce", steps=2, evaluations=1, outputs=end)
+    found = {file.name for file in tmp_path.iterdir()}
+    assert found == {"selected.safetensors", "best.safetensors", "history.csv", "model.json"}
 
 
 def test_selected_has_the_lowest_error_on_validation_and_best_on_test(config, home, undisturbed):

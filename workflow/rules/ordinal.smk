@@ -87,7 +87,6 @@ rule train_ordinal:
         images="results/ordinal/{set}/images.npy",
         model=config_inputs(*settings.model_files(config)),
     output:
-        end="results/ordinal/{set}/training/{method}/seed{seed}/fold{fold}/end.safetensors",
         selected="results/ordinal/{set}/training/{method}/seed{seed}/fold{fold}/selected.safetensors",
         best="results/ordinal/{set}/training/{method}/seed{seed}/fold{fold}/best_on_test.safetensors",
         history="results/ordinal/{set}/training/{method}/seed{seed}/fold{fold}/history.csv",
