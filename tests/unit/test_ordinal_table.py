@@ -237,9 +237,13 @@ def test_a_value_just_below_a_whole_number_is_of_that_numbers_bin(tmp_path) -> N
     decades, path = Bins.numbers(0, 4), str(tmp_path / "coarse_ce/1.parquet")
     values = np.array([3.99, 3.51, 3.49, 0.2, -0.4, 4.6])
     predictions.write_predictions(
-        Answers(expectation=values), index=list(range(6)), labels=[4, 4, 4, 1, 0, 4], groups=[None] * 6,
-        bins=decades, path=path,
-    )  # fmt: skip
+        Answers(expectation=values),
+        index=list(range(6)),
+        labels=[4, 4, 4, 1, 0, 4],
+        groups=[None] * 6,
+        bins=decades,
+        path=path,
+    )
     read, labels = predictions.read_predictions([path]), {"coarse_ce": "CE"}
     answers = scores.decoded(read, labels, decades)
     assert answers["predicted"].tolist() == [4, 4, 3, 0, 0, 4]

@@ -11,7 +11,8 @@ run = {"set": wildcards.set, "seed": int(wildcards.seed), "fold": int(wildcards.
 # A killed run goes on only if it would see the very same data, settings and code.
 files = (fold, inputs.images, *inputs.model)
 key = digest(*snakemake.params, *map(sha256, files))  # noqa: F821
-state = f"results/.state/train_ordinal/{run['set']}/{wildcards.method}/seed{run['seed']}/fold{run['fold']}/{key}"
+place = f"{run['set']}/{wildcards.method}/seed{run['seed']}/fold{run['fold']}"
+state = f"results/.state/train_ordinal/{place}/{key}"
 train.finetune(
     fold,
     inputs.images,
