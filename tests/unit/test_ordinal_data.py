@@ -66,6 +66,16 @@ def test_bins_take_values_between_two_whole_numbers_to_the_lower_one():
     assert BINS.of([0, 2, 2.9, 3, 7.5, 8, 9]).tolist() == [0, 0, 0, 1, 1, 2, 2]
 
 
+def test_a_prediction_is_of_the_nearest_bin():
+    assert BINS.nearest([-5, 2.49, 2.5, 2.9, 7.4, 7.6, 99]).tolist() == [0, 0, 1, 1, 1, 2, 2]
+    decades = Bins.numbers(0, 4)
+    values = [-0.7, 0.49, 0.5, 1.2, 2.51, 3.49, 3.99, 4.8]
+    assert decades.nearest(values).tolist() == [0, 0, 1, 1, 3, 3, 4, 4]
+    for bins in (BINS, decades):
+        assert bins.nearest(bins.midpoints).tolist() == list(range(len(bins)))
+        assert bins.nearest(range(10)).tolist() == bins.of(range(10)).tolist()
+
+
 @pytest.mark.parametrize(
     ("entries", "message"),
     [
@@ -210,6 +220,18 @@ def test_a_random_fold_of_people_validates_as_it_tests(tmp_path):
             set(fold["group"][fold["part"] == part]) for part in ("train", "validation")
         )
         assert train & validation
+
+
+@pytest.mark.parametrize(("slips", "by_group"), [(0, True), (2, True), (3, False), (30, False)])
+def test_a_few_shared_people_leave_the_validation_by_person(tmp_path, slips, by_group):
+    """Of 60 test images so many are of people in training: below 5 %, or not."""
+    train = [f"a{n}.png,{n % 10},p{n // 6},train" for n in range(120)]
+    test = [f"b{n}.png,{n % 10},{'p' if n < slips else 'q'}{n % 20},test" for n in range(60)]
+    csv = table(tmp_path, "path,label,group,split", train + test)
+    (fold,) = folds(csv, Draw("published", 1))[0].values()
+    groups = [set(fold["group"][fold["part"] == part]) for part in ("train", "validation")]
+    assert 12 <= len(paths(fold, "validation")) <= 17
+    assert groups[0].isdisjoint(groups[1]) == by_group
 
 
 def test_one_group_in_training_leaves_images_to_train_on(tmp_path):
@@ -630,6 +652,24 @@ def test_any_folder_with_a_csv(tmp_path, capsys):
     _, _, err, _ = run(capsys, "folder", tmp_path / "mine")
     assert "has several CSV files" in err
     assert "name one by --lists" in err
+
+
+@pytest.mark.parametrize(
+    ("link", "to", "follows"),
+    [("b/y.jpg", "store/y.jpg", True), ("b", "store", True), ("b/y.jpg", "mine/a/y.jpg", False)],
+)
+def test_images_that_are_links_are_told_with_the_key_that_they_need(
+    tmp_path, capsys, link, to, follows
+):
+    images = tmp_path / "mine"
+    touch(tmp_path, "mine/a/x.jpg", "mine/a/y.jpg", "store/y.jpg")
+    (images / link).parent.mkdir(exist_ok=True)
+    (images / link).symlink_to(tmp_path / to)
+    write(images, labels__csv="label,path\n1,a/x.jpg\n2,b/y.jpg\n")
+    code, out, _, _ = run(capsys, "folder", images)
+    assert code == 0
+    last = f"folder.csv: written. In the config: images: {images}, shows: anything"
+    assert out.endswith(f"{last}{', follow_links: true' if follows else ''}\n")
 
 
 def test_two_files_of_one_name_are_told_apart_by_their_folder_or_refused(tmp_path):

@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from scipy.special import softmax
 
 import tiny_training
-from countclip.experiments.ordinal import methods
+from countclip.experiments.ordinal import evaluate, methods
 from countclip.experiments.ordinal.batches import Batches
 from countclip.experiments.ordinal.bins import Bins
 from countclip.experiments.ordinal.evaluate import predict
@@ -96,6 +96,7 @@ def model_of(config: Path, home: Path) -> dict:
 def train(config: Path, home: Path, folder: Path, **settings) -> None:
     outputs = {name: str(folder / f"{name}.safetensors") for name in ("end", "selected", "best")}
     outputs |= {"history": str(folder / "history.csv"), "model": str(folder / "model.json")}
+    outputs |= settings.pop("outputs", {})
     finetune(
         str(home / "fold.parquet"),
         str(home / "images.npy"),
@@ -362,6 +363,22 @@ def test_fixed_texts_are_encoded_once_and_learnt_ones_each_step(clip, home, meth
     assert len(calls) == 3 * runs
 
 
+@pytest.mark.parametrize("words", ["learnt", "ranks"])
+def test_a_prediction_encodes_learnt_texts_once(clip, home, words):
+    ordinal = make_model(clip, method_of("numclip_released", {"words": words}), TASK)
+    images, rows, calls = np.load(home / "images.npy"), np.arange(13), []
+    clip.model.transformer.register_forward_hook(lambda *call: calls.append(1))
+    with torch.autocast("cpu", torch.bfloat16):
+        probabilities, values = ordinal.predict(images, rows, 5)
+        assert len(calls) == 1
+        with torch.no_grad():  # as if each batch encoded its own
+            batches = np.split(rows, [5, 10])
+            encoded = [ordinal.encode(torch.from_numpy(images[some])) for some in batches]
+            logits = torch.cat([ordinal.logits(embeddings) for embeddings in encoded])
+    assert probabilities.tolist() == logits.softmax(1).double().tolist()
+    np.testing.assert_allclose(values, ordinal.head(logits).detach(), rtol=1e-5)
+
+
 def test_options_change_a_method(clip):
     chosen = method_of("coarse_ce", {"words": "learnt_context", "adapter": True})
     ordinal = make_model(clip, chosen, TASK)
@@ -391,6 +408,19 @@ def test_distances_between_values_are_those_of_midpoints(clip):
         make_model(clip, by_value := method_of("fcrc_exp", {"distance": "value"}), TASK), by_value
     )
     assert objective.fcrc.distances[0].tolist() == [0, 9.5, 18]
+
+
+def test_the_bin_of_a_single_number_reaches_halfway_to_its_neighbours(clip):
+    assert BINS.half_widths == (6, 2.5, 5)  # wider bins reach to their ends
+    decades = [{"word": f"19{3 + n}0s", "from": n, "to": n} for n in range(5)]
+    task = TASK | {"values": [0, 4], "bins": decades}
+    assert Bins.of_task(task).half_widths == (0.5,) * 5
+    head = make_model(clip, method_of("numclip_exp"), task).head
+    logits = torch.full((1, 5), -50.0)
+    logits[0, 2] = 50  # the bin 2 alone
+    for sign in (-1, 1):
+        torch.nn.init.constant_(head.layers[2].bias, 30.0 * sign)
+        assert head(logits).item() == pytest.approx(2 + 0.5 * sign, abs=1e-5)
 
 
 def test_the_l1_loss_and_the_value_are_of_the_bin_starts_as_released(clip, home):
@@ -470,6 +500,28 @@ def test_every_method_trains_and_predicts(config, home, tmp_path, method):
         assert rows["predicted_bin"].tolist() == BINS.of(rows["argmax"]).tolist()
 
 
+def test_the_linear_probe_reads_a_batch_of_the_images_at_a_time(
+    config, home, tmp_path, monkeypatch
+):
+    class Watched:
+        """Images that count the rows of each read."""
+
+        def __init__(self, images: np.ndarray) -> None:
+            self.images, self.sizes = images, []
+
+        def __getitem__(self, rows: np.ndarray) -> np.ndarray:
+            self.sizes.append(len(rows))
+            return self.images[rows]
+
+    whole = predicted(config, home, tmp_path, "linear_probe")["expectation"]
+    fold, images = read_fold(str(home / "fold.parquet"), str(home / "images.npy"))
+    watched = Watched(images)
+    monkeypatch.setattr(evaluate, "read_fold", lambda *_: (fold, watched))
+    found = predicted(config, home, tmp_path, "linear_probe", batch=5)["expectation"]
+    assert sorted(watched.sizes) == sorted([5] * 7 + [2] + 2 * [5, 5, 2])  # of 37, 12 and 12
+    np.testing.assert_allclose(found, whole, rtol=1e-4)
+
+
 def test_weights_are_asked_for_and_refused(config, home, tmp_path):
     with pytest.raises(ValueError, match="method l1 is trained first"):
         predicted(config, home, tmp_path, "l1")
@@ -498,6 +550,13 @@ def test_history_has_losses_rates_and_both_errors(undisturbed):
     parts = ["loss_image_to_text", "loss_text_to_image", "loss_l1"]
     np.testing.assert_allclose(history[parts].sum(axis=1)[1:], history["loss"][1:], rtol=1e-5)
     assert {"validation_mae", "test_mae"} <= set(history)
+
+
+def test_last_weights_in_the_state_go_with_it(config, home, tmp_path):
+    end = {"end": str(tmp_path / "state/end.safetensors")}  # as the rule has it
+    train(config, home, tmp_path, method="coarse_ce", steps=2, evaluations=1, outputs=end)
+    found = {file.name for file in tmp_path.iterdir()}
+    assert found == {"selected.safetensors", "best.safetensors", "history.csv", "model.json"}
 
 
 def test_selected_has_the_lowest_error_on_validation_and_best_on_test(config, home, undisturbed):

@@ -12,6 +12,7 @@ import tiny_training
 from countclip.experiments.ordinal import cost, settings, studies, study_table
 from countclip.experiments.ordinal.embed import embed
 from countclip.experiments.ordinal.embeddings import read_embeddings
+from countclip.experiments.ordinal.evaluate import predict
 from countclip.experiments.ordinal.levels import STUDIES
 from countclip.experiments.ordinal.methods import method_of
 from countclip.experiments.ordinal.model import make_model
@@ -74,7 +75,9 @@ def model_of(home: Path) -> dict[str, str]:
     return {"name": "tiny-test", "pretrained": start, "config": str(home / "tiny-test.json")}
 
 
-def run(home: Path, path: Path, study: str, levels: list, methods=METHODS, draws=3) -> pd.DataFrame:
+def run(
+    home: Path, path: Path, study: str, levels: list, methods=METHODS, draws=3, **more
+) -> pd.DataFrame:
     studies.run(
         study,
         [str(home / f"{fold}.parquet") for fold in (1, 2)],
@@ -88,6 +91,7 @@ def run(home: Path, path: Path, study: str, levels: list, methods=METHODS, draws
         methods=methods,
         training=TRAINING,
         threads=1,
+        **more,
     )
     return pd.read_parquet(path)
 
@@ -172,6 +176,10 @@ def test_a_study_that_cannot_be_made_is_refused_before_anything_runs(keys, messa
     with pytest.raises(ConfigError, match=message):
         settings.check(changed(**keys))
     settings.check(changed(**keys, made=[]))  # nobody asks for it
+    if (study := next(iter(keys))) in STUDIES:
+        settings.check(changed(**keys, made=[name for name in STUDIES if name != study]))
+        with pytest.raises(ConfigError, match=message):
+            settings.check(changed(**keys, made=[study]))
 
 
 def test_methods_without_texts_have_no_similarities_to_show():
@@ -193,6 +201,14 @@ def test_a_study_trains_as_the_table_does_but_for_its_steps():
     assert left == ["constant", "linear_probe", "numclip_exp"]
     plain = settings.study_settings(changed(steps=None), "few_shot")
     assert plain["training"]["steps"] is None
+
+
+def test_a_study_predicts_as_the_table_does():
+    config = changed()
+    config["evaluation"]["precision"] = "bf16-mixed"
+    spec = settings.study_settings(config, "shift")["evaluation"]
+    table = settings.prediction_settings(config, "people", "coarse_ce")["evaluation"]
+    assert spec == {"precision": table["precision"]} == {"precision": "bf16-mixed"}
 
 
 # ---- trainings ----
@@ -230,6 +246,22 @@ def test_a_killed_study_goes_on_to_the_same_bytes(home, few_shot, tmp_path):
     touched = found["argmax"] > 90
     assert touched.sum() == 2 * 12
     assert found.assign(argmax=found["argmax"] - 100 * touched).equals(expected)
+
+
+def test_predictions_of_a_study_have_the_precision_and_batch_of_evaluation(home, tmp_path):
+    methods = {"zero": {"method": "zero_shot_concepts", "options": {}}}
+    fold, images = str(home / "1.parquet"), str(home / "images.npy")
+    means = {}
+    for precision in ("32-true", "bf16-mixed"):
+        how = {"accelerator": "cpu", "precision": precision, "batch": 5}
+        path = tmp_path / f"{precision}.parquet"
+        found = run(home, path, "few_shot", [1], methods, draws=1, evaluation=how)
+        alone = str(tmp_path / "alone.parquet")
+        predict(fold, images, None, alone, model=model_of(home), task=TASK,
+                method="zero_shot_concepts", threads=1, **how)  # fmt: skip
+        assert found["expectation"].tolist() == pd.read_parquet(alone)["expectation"].tolist()
+        means[precision] = found["expectation"].mean()
+    assert means["32-true"] != means["bf16-mixed"]
 
 
 def test_more_bins_have_more_probabilities(home, tmp_path):

@@ -9,10 +9,19 @@ import pytest
 import scipy.stats
 from matplotlib.figure import Figure
 
-from countclip.experiments.ordinal import baselines, embeddings, figures, predictions, scores, table
+from countclip.experiments.ordinal import (
+    baselines,
+    data,
+    embeddings,
+    figures,
+    predictions,
+    scores,
+    table,
+)
 from countclip.experiments.ordinal.bins import Bins
 from countclip.experiments.ordinal.predictions import Answers
 from countclip.report import sheets, statistics
+from countclip.runtime.folders import ImageFolder
 
 BINS = Bins(("small", "medium", "large", "huge"), (0, 10, 20, 30), (9, 19, 29, 50))
 LABELS = {
@@ -207,11 +216,12 @@ def test_intervals_hold_no_impossible_value(numbers) -> None:
     assert numbers.filter(regex="_low$").filter(like="mae").filter(regex="^m").min(axis=None) >= 0
 
 
-def test_the_bin_of_an_expectation_is_where_it_lies(loaded, numbers) -> None:
+def test_the_bin_of_an_expectation_is_the_nearest(loaded, numbers) -> None:
     rows = numbers.set_index(["method", "decoding"])
     of_method = loaded[loaded["method"] == "better"]
-    lies = np.digitize(of_method["expectation"], [10, 20, 30])
-    for decoding, predicted in (("expectation", lies), ("argmax", of_method["predicted_bin"])):
+    nearest = np.digitize(of_method["expectation"], [9.5, 19.5, 29.5])
+    assert (nearest != np.digitize(of_method["expectation"], [10, 20, 30])).any()
+    for decoding, predicted in (("expectation", nearest), ("argmax", of_method["predicted_bin"])):
         right = (predicted == of_method["bin"]).groupby(of_method["fold"]).mean().mean()
         assert rows.loc[("better", decoding), "accuracy"] == pytest.approx(100 * right)
     oracle = made(loaded.assign(predicted_bin=loaded["bin"].where(loaded["argmax"].notna())))
@@ -220,6 +230,26 @@ def test_the_bin_of_an_expectation_is_where_it_lies(loaded, numbers) -> None:
     assert oracle.loc[~of_argmax, "accuracy"].equals(numbers.loc[~of_argmax, "accuracy"])
     assert np.isnan(rows.loc[("linear_probe", "expectation"), "rps"])
     assert (rows.loc["coarse_ce", "rps"] == rows.loc[("coarse_ce", "argmax"), "rps"]).all()
+
+
+def test_a_value_just_below_a_whole_number_is_of_that_numbers_bin(tmp_path) -> None:
+    """Five decades, 0 to 4, each a bin of a single number."""
+    decades, path = Bins.numbers(0, 4), str(tmp_path / "coarse_ce/1.parquet")
+    values = np.array([3.99, 3.51, 3.49, 0.2, -0.4, 4.6])
+    predictions.write_predictions(
+        Answers(expectation=values),
+        index=list(range(6)),
+        labels=[4, 4, 4, 1, 0, 4],
+        groups=[None] * 6,
+        bins=decades,
+        path=path,
+    )
+    read, labels = predictions.read_predictions([path]), {"coarse_ce": "CE"}
+    answers = scores.decoded(read, labels, decades)
+    assert answers["predicted"].tolist() == [4, 4, 3, 0, 0, 4]
+    row = scores.table(read, labels, decades, pd.DataFrame(columns=["method"]), "paper")
+    assert row["accuracy"].item() == pytest.approx(100 * 4 / 6)
+    assert row["off_by_one"].item() == 100
 
 
 def test_the_constants_row_is_that_of_the_training_median(loaded, numbers) -> None:
@@ -410,6 +440,7 @@ def test_bins_hold_all_images(loaded) -> None:
 @pytest.fixture(scope="module")
 def published_files(folder, tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("results")
+    folds_of_persons(out)
     table.make_table(
         paths(folder),
         published_csv=str(PUBLISHED),
@@ -425,8 +456,35 @@ def published_files(folder, tmp_path_factory) -> Path:
         deviations=["The words are ours."],
         scale="miniature",
         best_on_test=paths(folder, ["coarse_ce", "better"]),
+        folds_json=str(out / "folds.json"),
     )
     return out
+
+
+def folds_of_persons(out: Path, by: str = "published") -> dict:
+    """Folds of nine images: four are of people who are in two folds."""
+    of_fold = {"a": ["p1", "p2", "p7"], "b": ["p1", "p2", "p8"], "c": ["p3", "p3", "p9"]}
+    rows = [f"{fold}{n}.png,{n},{person},{fold}" for fold, persons in of_fold.items()
+            for n, person in enumerate(persons)]  # fmt: skip
+    (out / "set.csv").write_text("\n".join(["path,label,group,fold", *rows]))
+    for row in rows:
+        (out / row.split(",")[0]).touch()
+    return data.make_folds(
+        out / "set.csv", ImageFolder(out), values=(0, 2), bins=Bins.numbers(0, 2),
+        draw=data.Draw(by, 3, validation=0, seed=6), images_parquet=out / "images.parquet",
+        fold_folder=out / "folds", summary_json=out / "folds.json",
+    )  # fmt: skip
+
+
+def test_a_note_tells_how_the_folds_came_to_be(published_files, tmp_path) -> None:
+    notes = sheets.read_sheets(published_files / "table.json")[0].notes
+    assert notes[0] == (
+        "Folds: published. 4 of 9 test images (44.4 %) show a group, such as a person, of the"
+        " training part, so errors are too low for others."
+    )
+    assert notes[0] in (published_files / "table.md").read_text()
+    by_person = folds_of_persons(tmp_path, "group")
+    assert table.folds_notes(by_person) == ["Folds: drawn by group, seed 6."]
 
 
 def test_the_csv_reads_back_exactly(published_files, loaded) -> None:

@@ -87,7 +87,6 @@ rule train_ordinal:
         images="results/ordinal/{set}/images.npy",
         model=config_inputs(*settings.model_files(config)),
     output:
-        end="results/ordinal/{set}/training/{method}/seed{seed}/fold{fold}/end.safetensors",
         selected="results/ordinal/{set}/training/{method}/seed{seed}/fold{fold}/selected.safetensors",
         best="results/ordinal/{set}/training/{method}/seed{seed}/fold{fold}/best_on_test.safetensors",
         history="results/ordinal/{set}/training/{method}/seed{seed}/fold{fold}/history.csv",
@@ -155,6 +154,7 @@ rule predict_ordinal:
 
 rule make_ordinal_table:
     input:
+        folds="results/ordinal/{set}/folds.json",
         predictions=lambda wildcards: ordinal.predictions(config, wildcards.set),
         published=resource("resources/ordinal_published.csv"),
     output:
@@ -331,7 +331,12 @@ rule run_ordinal_study:
     resources:
         mem_mb=growing(16000),
         runtime=720,
-        gpu=settings.gpus(config, "run_ordinal_study"),
+        gpu=max(
+            settings.gpus(config, "run_ordinal_study"),
+            settings.gpus(config, "predict_ordinal"),
+        ),
+        accelerator=config["evaluation"]["accelerator"],
+        batch=config["evaluation"]["batch"],
         checkpoint_minutes=config["ordinal"]["training"]["checkpoint_minutes"],
     params:
         *code("run_ordinal_study", *settings.model_files(config)),

@@ -18,6 +18,7 @@ files = [
 table.make_table(
     [str(file) for file in files if "predictions" in file.parts[-4:]],
     best_on_test=[str(file) for file in files if "best_on_test" in file.parts[-4:]],
+    folds_json=inputs.folds,
     published_csv=inputs.published,
     csv_path=outputs.csv,
     json_path=outputs.json,

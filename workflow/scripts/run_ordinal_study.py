@@ -9,6 +9,7 @@ from countclip.runtime.job import start
 
 spec = start(snakemake)  # noqa: F821
 inputs, study = snakemake.input, snakemake.wildcards.study  # noqa: F821
+how = snakemake.resources  # noqa: F821
 summary = json.loads(Path(inputs.folds).read_text(encoding="utf-8"))
 folder = Path(inputs.folds).with_suffix("")
 # A killed study goes on only if it would see the very same data, settings and code.
@@ -26,6 +27,7 @@ studies.run(
     draws=spec["draws"],
     methods=dict(spec["methods"]),
     training=spec["training"],
+    evaluation=spec["evaluation"] | {"accelerator": how.accelerator, "batch": how.batch},
     threads=spec["threads"],
-    checkpoint_minutes=snakemake.resources.checkpoint_minutes,  # noqa: F821
+    checkpoint_minutes=how.checkpoint_minutes,
 )

@@ -11,11 +11,14 @@ run = {"set": wildcards.set, "seed": int(wildcards.seed), "fold": int(wildcards.
 # A killed run goes on only if it would see the very same data, settings and code.
 files = (fold, inputs.images, *inputs.model)
 key = digest(*snakemake.params, *map(sha256, files))  # noqa: F821
+place = f"{run['set']}/{wildcards.method}/seed{run['seed']}/fold{run['fold']}"
+state = f"results/.state/train_ordinal/{place}/{key}"
 train.finetune(
     fold,
     inputs.images,
-    outputs=dict(snakemake.output.items()),  # noqa: F821
-    state=f"results/.state/train_ordinal/{run['set']}/{wildcards.method}/seed{run['seed']}/fold{run['fold']}/{key}",
+    # Nothing reads the last weights, which would be a third of the disk: they go with the state.
+    outputs=dict(snakemake.output.items()) | {"end": f"{state}/end.safetensors"},  # noqa: F821
+    state=state,
     metadata=run | spec | {"digest": key},
     model=spec["model"],
     seed=run["seed"],

@@ -44,9 +44,22 @@ class Bins:
 
     @property
     def half_widths(self) -> tuple[float, ...]:
-        return tuple((b - a) / 2 for a, b in zip(self.starts, self.ends, strict=True))
+        """How far each bin reaches from its midpoint: half its width, at least half a unit.
+
+        So the bin of a single number reaches halfway to its neighbours.
+        """
+        return tuple(max((b - a) / 2, 0.5) for a, b in zip(self.starts, self.ends, strict=True))
 
     def of(self, values: Iterable[float]) -> np.ndarray:
         """Index of each value's bin, int64 (n,); values outside the range count to the next bin."""
         places = np.searchsorted(self.starts, np.asarray(values, dtype=float), side="right") - 1
         return places.clip(0, len(self) - 1).astype(np.int64)
+
+    def nearest(self, values: Iterable[float]) -> np.ndarray:
+        """Index of the bin nearest to each predicted value, int64 (n,).
+
+        Cuts lie halfway between the end of a bin and the start of the next, so that of the bins 3
+        and 4 a prediction of 3.99 is in the latter; one on a cut belongs to the upper bin.
+        """
+        cuts = [(a + b) / 2 for a, b in zip(self.ends[:-1], self.starts[1:], strict=True)]
+        return np.searchsorted(cuts, np.asarray(values, dtype=float), side="right").astype(np.int64)

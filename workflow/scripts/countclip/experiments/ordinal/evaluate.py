@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import numpy as np
+
 from countclip.experiments.ordinal import baselines
 from countclip.experiments.ordinal.bins import Bins
 from countclip.experiments.ordinal.folds import PARTS, read_fold
@@ -49,10 +51,16 @@ def predict(
         clip.model.to(fabric.device)
         with fabric.autocast():
             if method == "linear_probe":
-                embeddings = [
-                    embed_images(clip, pixels[part["index"].to_numpy()], batch).numpy()
-                    for part in (train, validation, test)
-                ]
+
+                def embedded(rows: np.ndarray) -> np.ndarray:
+                    """Embeddings of some rows of the mapped images, of which a batch is read."""
+                    batches = np.split(rows, range(batch, len(rows), batch))
+                    return np.concatenate(
+                        [embed_images(clip, pixels[some], batch).numpy() for some in batches]
+                    )
+
+                parts = (train, validation, test)
+                embeddings = [embedded(part["index"].to_numpy()) for part in parts]
                 answers = baselines.linear_probe(
                     (embeddings[0], train["label"].to_numpy()),
                     (embeddings[1], validation["label"].to_numpy()),

@@ -84,8 +84,11 @@ class OrdinalClip(nn.Module):
         """Probabilities (n, K) of the concepts and the head's values (n,), float64, of the `rows`
         (n,) of uint8 images (m, side, side, 3)."""
         parts = []
+        self.eval()
+        with torch.autocast(self.model.logit_scale.device.type, enabled=False):
+            texts = self.texts()  # once for all images
         for embeddings in self._encoded(images, rows, batch):
-            logits = self.logits(embeddings)
+            logits = self.logits(embeddings, texts)
             parts.append(torch.cat([logits.softmax(1), self.head(logits)[:, None]], dim=1))
         table = torch.cat(parts).double().cpu().numpy()
         return table[:, :-1], table[:, -1]
@@ -95,11 +98,11 @@ class OrdinalClip(nn.Module):
         self, images: np.ndarray, rows: np.ndarray, batch: int = 64
     ) -> tuple[np.ndarray, np.ndarray]:
         """`adapted` of the `rows` (n,) of uint8 images (m, side, side, 3), and `texts`."""
+        self.eval()
         parts = [self.adapted(embeddings) for embeddings in self._encoded(images, rows, batch)]
         return torch.cat(parts).cpu().numpy(), self.texts().cpu().numpy()
 
     def _encoded(self, images: np.ndarray, rows: np.ndarray, batch: int) -> Iterator[Tensor]:
-        self.eval()
         device = self.model.logit_scale.device
         for start in range(0, len(rows), batch):
             yield self.encode(torch.from_numpy(images[rows[start : start + batch]]).to(device))

@@ -440,6 +440,12 @@ def describe(csv: Path, rows: list[data.Row]) -> Iterator[str]:
         yield f"fold {name}: {numbers}{leaked if shared['groups'] else ''}"
 
 
+def _links_lead_out(folder: Path, rows: list[data.Row]) -> bool:
+    """Whether an image is a link to a file outside its folder, which a run refuses by default."""
+    place = folder.resolve()
+    return not all(row.file.resolve().is_relative_to(place) for row in rows)
+
+
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="presets", description="Write the CSV of a data set for ordinal regression."
@@ -457,8 +463,10 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     for line in describe(chosen.output, rows):
         print(line)
-    shows = PRESETS[chosen.name].shows
-    print(f"{chosen.output}: written. In the config: images: {chosen.images}, shows: {shows}")
+    entries = [f"images: {chosen.images}", f"shows: {PRESETS[chosen.name].shows}"]
+    if _links_lead_out(chosen.images, rows):
+        entries.append("follow_links: true")
+    print(f"{chosen.output}: written. In the config: {', '.join(entries)}")
     return 0
 
 

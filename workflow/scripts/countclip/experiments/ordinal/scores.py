@@ -62,7 +62,7 @@ COLUMNS = [
 def decoded(predictions: pd.DataFrame, labels: dict[str, str], bins: Bins) -> pd.DataFrame:
     """One row a method, decoding, seed, fold and image, in this order: `value` and `predicted`.
 
-    predicted: index of the bin: the most probable one under argmax, else that of the value.
+    predicted: index of the bin: the most probable one under argmax, else the nearest to the value.
     group: that of the image, or where there is none the image itself.
     """
     parts = []
@@ -74,7 +74,7 @@ def decoded(predictions: pd.DataFrame, labels: dict[str, str], bins: Bins) -> pd
             values = rows[decoding]
             if values.isna().all():
                 continue
-            predicted = pd.Series(bins.of(values), rows.index)
+            predicted = pd.Series(bins.nearest(values), rows.index)
             if decoding == "argmax":
                 predicted = rows["predicted_bin"].fillna(predicted)
             parts.append(

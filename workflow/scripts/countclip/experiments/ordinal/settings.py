@@ -220,13 +220,13 @@ def _check_studies(config: Config) -> None:
         raise ConfigError("ordinal.studies.methods: none is a row of `ordinal.methods`; name some")
     task = ordinal_set(config, studies["set"])["task"]
     lowest, highest = task["values"]
-    for first, last in studies["outside"]:
+    for first, last in studies["outside"] if "outside" in studies["made"] else []:
         if not lowest <= first <= last <= highest or (first, last) == (lowest, highest):
             raise ConfigError(
                 f"ordinal.studies.outside: {first} to {last} must be a part of {lowest} to"
                 f" {highest}, the set's values"
             )
-    for count in studies["growing"]:
+    for count in studies["growing"] if "growing" in studies["made"] else []:
         try:
             bins_of_equal_width(task, count)
         except ValueError as error:
@@ -239,7 +239,7 @@ def study_settings(config: Config, study: str) -> Config:
     choices = {name: _choice(config, name) for name in _chosen(config, "ordinal.studies.methods")}
     task = ordinal_set(config, studies["set"])["task"]
     left_out = (*NO_RESULT, "threads", "devices")
-    return sections(config, ["model"]) | {
+    return sections(config, ["model", "evaluation.precision"]) | {
         "levels": studies[study],
         "draws": studies["draws"],
         "methods": [

@@ -45,13 +45,15 @@ def run(
     draws: int,
     methods: dict[str, dict[str, Any]],
     training: dict[str, Any],
+    evaluation: dict[str, Any] | None = None,
     threads: int,
     checkpoint_minutes: float = 10,
 ) -> None:
     """Publish the predictions of a study as Parquet: one row a level, draw, method and image.
 
     folds: tables of all folds. methods: id -> `method`, of `methods.METHODS`, and `options`.
-    training: further settings of `train.finetune`.
+    training: further settings of `train.finetune`. evaluation: `accelerator`, `precision` and
+        `batch` of `evaluate.predict`, where they differ from its defaults.
     state: folder of what is finished so far. A killed run goes on there to the same predictions; it
         is removed at the end.
     """
@@ -65,7 +67,7 @@ def run(
             _predict(
                 cell, fold, images, folder, predictions,
                 model=model, training=training | {"checkpoint_minutes": checkpoint_minutes},
-                threads=threads, **methods[cell.method],
+                evaluation=evaluation or {}, threads=threads, **methods[cell.method],
             )  # fmt: skip
         parts.append(
             pd.read_parquet(predictions).assign(
@@ -89,6 +91,7 @@ def _predict(
     *,
     model: dict[str, Any],
     training: dict[str, Any],
+    evaluation: dict[str, Any],
     threads: int,
     method: str,
     options: dict[str, Any],
@@ -126,6 +129,7 @@ def _predict(
         str(predictions),
         logit_scale=training["logit_scale"],
         threads=threads,
+        **evaluation,
         **common,
     )
     shutil.rmtree(trained)

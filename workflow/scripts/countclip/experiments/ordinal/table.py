@@ -1,6 +1,8 @@
 """The table of ordinal regression as readers see it: every method on the same folds, with notes."""
 
+import json
 import logging
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -63,6 +65,7 @@ def make_table(
     deviations: list[str],
     scale: str,
     best_on_test: list[str] | None = None,
+    folds_json: str | None = None,
 ) -> None:
     """Publish the table as CSV, JSON and Markdown, and the errors of each bin as CSV.
 
@@ -72,6 +75,7 @@ def make_table(
         in it; another has no published number.
     labels: method -> label, in the order of the rows. two_by_two: (loss, regressor) -> method.
     subject: what is told of what, for titles. deviations: of this task, beside DEVIATIONS.
+    folds_json: summary of `data.make_folds`, of which a note tells how the folds came to be.
     """
     loaded = read_predictions(predictions)
     published = sheets.read_csv(published_csv)
@@ -83,7 +87,14 @@ def make_table(
     sheets.write_csv(of_bins, per_bin_csv)
     title = f"Ordinal regression of {subject}"
     views = [
-        scores_sheet(numbers, of_bins, published, title, [*DEVIATIONS, *deviations]),
+        scores_sheet(
+            numbers,
+            of_bins,
+            published,
+            title,
+            [*DEVIATIONS, *deviations],
+            folds_notes(json.loads(Path(folds_json).read_text("utf-8"))) if folds_json else [],
+        ),
         two_by_two_sheet(numbers, two_by_two),
         differences_sheet(numbers),
         bins_sheet(of_bins),
@@ -108,6 +119,7 @@ def scores_sheet(
     published: pd.DataFrame,
     title: str,
     deviations: list[str],
+    of_folds: list[str],
 ) -> Sheet:
     """Each row's measures with their intervals over the folds, the best of each marked."""
     best = {
@@ -133,7 +145,23 @@ def scores_sheet(
     stamp = pages.stamp(table["scale"].iloc[0])
     heading = f"{title}: {len(table)} rows, {table['folds'].iloc[0]} folds"
     heading = f"{heading}. {stamp.short}" if stamp else heading
-    return Sheet(heading, headers, lines, score_notes(table, bins, published, deviations), stamp)
+    notes = [*of_folds, *score_notes(table, bins, published, deviations)]
+    return Sheet(heading, headers, lines, notes, stamp)
+
+
+def folds_notes(summary: dict[str, Any]) -> list[str]:
+    """How the folds came to be, and how many test images are of a group that is in training too.
+
+    summary: of `data.make_folds`.
+    """
+    folds = summary["folds"].values()
+    tested = sum(fold["images"]["test"] for fold in folds)
+    shared = sum(fold["shared_with_training"]["test_images"] for fold in folds)
+    leaked = (
+        f" {shared:,} of {tested:,} test images ({100 * shared / tested:.1f} %) show a group, such"
+        " as a person, of the training part, so errors are too low for others."
+    )
+    return [f"Folds: {summary['folds_are']}.{leaked if shared else ''}"]
 
 
 def _mean(text: dict[str, str], name: str) -> Cell:
@@ -164,8 +192,8 @@ def score_notes(
         " intervals are rather too narrow. They are cut to the values that a measure can have.",
         "Decoding: argmax is the midpoint of the most probable bin (for number prompts, the most"
         " probable number), expectation the expected midpoint (number), or the regressor's value"
-        " where a method has one. Accuracy, off by one and QWK under expectation are of the bin in"
-        " which this value lies. The constant's are the mode and the median of the training"
+        " where a method has one. Accuracy, off by one and QWK under expectation are of the bin"
+        " nearest to this value. The constant's are the mode and the median of the training"
         " labels.",
         "MAE, macro MAE (mean over the labels, so that rare ones count): in units of the label."
         f" Off by one: at most one bin away. CS({metrics.CUMULATIVE}): error of at most"
