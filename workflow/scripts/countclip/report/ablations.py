@@ -51,6 +51,11 @@ DIFFERENCE_NOTES = [
     "p: paired sign-flip test over the images, which for accuracy and off by one is McNemar's exact"
     " test (several seeds: twice the median p); for Spearman's correlation the bootstrap's."
     " Holm-corrected over all ordinal variants, decodings and both comparisons of a measure.",
+    f"The sign flips of a seed show no p below {p_value(statistics.least_p(statistics.FLIPS))}, and"
+    f" the bootstrap none below {p_value(2 * statistics.least_p(statistics.RESAMPLES))}; several"
+    " seeds double, and the correction multiplies by up to the number of comparisons.",
+    "An interval that excludes 0 may stand beside a large p: the interval is of the mean over the"
+    " seeds, and not corrected.",
 ]
 
 
