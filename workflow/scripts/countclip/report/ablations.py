@@ -53,7 +53,7 @@ DIFFERENCE_NOTES = [
     " Holm-corrected over all ordinal variants, decodings and both comparisons of a measure.",
     f"The sign flips of a seed show no p below {p_value(statistics.least_p(statistics.FLIPS))}, and"
     f" the bootstrap none below {p_value(2 * statistics.least_p(statistics.RESAMPLES))}; several"
-    " seeds double, and the correction multiplies by up to the number of comparisons.",
+    " seeds double the first, and the correction multiplies both. ≤ marks a p that may be smaller.",
     "An interval that excludes 0 may stand beside a large p: the interval is of the mean over the"
     " seeds, and not corrected.",
 ]
@@ -203,12 +203,22 @@ def _differences(rows: pd.DataFrame, other: str) -> list[list[Cell]]:
                 text[f"{measure}_minus_{other}"],
                 f"[{text[f'{measure}_minus_{other}_low']},"
                 f" {text[f'{measure}_minus_{other}_high']}],"
-                f" p {text[f'p_{measure}_vs_{other}_holm'] or '–'}",
+                f" p {_at_most(row[f'p_{measure}_vs_{other}'], measure, row['seeds'])}"
+                f"{text[f'p_{measure}_vs_{other}_holm'] or '–'}",
             )
             for measure in MEASURES
         ]
-        for text in sheets.texts(rows, formats)
+        for row, text in zip(rows.to_dict("records"), sheets.texts(rows, formats), strict=True)
     ]
+
+
+def _at_most(p: float, measure: str, seeds: int) -> str:
+    """≤ before a corrected p value whose test can show none smaller than `p`."""
+    if measure == "spearman":
+        least = 2 * statistics.least_p(statistics.RESAMPLES)
+    else:
+        least = statistics.combined([statistics.least_p(statistics.FLIPS)] * seeds)
+    return "≤ " if statistics.is_least(p, least) else ""
 
 
 def make_ablations(

@@ -329,8 +329,13 @@ def _flipped(sums: np.ndarray, tiny: np.ndarray, seed: int, flips: int) -> np.nd
 
 
 def least_p(flips: int) -> float:
-    """Smallest p value of a test that draws `flips` random signs, where none reaches what is seen."""
+    """Smallest p value of a test that draws `flips` random signs: that of none of them."""
     return 1 / (flips + 1)
+
+
+def is_least(p: float, least: float) -> bool:
+    """Whether a p value is the least that its test can show, but for rounding."""
+    return bool(np.isclose(p, least, rtol=1e-9, atol=0))
 
 
 def combined(p_values: list[float]) -> float:

@@ -3,7 +3,6 @@
 import logging
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from countclip.experiments.ordinal import metrics
@@ -282,11 +281,10 @@ def differences_sheet(table: pd.DataFrame) -> Sheet:
             cells += [
                 Cell(f"{text[key]}{percent}", f"[{text[key + '_low']}, {text[key + '_high']}]"),
                 *(
-                    Cell(f"{'≤ ' if at_floor(row[f'p_{kind}_{role}']) else ''}"
-                         f"{text[f'p_{kind}_{role}_holm']}")
+                    Cell(_at_most(row[f"p_{kind}_{role}"]) + text[f"p_{kind}_{role}_holm"])
                     for kind in ("mae", "accuracy")
                 ),
-            ]  # fmt: skip
+            ]
         lines.append(cells)
     first = table.iloc[0]
     grouped = first["groups"] < first["images"]
@@ -319,9 +317,9 @@ def differences_sheet(table: pd.DataFrame) -> Sheet:
     )
 
 
-def at_floor(p: float) -> bool:
-    """Whether a p value is the smallest that random signs can show."""
-    return bool(np.isclose(p, statistics.least_p(statistics.FLIPS), rtol=1e-9, atol=0))
+def _at_most(p: float) -> str:
+    """≤ before a corrected p value whose test can show none smaller than `p`."""
+    return "≤ " if statistics.is_least(p, statistics.least_p(statistics.FLIPS)) else ""
 
 
 def bins_sheet(bins: pd.DataFrame) -> Sheet:
