@@ -197,8 +197,8 @@ def _best_notes(table: pd.DataFrame) -> list[str]:
     return [
         "“Best on test” is the protocol of released settings: the checkpoint was chosen by its MAE"
         " on the same images that it is measured on, so it is optimistic. All other values are of"
-        " the checkpoint selected on the validation part. Both go by the MAE of the expectation. That"
-        " handicaps rows under argmax, such as CE: another checkpoint may be better there."
+        " the checkpoint selected on the validation part. Both go by the MAE of the expectation."
+        " That handicaps rows under argmax, such as CE: another checkpoint may be better there."
     ]
 
 
