@@ -212,12 +212,12 @@ def _differences(rows: pd.DataFrame, other: str) -> list[list[Cell]]:
     ]
 
 
-def _at_most(p: float, measure: str, seeds: int) -> str:
-    """≤ before a corrected p value whose test can show none smaller than `p`."""
+def _at_most(p: float, measure: str, seeds: str) -> str:
+    """≤ before a corrected p value whose test can show none smaller than `p`; seeds: as `1 2`."""
     if measure == "spearman":
         least = 2 * statistics.least_p(statistics.RESAMPLES)
     else:
-        least = statistics.combined([statistics.least_p(statistics.FLIPS)] * seeds)
+        least = statistics.combined([statistics.least_p(statistics.FLIPS)] * len(seeds.split()))
     return "≤ " if statistics.is_least(p, least) else ""
 
 
