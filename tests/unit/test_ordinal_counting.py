@@ -367,7 +367,8 @@ def test_expectation_rows_by_hand(made):
     assert row["mae_minus_count_plus"] == pytest.approx(differences.mean())
     low, high = row["mae_minus_count_plus_low"], row["mae_minus_count_plus_high"]
     assert low < differences.mean() < high
-    p_values = [statistics.sign_flips(seed[None])[0] for seed in differences]
+    flips = statistics.FLIPS
+    p_values = [statistics.sign_flips(seed[None], flips=flips)[0] for seed in differences]
     assert row["p_mae_vs_count_plus"] == pytest.approx(min(1, 2 * np.median(p_values)))
     assert math.isnan(row["p_end_vs_reference"])  # of Table 1, which is of argmax
 
@@ -390,6 +391,22 @@ def test_sheets_show_both_decodings_and_both_comparisons(made):
     assert "“label of plus”" in ordinal[2].notes[0]
     assert ordinal[1].rows[0][3].range.startswith("[")
     assert "], p " in ordinal[1].rows[0][3].range
+
+
+def test_p_values_at_the_floor_of_their_test_are_marked(made):
+    """Two seeds double the floor of the sign flips, not that of the bootstrap."""
+    table = sheets.read_csv(made[0]["csv_path"])
+    floors = {"mae": 2 / (statistics.FLIPS + 1), "spearman": 2 / (statistics.RESAMPLES + 1)}
+    compared = table[table["p_mae_vs_reference"].notna()].assign(
+        p_mae_vs_reference=[floors["mae"], 1.01 * floors["mae"], 0.5 * floors["mae"], 1],
+        p_spearman_vs_reference=[0.3, floors["spearman"], floors["mae"], np.nan],
+    )
+    table.loc[compared.index] = compared
+    sheet = ablations.ordinal_sheets(table, SETTINGS, "plain")[1]
+    places = {name: 2 + place for place, name in enumerate(ordinal_counting.MEASURES)}
+    for name, expected in (("mae", [True, False, False, False]),
+                           ("spearman", [False, True, False, False])):  # fmt: skip
+        assert ["p ≤ " in row[places[name]].range for row in sheet.rows] == expected
 
 
 def test_without_an_ordinal_variant_there_is_one_sheet(made, tmp_path):

@@ -1,14 +1,18 @@
 """What the rules of ordinal regression read from the config."""
 
 import copy
+import csv
 
 import pytest
+import yaml
 
-from countclip.experiments.ordinal import settings
+from countclip.experiments.ordinal import presets, settings
 from countclip.experiments.ordinal.methods import METHODS, UNTRAINED
 from countclip.runtime import config as base
 from countclip.runtime import config_files, results
 from countclip.runtime.config import ConfigError
+from countclip.runtime.config_docs import SCHEMA
+from countclip.runtime.resources import HOME
 
 DEFAULT = config_files.default()
 DECADES = {
@@ -132,3 +136,61 @@ def test_trainings_hold_the_gpus_of_their_section() -> None:
     assert base.gpus(config, "train_ordinal") == 2
     assert base.gpus(config, "train_variant") == 0
     assert base.gpus_by_job(config)["train_ordinal"] == 2
+
+
+# ---- published sets ----
+
+PRESET_OF = {
+    "morph": "morph_c", "morph_persons": "morph_d", "historical": "hci", "aesthetics": "aesthetics",
+    "adience": "adience", "utkface": "utkface", "clap2015": "clap2015",
+}  # fmt: skip
+"""The preset that writes the CSV of each set of config/ordinal_sets.yaml."""
+
+
+@pytest.fixture(scope="module")
+def published() -> base.Config:
+    text = (HOME / "config/ordinal_sets.yaml").read_text(encoding="utf-8")
+    return yaml.safe_load(text)["ordinal"]["sets"]
+
+
+def test_every_published_set_is_a_config_that_can_be_meant(published) -> None:
+    from jsonschema import Draft202012Validator
+
+    config = changed(sets=published)
+    Draft202012Validator(yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))).validate(config)
+    settings.check(config)
+    assert {*published} == {*PRESET_OF}
+
+
+def test_the_range_of_a_published_set_holds_the_labels_of_its_preset(published) -> None:
+    with open(HOME / "resources/ordinal_published.csv", encoding="utf-8", newline="") as file:
+        tasks = {row["task"] for row in csv.DictReader(file)}
+    for name, one in published.items():
+        preset = presets.PRESETS[PRESET_OF[name]]
+        low, high = one["task"]["values"]
+        assert low <= preset.values[0] < preset.values[1] <= high, name
+        assert one["published"] in {None, *tasks}, name
+        assert "{word}" in one["task"]["prompt"], name
+        assert "{number}" in one["task"]["number_prompt"], name
+
+
+def test_every_preset_but_the_general_ones_has_a_set() -> None:
+    without = {"folder", "fingers"}
+    families = {name.split("_")[0] for name in presets.PRESETS if name not in without}
+    assert families == {preset.split("_")[0] for preset in PRESET_OF.values()}
+
+
+def test_the_papers_run_trains_a_set_as_released() -> None:
+    text = (HOME / "config/paper.yaml").read_text(encoding="utf-8")
+    laid = yaml.safe_load(text)["ordinal"]["training"]
+    training = DEFAULT["ordinal"]["training"] | laid
+    assert {*training} == {*DEFAULT["ordinal"]["training"]}
+    assert (training["batch_size"], training["epochs"]) == (32, 100)
+    assert (training["learning_rate"], training["head_rate"], training["word_rate"]) == (
+        1e-5, None, None,
+    )  # fmt: skip
+    assert training["optimizer"] == "radam"
+    assert training["betas"] == [0.9, 0.999]
+    assert (training["epsilon"], training["weight_decay"]) == (1e-8, 0)
+    assert training["decay_at"] == [60 / 100]
+    assert (training["schedule"], training["decay_factor"]) == ("step", 0.1)

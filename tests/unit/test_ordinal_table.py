@@ -322,6 +322,20 @@ def test_holms_family_has_each_pair_once(numbers, kind) -> None:
     assert corrected == pytest.approx(statistics.holm(raw))
 
 
+def test_p_values_at_the_floor_of_the_test_are_marked(numbers) -> None:
+    sheet = table.differences_sheet(numbers)
+    floor, marked = 1 / (statistics.FLIPS + 1), []
+    for row, cells in zip(numbers.to_dict("records"), sheet.rows, strict=True):
+        for place, role in enumerate(scores.ROLES):
+            for at, kind in enumerate(("mae", "accuracy")):
+                p, text = row[f"p_{kind}_{role}"], cells[3 + 3 * place + at].text
+                assert text.startswith("≤ ") == (p == pytest.approx(floor, rel=1e-9)), text
+                marked.append(text.startswith("≤ "))
+    assert 0 < sum(marked) < len(marked)
+    assert f"{statistics.FLIPS:,} random signs and 34 tests" in " ".join(sheet.notes)
+    assert "below 0.00034;" in " ".join(sheet.notes)
+
+
 def test_without_groups_the_accuracys_p_is_mcnemars(loaded) -> None:
     table = made(loaded.assign(group=None)).set_index(["method", "decoding"])
     assert (table["groups"] == 160).all()

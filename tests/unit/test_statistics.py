@@ -288,6 +288,27 @@ def test_sign_flips_of_many_items() -> None:
     assert statistics.sign_flips(-differences) == pytest.approx(found)
 
 
+def test_more_flips_show_smaller_p_values() -> None:
+    """p of one row does not depend on the other rows, nor on how the flips are cut into blocks."""
+    differences = np.random.default_rng(11).normal([[0.0], [0.1], [0.8]], 1, (3, 400))
+    many = statistics.sign_flips(differences, flips=60_050)
+    assert many[2] == pytest.approx(1 / 60_051, rel=1e-12)
+    assert many[2] == pytest.approx(statistics.least_p(60_050))
+    theirs = scipy.stats.ttest_1samp(differences, 0, axis=1).pvalue
+    assert many[:2] == pytest.approx(theirs[:2], abs=0.006)
+    few = statistics.sign_flips(differences, flips=130)
+    assert few[2] == pytest.approx(1 / 131)
+    alone = [statistics.sign_flips([row], flips=130)[0] for row in differences]
+    assert few.tolist() == alone
+    assert few[0] * 131 == pytest.approx(round(few[0] * 131))
+
+
+def test_all_signs_are_tried_where_the_flips_are_enough() -> None:
+    differences = [np.arange(1.0, 11)]  # 1024 signs, of which two have the largest sum
+    assert statistics.sign_flips(differences, flips=1024) == pytest.approx([2 / 1024])
+    assert statistics.sign_flips(differences, flips=1023)[0] != pytest.approx(2 / 1024)
+
+
 def test_sign_flips_of_hits_are_mcnemars_test() -> None:
     rng = np.random.default_rng(10)
     right, other = rng.random((2, 500)) < [[0.5], [0.42]]

@@ -51,6 +51,11 @@ DIFFERENCE_NOTES = [
     "p: paired sign-flip test over the images, which for accuracy and off by one is McNemar's exact"
     " test (several seeds: twice the median p); for Spearman's correlation the bootstrap's."
     " Holm-corrected over all ordinal variants, decodings and both comparisons of a measure.",
+    f"The sign flips of a seed show no p below {p_value(statistics.least_p(statistics.FLIPS))}, and"
+    f" the bootstrap none below {p_value(2 * statistics.least_p(statistics.RESAMPLES))}; several"
+    " seeds double the first, and the correction multiplies both. ≤ marks a p that may be smaller.",
+    "An interval that excludes 0 may stand beside a large p: the interval is of the mean over the"
+    " seeds, and not corrected.",
 ]
 
 
@@ -198,12 +203,22 @@ def _differences(rows: pd.DataFrame, other: str) -> list[list[Cell]]:
                 text[f"{measure}_minus_{other}"],
                 f"[{text[f'{measure}_minus_{other}_low']},"
                 f" {text[f'{measure}_minus_{other}_high']}],"
-                f" p {text[f'p_{measure}_vs_{other}_holm'] or '–'}",
+                f" p {_at_most(row[f'p_{measure}_vs_{other}'], measure, row['seeds'])}"
+                f"{text[f'p_{measure}_vs_{other}_holm'] or '–'}",
             )
             for measure in MEASURES
         ]
-        for text in sheets.texts(rows, formats)
+        for row, text in zip(rows.to_dict("records"), sheets.texts(rows, formats), strict=True)
     ]
+
+
+def _at_most(p: float, measure: str, seeds: str) -> str:
+    """≤ before a corrected p value whose test can show none smaller than `p`; seeds: as `1 2`."""
+    if measure == "spearman":
+        least = 2 * statistics.least_p(statistics.RESAMPLES)
+    else:
+        least = statistics.combined([statistics.least_p(statistics.FLIPS)] * len(seeds.split()))
+    return "≤ " if statistics.is_least(p, least) else ""
 
 
 def make_ablations(

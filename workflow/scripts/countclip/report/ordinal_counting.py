@@ -111,13 +111,6 @@ class Measured:
         means["spearman"] = float(np.mean([statistics.spearman(seed, numbers) for seed in values]))
         return cls(values, numbers, scores, means)
 
-    def p_values(self, other: "Measured") -> dict[str, float]:
-        """p of equal scores, by measure: the same images and the same seeds against each other."""
-        return {
-            measure: statistics.combined(list(statistics.sign_flips(each - other.scores[measure])))
-            for measure, each in self.scores.items()
-        }
-
 
 def table(predictions: pd.DataFrame, settings: Settings, reference: str) -> pd.DataFrame:
     """One row for each of `states`: variant, accuracy, and COLUMNS.
@@ -137,6 +130,13 @@ def table(predictions: pd.DataFrame, settings: Settings, reference: str) -> pd.D
         numbers = rows["number"].to_numpy(float).reshape(seeds, -1)[0]
         told = counts(rows, decoding, settings[name].get("count_logit_scale"))
         measured[name, decoding] = Measured.of(told.reshape(seeds, -1), numbers)
+    pairs = {
+        (state, role): (measured[state], measured[other, state[1]])
+        for state in measured
+        if is_ordinal(settings[state[0]])
+        for role, other in roles(state[0], settings, reference).items()
+    }
+    p_values = dict(zip(pairs, _p_values(list(pairs.values())), strict=True))
     resampled = _resampled(measured)
     rows = []
     for (name, decoding), ours in measured.items():
@@ -147,7 +147,9 @@ def table(predictions: pd.DataFrame, settings: Settings, reference: str) -> pd.D
             for role, other in others.items():
                 theirs = measured[other, decoding]
                 samples = resampled[name, decoding] - resampled[other, decoding]
-                row |= _compared(ours, theirs, dict(zip(MEASURES, samples, strict=True)), role)
+                of_measures = dict(zip(MEASURES, samples, strict=True))
+                tested = p_values[(name, decoding), role]
+                row |= _compared(ours, theirs, of_measures, tested, role)
         rows.append(row)
     made = pd.DataFrame(rows, columns=["variant", "accuracy", *COLUMNS])
     for measure in MEASURES:
@@ -156,6 +158,21 @@ def table(predictions: pd.DataFrame, settings: Settings, reference: str) -> pd.D
         corrected = statistics.holm(p_values.ravel()).reshape(p_values.shape)
         made[[f"{column}_holm" for column in columns]] = corrected
     return made
+
+
+def _p_values(pairs: list[tuple[Measured, Measured]]) -> list[dict[str, float]]:
+    """p of equal scores of each pair, by measure: the same images and seeds against each other.
+
+    All pairs are flipped together, since drawing the signs is what takes time.
+    """
+    found: list[dict[str, float]] = [{} for _ in pairs]
+    for measure in pairs[0][0].scores if pairs else ():
+        differences = [ours.scores[measure] - theirs.scores[measure] for ours, theirs in pairs]
+        ends = np.cumsum([len(of_seeds) for of_seeds in differences])
+        of_all = statistics.sign_flips(np.concatenate(differences), flips=statistics.FLIPS)
+        for place, of_seeds in enumerate(np.split(of_all, ends[:-1])):
+            found[place][measure] = statistics.combined(list(of_seeds))
+    return found
 
 
 def _resampled(measured: dict[State, Measured]) -> dict[State, np.ndarray]:
@@ -172,13 +189,17 @@ def _resampled(measured: dict[State, Measured]) -> dict[State, np.ndarray]:
 
 
 def _compared(
-    ours: Measured, theirs: Measured, samples: dict[str, np.ndarray], role: str
+    ours: Measured,
+    theirs: Measured,
+    samples: dict[str, np.ndarray],
+    p_values: dict[str, float],
+    role: str,
 ) -> dict[str, float]:
     """Differences of each measure, with intervals and p values, to a variant of OTHERS.
 
-    samples: of each difference, the bootstrap's.
+    samples: of each difference, the bootstrap's. p_values: of the measures that are flipped.
     """
-    row, p_values = {}, ours.p_values(theirs)
+    row, p_values = {}, dict(p_values)
     for measure, of_measure in samples.items():
         difference = ours.means[measure] - theirs.means[measure]
         figures = (difference, *statistics.percentile_interval(of_measure))

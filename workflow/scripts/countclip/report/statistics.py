@@ -17,6 +17,8 @@ from scipy.special import bdtr, ndtri, stdtrit
 
 RESAMPLES = 10_000
 """Samples of the bootstrap."""
+FLIPS = 100_000
+"""Random signs of a test that is corrected for a hundred others."""
 LEVEL = 0.05
 """Level of significance: a corrected p value below it is significant."""
 
@@ -284,35 +286,56 @@ def _exact(only: int, only_other: int) -> float:
 
 
 def sign_flips(
-    differences: np.ndarray, groups: Sequence[Hashable] | None = None, seed: int = 0
+    differences: np.ndarray,
+    groups: Sequence[Hashable] | None = None,
+    seed: int = 0,
+    flips: int = RESAMPLES,
 ) -> np.ndarray:
     """Two-sided p values (k,) of zero mean differences (k, n) between two models' items.
 
     The paired randomisation test (Fisher 1935): the sum of each group is as likely with the other
-    sign. groups: as `bootstrap` has them. Exact where RESAMPLES are enough for all signs, or where
+    sign. groups: as `bootstrap` has them. Exact where `flips` are enough for all signs, or where
     the sums are of one size: of hits and misses without groups it is McNemar's test. Else it counts
-    RESAMPLES random signs and the observed ones, so p is at least 1 / (RESAMPLES + 1).
+    `flips` random signs and the observed ones, so p is at least `least_p(flips)`.
     """
     sums, _ = group_sums(differences, groups)
     tiny = 1e-9 * np.abs(sums).max(axis=1, initial=0)
-    observed = np.abs(sums.sum(axis=1)) - tiny
-    n, block = sums.shape[1], 100
-    if 2**n <= RESAMPLES:
-        signs = np.array(list(itertools.product((-1, 1), repeat=n)))
-        p_values = np.mean(np.abs(signs @ sums.T) >= observed, axis=0)
-    else:
-        rng, reached = np.random.default_rng(seed), np.ones(len(sums))
-        for _ in range(RESAMPLES // block):
-            signs = rng.choice((-1.0, 1.0), (block, n))
-            reached += np.sum(np.abs(signs @ sums.T) >= observed, axis=0)
-        p_values = reached / (RESAMPLES + 1)
+    p_values, several = np.full(len(sums), np.nan), []
     for row, (values, least) in enumerate(zip(sums, tiny, strict=True)):
         size = np.abs(values[np.abs(values) > least])
         if np.isnan(values).any():
-            p_values[row] = np.nan
-        elif len(size) == 0 or np.ptp(size) <= least:
+            continue
+        if len(size) == 0 or np.ptp(size) <= least:
             p_values[row] = _exact(np.sum(values > least), np.sum(values < -least))
+        else:
+            several.append(row)
+    if several:
+        p_values[several] = _flipped(sums[several], tiny[several], seed, flips)
     return p_values
+
+
+def _flipped(sums: np.ndarray, tiny: np.ndarray, seed: int, flips: int) -> np.ndarray:
+    """p values (k,) of sums (k, n) under all signs, or under `flips` random ones."""
+    observed = np.abs(sums.sum(axis=1)) - tiny
+    n, block = sums.shape[1], 100
+    if 2**n <= flips:
+        signs = np.array(list(itertools.product((-1, 1), repeat=n)))
+        return np.mean(np.abs(signs @ sums.T) >= observed, axis=0)
+    rng, reached = np.random.default_rng(seed), np.ones(len(sums))
+    for begin in range(0, flips, block):
+        signs = rng.choice((-1.0, 1.0), (min(block, flips - begin), n))
+        reached += np.sum(np.abs(signs @ sums.T) >= observed, axis=0)
+    return reached / (flips + 1)
+
+
+def least_p(flips: int) -> float:
+    """Smallest p value of a test that draws `flips` random signs: that of none of them."""
+    return 1 / (flips + 1)
+
+
+def is_least(p: float, least: float) -> bool:
+    """Whether a p value is the least that its test can show, but for rounding."""
+    return bool(np.isclose(p, least, rtol=1e-9, atol=0))
 
 
 def combined(p_values: list[float]) -> float:

@@ -42,9 +42,9 @@ class OrdinalCrossEntropy(nn.Module):
 
     positions: (K,) of the concepts, between which distances are measured.
     form: `plain`, no distance at all. `exp`: a negative's exponential times its weight, as the
-        paper prints it. `logit`: its logit times its weight, as its code has it. `margin`:
-        `margin`, in units of the logits, is added at the largest distance, and its share at a
-        smaller one.
+        paper's figure and a later paper (YearCLIP) state it. `logit`: its logit times its weight,
+        as its code has it. `margin`: `margin`, in units of the logits, is added at the largest
+        distance, and its share at a smaller one.
     normaliser: of the weights (`ordinal_weights`).
     """
 

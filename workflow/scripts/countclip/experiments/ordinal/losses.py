@@ -4,7 +4,8 @@
 Every loss is a mean over images or concepts, so that losses add up with weight 1.
 
 FCRC is the fine-grained cross-modal ranking loss of NumCLIP (Du et al., 2024), where a concept that
-is farther from the true one weighs more. Its paper prints the form `exp`; its code has `logit`.
+is farther from the true one weighs more. Its figure and a later paper (YearCLIP) state the form
+`exp`; its code has `logit`.
 What counting uses too, from image to text and SORD, is in `training/ordinal_losses.py`.
 """
 

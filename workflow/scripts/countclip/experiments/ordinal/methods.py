@@ -3,6 +3,9 @@
 A method is decoded twice: `argmax`, the midpoint of the most probable concept, and `expectation`,
 the value of its head. A head `expectation` is the expected midpoint, which needs no training. The
 linear probe has a value alone.
+
+`numclip_released` is what NumCLIP's code has. `numclip_exp` and `numclip_margin` are our reading of
+the paper: mean-one weights by inference, the bounded head ours, no adapter and no learnt words.
 """
 
 from dataclasses import dataclass, replace

@@ -227,7 +227,7 @@ def _tests(
     if not pairs:
         return {}
     differences = np.array([scores[one] - scores[other] for one, other in pairs])
-    p_values = statistics.sign_flips(differences, groups)
+    p_values = statistics.sign_flips(differences, groups, flips=statistics.FLIPS)
     return dict(zip(pairs, zip(p_values, statistics.holm(p_values), strict=True), strict=True))
 
 
