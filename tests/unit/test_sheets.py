@@ -222,7 +222,13 @@ def table_1():
 
 def ablations_table():
     table = made_up(ablations.COLUMNS).assign(
-        variant=["a", "b", "c"], label="label", changed="loss", benchmark="mine", scale="paper"
+        variant=["a", "b", "c"],
+        label="label",
+        changed="loss",
+        decoding="argmax",
+        count_plus="b",
+        benchmark="mine",
+        scale="paper",
     )
     settings = dict.fromkeys("abc", {"loss": "count"})
     return table, ablations.FORMATS, [ablations.sheet(table, settings, "a")], {0}

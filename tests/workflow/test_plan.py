@@ -176,7 +176,7 @@ def test_parsing_imports_nothing_heavy(tmp_path):
     new, ours = (re.search(rf"^{name} (.*)$", done.stdout, re.M)[1] for name in ("NEW", "OURS"))
     rooms = {
         "benchmarks": "adapters",
-        "data": "addresses captions number_words object_lexicon objects",
+        "data": "addresses captions number_words",
         "experiments.ordinal": "methods settings task",
         "experiments.soft_labels": "settings",
         "runtime": "config config_files csv_files files folders machine"
