@@ -3,7 +3,7 @@
 torchvision, timm and lightning-fabric import torch's compiler for models that are compiled, and
 timm imports wandb to log. Nothing here compiles or logs there, and every job would pay for both
 (perf/startup.py). So the compiler is a stand-in while the three are imported, and again torch's own
-afterwards; wandb counts as not installed.
+afterwards; wandb counts as not installed. torch's optimizers ask for the compiler too, at each step.
 """
 
 import sys
@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
 
-COMPILER = ("torch._dynamo", "torch._dynamo.utils")
+COMPILER = ("torch._dynamo", "torch._dynamo.utils", "torch._inductor", "torch._inductor.config")
 
 
 class OptimizedModule:
@@ -26,20 +26,22 @@ def disable(function: Callable | None = None, *_: Any, **__: Any) -> Callable:
 
 @contextmanager
 def no_compiler() -> Iterator[None]:
-    """Let `torch._dynamo` be a stand-in within the block, unless it is imported already."""
+    """Let torch's compiler be a stand-in within the block, unless it is imported already."""
     sys.modules.setdefault("wandb", None)
-    if COMPILER[0] in sys.modules:
+    if any(name in sys.modules for name in COMPILER):
         yield
         return
-    compiler, utils = map(ModuleType, COMPILER)
+    modules = {name: ModuleType(name) for name in COMPILER}
+    compiler, utils = modules["torch._dynamo"], modules["torch._dynamo.utils"]
     compiler.OptimizedModule, compiler.disable, compiler.utils = OptimizedModule, disable, utils
+    compiler.graph_break = lambda: None
     utils.is_compile_supported = lambda device: False
-    sys.modules.update(zip(COMPILER, (compiler, utils), strict=True))
+    sys.modules.update(modules)
     try:
         yield
     finally:
-        for name in COMPILER:
-            del sys.modules[name]
+        for name in modules:
+            sys.modules.pop(name, None)
 
 
 with no_compiler():

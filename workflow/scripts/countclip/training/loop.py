@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from countclip.model.libraries import Fabric, LightningEnvironment
+from countclip.model.libraries import Fabric, LightningEnvironment, no_compiler
 from countclip.runtime.files import progress, publish
 from countclip.runtime.gpus import least_busy_gpu
 from countclip.training.batches import BatchSource
@@ -28,6 +28,7 @@ LOGGED_STEPS = 20
 """Steps between two points of a logger's loss curve: each costs a GPU a stop."""
 
 
+@no_compiler()
 def fit(
     objective: Objective,
     batches: BatchSource,
