@@ -3,7 +3,7 @@
 torchvision, timm and lightning-fabric import torch's compiler for models that are compiled, and
 timm imports wandb to log. Nothing here compiles or logs there, and every job would pay for both
 (perf/startup.py). So the compiler is a stand-in while the three are imported, and again torch's own
-afterwards; wandb counts as not installed. torch's optimizers ask for the compiler too, at each step.
+afterwards; wandb counts as not installed. torch's optimizers ask for the compiler too (`fit`).
 """
 
 import sys
