@@ -1,4 +1,4 @@
-"""The published accuracies of "Can CLIP Read?", with intervals and tests."""
+"""Published accuracies of answers read by CLIP, with intervals and tests."""
 
 from countclip.experiments.reading import published
 from countclip.runtime.job import start

@@ -1,4 +1,4 @@
-"""The published accuracies of "Can CLIP Read?", as counts of questions, with what they can tell.
+"""Published accuracies of answers read by CLIP, as counts of questions, with what they can tell.
 
 The publication states neither a unit nor a number of questions. As shares of one number of
 questions, its five accuracies fit one number only: 4,978, of the 5,000 in the validation split.
