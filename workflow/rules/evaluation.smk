@@ -68,7 +68,7 @@ rule pack_retention:
             *listed(settings.retention_source(config, wildcards.task)["annotations"]),
         ),
         spec=lambda wildcards: canonical(
-            sections(config, ["model.name", "model.config"])
+            settings.packing(config)
             | {"task": settings.retention_source(config, wildcards.task)}
         ),
     message:

@@ -24,7 +24,7 @@ rule pack_images:
         runtime=growing(120),
     params:
         *code("pack_images", *settings.model_configs(config)),
-        spec=spec("model.name", "model.config"),
+        spec=canonical(settings.packing(config)),
     script:
         "../scripts/pack_images.py"
 
@@ -44,6 +44,8 @@ rule train_variant:
         history="results/training/{variant}/seed{seed}/history.csv",
         lambdas="results/training/{variant}/seed{seed}/lambdas.csv",
         model="results/training/{variant}/seed{seed}/model.json",
+        config="results/training/{variant}/seed{seed}/open_clip_config.json",
+        link="results/training/{variant}/seed{seed}/open_clip_model.safetensors",
     log:
         "logs/train_variant/{variant}_seed{seed}.log",
     benchmark:

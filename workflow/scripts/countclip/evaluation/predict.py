@@ -27,7 +27,7 @@ from countclip.data.number_words import WORDS
 from countclip.evaluation import counting
 from countclip.model import embeddings
 from countclip.model.clip import Clip
-from countclip.model.inputs import nine_captions, resize, tokens_of
+from countclip.model.inputs import nine_captions, tokens_of
 from countclip.model.libraries import Fabric
 from countclip.runtime.csv_files import Columns, read_rows
 from countclip.runtime.files import progress, read_json
@@ -58,14 +58,16 @@ def load(weights: Path) -> Clip:
     model_json = weights.with_name("model.json")
     try:
         model = read_json(model_json)["model"]
-        name, config = model["name"], model["config"]
+        model = {key: model[key] for key in ("name", "config")} | {
+            "pretrained": model.get("pretrained")
+        }
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ValueError(
             f"{model_json}: it must say which model {weights.name} is of, as a training writes it"
             f" beside its weights ({type(error).__name__}: {error}); copy it from there"
         ) from error
     try:
-        return Clip(name, str(weights.resolve()), config)
+        return Clip(**model, weights=str(weights.resolve()))
     except ValueError as error:
         message = f"{error}\n{model_json} says which model they are of; name those of a training"
         raise ValueError(message) from error
@@ -114,7 +116,7 @@ def count(clip: Clip, pairs: list[Pair], fabric: Fabric, batch: int) -> pd.DataF
     for pair in pairs:
         row = {"image": _shown(pair.image), "caption": pair.caption}
         try:
-            image = resize(decode(read_file(pair.image, MAX_BYTES)), clip.image_size)
+            image = clip.preprocessing.resize(decode(read_file(pair.image, MAX_BYTES)))
             readable.append((row, image, pair))
         except Unusable as error:
             row["problem"] = str(error)

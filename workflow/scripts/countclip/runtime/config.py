@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from countclip.runtime.csv_files import Columns, read_lines
-from countclip.runtime.files import check_name
+from countclip.runtime.files import check_name, read_json
 from countclip.runtime.folders import stored
 from countclip.runtime.resources import name_of, resource
 
@@ -458,6 +458,26 @@ def detector_weights(config: Config) -> str:
     if detector["export"] is None:
         return detector["weights"]
     return f"results/weights/exported/{Path(detector['weights']).stem}.{detector['export']}"
+
+
+def packing(config: Config) -> Config:
+    """What decides how images are packed for the model, as a spec.
+
+    A model's own JSON says it: then its name does not count, nor do its weights. Of a model that
+    open_clip knows the spec is its name, and the tag of its weights.
+    """
+    model = config["model"]
+    try:
+        described = read_json(resource(model["config"])) if model["config"] else {}
+        whole = described if "model_cfg" in described else {"model_cfg": described}
+        size = whole["model_cfg"]["vision_cfg"].get("image_size", 224)
+        keys = ("resize_mode", "interpolation", "fill_color")
+        said = whole.get("preprocess_cfg") or {}
+        return {"preprocessing": {"size": size} | {k: said[k] for k in keys if k in said}}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        pass  # the rule reports it
+    is_tag = not model["pretrained"].endswith(".safetensors")
+    return {"model": model | {"pretrained": model["pretrained"] if is_tag else None}}
 
 
 def model_configs(config: Config) -> list[str]:
