@@ -160,7 +160,7 @@ def _benchmark_sheet(table: pd.DataFrame, variant: str, checkpoint: str) -> Shee
         "p_end_vs_baseline_holm": p_value,
         "mae": TWO_DECIMALS,
     }
-    rows = table[table["variant"].isin([scores.BASELINE["id"], variant])]
+    rows = table[table["variant"].isin([scores.baseline_of(table, variant), variant])]
     lines = []
     for row, text in zip(rows.to_dict("records"), sheets.texts(rows, formats), strict=True):
         difference = text["difference_baseline"]

@@ -143,7 +143,7 @@ def variant_settings(config: Config, variant: str) -> Config:
 
 def training_settings(config: Config, variant: str) -> Config:
     """The keys that decide the result of a training on its counting set; not the label."""
-    others = ("label", "counting_set", *NO_RESULT)
+    others = ("label", "counting_set", "model", *NO_RESULT)
     settings = variant_settings(config, variant)
     return {key: value for key, value in settings.items() if key not in others}
 
@@ -160,9 +160,14 @@ def variant_rows(config: Config, *keys: str, by: str | None = None) -> list[Conf
 
     by: the key that lists the variants; an empty list there, or None, means all.
     """
-    listed = chosen_variants(config, by) if by and value_at(config, by) else variants(config)
+    if by in ("retrieval.variants", "relevancy.variants"):
+        listed = of_first_model(config, by.partition(".")[0])
+    else:
+        listed = chosen_variants(config, by) if by and value_at(config, by) else variants(config)
+    several = bool(baselines(config))
     return [
         {"id": name, "label": config["variants"][name]["label"]}
+        | ({"baseline": baseline_of(config, name)} if several else {})
         | {key: training_settings(config, name)[key] for key in keys}
         for name in listed
     ]
@@ -184,7 +189,8 @@ def view(config: Config, section: str, *keys: str, **more: Any) -> Config:
     rows that are counted, and `more`.
     """
     settings = value_at(config, section)
-    return {
+    rows = with_baselines(config) if section.startswith("figures.confusion") else {}
+    return rows | {
         "benchmark": config["countbench"]["variant"],
         "variants": variant_rows(config, by=f"{section}.variants"),
         "scale": config["scale"],
@@ -201,7 +207,9 @@ def ablation_settings(config: Config) -> Config:
             "trained as `reference`"
         )
     settings = {
-        name: training_settings(config, name) | {"counting_set": counting_set_of(config, name)}
+        name: training_settings(config, name)
+        | {"counting_set": counting_set_of(config, name)}
+        | ({"model": model_id(config, name)} if baselines(config) else {})
         for name in variants(config)
     }
     return {
@@ -209,6 +217,156 @@ def ablation_settings(config: Config) -> Config:
         "reference": reference(config),
         "benchmark": config["countbench"]["variant"],
     }
+
+
+# ---- base models ----
+
+BASELINE = "baseline"
+"""Id of the first model where it stands among the variants; of others it is `baseline_<id>`."""
+
+
+def set_default_model(config: Config) -> None:
+    """Put the first of `models` into `model`, in place, where there are any.
+
+    So what knows one model alone takes the first. ConfigError for one without weights to begin
+    with, and for a variant that no model is there for.
+    """
+    for name in active(config, "models"):
+        config["models"][name].setdefault("config", None)
+    if first := next(iter(active(config, "models")), None):
+        config["model"] = config["models"][first]
+    for variant in variants(config):
+        model_id(config, variant)
+
+
+def model_id(config: Config, variant: str) -> str | None:
+    """Id of the model that a variant is trained from, or that a baseline is; None without `models`.
+
+    ConfigError for one that `models` lacks.
+    """
+    known = active(config, "models")
+    named = (
+        variant.removeprefix(BASELINE).removeprefix("_") or None
+        if is_baseline(variant)
+        else entry(config, "variants", variant).get("model")
+    )
+    if named is None:
+        return next(iter(known), None)
+    if named not in known:
+        raise ConfigError(
+            f"variants.{variant}.model: there is no {named!r}; models has"
+            f" {', '.join(known) or 'none: name it there'}"
+        )
+    return named
+
+
+def model_of(config: Config, variant: str) -> Config:
+    """Name, pretrained and config of the model that a variant is trained from, or a baseline is."""
+    name = model_id(config, variant)
+    return config["model"] if name is None else config["models"][name]
+
+
+def is_baseline(variant: str) -> bool:
+    """Whether an id among those of variants is a pretrained model's."""
+    return variant == BASELINE or variant.startswith(f"{BASELINE}_")
+
+
+def baseline_of(config: Config, variant: str) -> str:
+    """Id of the baseline that a variant is compared with: its own model before training."""
+    name = model_id(config, variant)
+    return BASELINE if name in (None, *active(config, "models")[:1]) else f"{BASELINE}_{name}"
+
+
+def baselines(config: Config) -> list[Config]:
+    """Id and label of each model as a row of tables; empty where there is one alone, whose row is
+    always the same."""
+    names = active(config, "models")
+    if len(names) < 2:
+        return []
+    ids = [BASELINE, *(f"{BASELINE}_{name}" for name in names[1:])]
+    return [
+        {"id": row, "label": f"baseline {name}, not fine-tuned"}
+        for row, name in zip(ids, names, strict=True)
+    ]
+
+
+def baseline_ids(config: Config) -> list[str]:
+    """Ids of the pretrained models among those of variants."""
+    return [row["id"] for row in baselines(config)] or [BASELINE]
+
+
+def with_baselines(config: Config) -> Config:
+    """What a table's spec has beside its variants, where there are several models."""
+    rows = baselines(config)
+    return {"baselines": rows} if rows else {}
+
+
+def of_first_model(config: Config, section: str) -> list[str]:
+    """The variants that a section lists (none means all), which measures the first model alone.
+
+    ConfigError for a listed one of another model.
+    """
+    key = f"{section}.variants"
+    listed = chosen_variants(config, key)
+    others = [name for name in listed if baseline_of(config, name) != BASELINE]
+    if others:
+        raise ConfigError(
+            f"{key}: {', '.join(others)}: trained from another model than the first of models,"
+            f" which {section} compares with; list variants of that one alone"
+        )
+    return listed or [v for v in variants(config) if baseline_of(config, v) == BASELINE]
+
+
+def zero_shot_models(config: Config) -> list[Config]:
+    """Id, label, name, pretrained and config of each model that is measured without training."""
+    rows = []
+    for name in active(config, "zero_shot.models"):
+        model = {"config": None} | config["zero_shot"]["models"][name]
+        label = f"{model['name']}, {Path(model['pretrained']).name}"
+        rows.append({"id": name, "label": label} | model)
+    refuse_equal_labels("zero_shot.models", {row["id"]: row["label"] for row in rows})
+    return rows
+
+
+def zero_shot_model(config: Config, name: str) -> Config:
+    """Name, pretrained and config of one of them."""
+    row = next(row for row in zero_shot_models(config) if row["id"] == name)
+    return {key: row[key] for key in ("name", "pretrained", "config")}
+
+
+def zero_shot_benchmarks(config: Config) -> list[str]:
+    """Ids of the benchmarks that they are measured on."""
+    return ["countbench", *further_benchmarks(config)]
+
+
+def zero_shot_weights(config: Config, name: str) -> list[str]:
+    """The weights that a model of the list needs from the hub; none where it has a file."""
+    if not is_tag(zero_shot_model(config, name)["pretrained"]):
+        return []
+    if config["network"] == "miniature":
+        raise ConfigError(
+            f"zero_shot.models.{name}: its weights are on the internet, and network is miniature;"
+            f" name a .safetensors file of yours as pretrained, {OVER_PAPER}"
+        )
+    return [f"results/weights/zero_shot/{name}.safetensors"]
+
+
+def zero_shot_before(config: Config, name: str) -> list[str]:
+    """Answers that must be there before a model's weights are downloaded.
+
+    None where all weights stay; else those of the downloaded model before it in the list, whose
+    weights are deleted by then.
+    """
+    fetched = [
+        row["id"] for row in zero_shot_models(config) if zero_shot_weights(config, row["id"])
+    ]
+    place = fetched.index(name)
+    if config["zero_shot"]["keep_weights"] or not place:
+        return []
+    return [
+        f"results/zero_shot/{benchmark}/{fetched[place - 1]}.parquet"
+        for benchmark in zero_shot_benchmarks(config)
+    ]
 
 
 # ---- counting sets ----
@@ -353,6 +511,7 @@ def caption_set(config: Config, name: str) -> Config:
 DEVICES = {
     "detect_objects": "detector.device",
     "evaluate": "evaluation.accelerator",
+    "measure_zero_shot": "evaluation.accelerator",
     "measure_retention": "evaluation.accelerator",
     "sweep_wise_ft": "evaluation.accelerator",
     "retrieve": "evaluation.accelerator",
@@ -430,12 +589,26 @@ def _files(config: Config) -> Iterator[tuple[str, str]]:
         ("laion.manifest", config["laion"]["manifest"]),
         ("counting_set.nouns", config["counting_set"]["nouns"]),
         ("detector.weights", config["detector"]["weights"]),
-        ("model.config", config["model"]["config"]),
+        *((f"{key}.config", model["config"]) for key, model in _models(config)),
+        *((f"{key}.pretrained", model["pretrained"]) for key, model in _models(config)
+          if not is_tag(model["pretrained"])),
     ]  # fmt: skip
-    pretrained = config["model"]["pretrained"]
-    if pretrained.endswith(".safetensors") or len(Path(pretrained).parts) > 1:  # else it is a tag
-        pairs.append(("model.pretrained", pretrained))
     return ((key, path) for key, path in pairs if path is not None)
+
+
+def _models(config: Config) -> list[tuple[str, Config]]:
+    """Key and settings of each model that the config names."""
+    several = [
+        (f"{section}.{name}", value_at(config, section)[name])
+        for section in ("models", "zero_shot.models")
+        for name in active(config, section)
+    ]
+    return several if active(config, "models") else [("model", config["model"]), *several]
+
+
+def is_tag(pretrained: str) -> bool:
+    """Whether weights are named by a tag of open_clip, and not by their file."""
+    return not (pretrained.endswith(".safetensors") or len(Path(pretrained).parts) > 1)
 
 
 def _folders(config: Config) -> Iterator[tuple[str, str]]:
@@ -460,13 +633,12 @@ def detector_weights(config: Config) -> str:
     return f"results/weights/exported/{Path(detector['weights']).stem}.{detector['export']}"
 
 
-def packing(config: Config) -> Config:
-    """What decides how images are packed for the model, as a spec.
+def packing(model: Config) -> Config:
+    """What decides how images are packed for a model, as a spec.
 
     A model's own JSON says it: then its name does not count, nor do its weights. Of a model that
     open_clip knows the spec is its name, and the tag of its weights.
     """
-    model = config["model"]
     try:
         described = read_json(resource(model["config"])) if model["config"] else {}
         whole = described if "model_cfg" in described else {"model_cfg": described}
@@ -476,26 +648,43 @@ def packing(config: Config) -> Config:
         return {"preprocessing": {"size": size} | {k: said[k] for k in keys if k in said}}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         pass  # the rule reports it
-    is_tag = not model["pretrained"].endswith(".safetensors")
-    return {"model": model | {"pretrained": model["pretrained"] if is_tag else None}}
+    tag = model["pretrained"] if is_tag(model["pretrained"]) else None
+    return {"model": model | {"pretrained": tag}}
 
 
-def model_configs(config: Config) -> list[str]:
-    """The file that describes the model, where open_clip does not know it by itself."""
-    path = config["model"]["config"]
+def model_configs(config: Config, variant: str = BASELINE) -> list[str]:
+    """The file that describes a variant's model, where open_clip does not know it by itself."""
+    path = model_of(config, variant)["config"]
     return [] if path is None else [path]
 
 
-def model_files(config: Config) -> list[str]:
-    """The files that the pretrained model is read from; a tag such as `openai` is none."""
-    name, pretrained = config["model"]["name"], config["model"]["pretrained"]
-    files = model_configs(config)
+def model_files(config: Config, variant: str = BASELINE) -> list[str]:
+    """The files that a variant's pretrained model is read from; a tag such as `openai` is none."""
+    return files_of_model(model_of(config, variant))
+
+
+def files_of_model(model: Config) -> list[str]:
+    """The files that a model is read from: its JSON, its weights, its vocabulary."""
+    name, pretrained = model["name"], model["pretrained"]
+    configs = [] if model["config"] is None else [model["config"]]
+    files = list(configs)
     if pretrained.endswith(".safetensors"):
         files.append(pretrained)
-    for path in model_configs(config):
+    for path in configs:
         merges = str(Path(path).with_name(f"{name}.merges.txt.gz"))
         files += [merges] if Path(resource(merges)).exists() else []
     return files
+
+
+def packed_for(config: Config, path: str, variant: str) -> str:
+    """Where images are packed for a variant's model: at `path` for the first, else in its folder.
+
+    path: such as results/training/images/main.npy; another model's is main/<id>.npy there.
+    """
+    if baseline_of(config, variant) == BASELINE:
+        return path
+    place = Path(path)
+    return str(place.with_suffix("") / f"{model_id(config, variant)}{place.suffix}")
 
 
 def lock(config: Config) -> list[str] | str:
@@ -662,7 +851,7 @@ def predictions(config: Config, benchmark: str = "countbench") -> list[str]:
     """The predictions on a benchmark of the pretrained baseline and of every run."""
     folder = f"results/evaluation/{benchmark}"
     return [
-        f"{folder}/baseline/seed0/predictions.parquet",
+        *(f"{folder}/{name}/seed0/predictions.parquet" for name in baseline_ids(config)),
         *runs(config, f"{folder}/{{variant}}/seed{{seed}}/predictions.parquet"),
     ]
 
@@ -673,7 +862,7 @@ def retention_answers(config: Config) -> list[str]:
         path
         for name in retention_tasks(config)
         for path in (
-            f"results/retention/{name}/baseline/seed0.parquet",
+            *(f"results/retention/{name}/{row}/seed0.parquet" for row in baseline_ids(config)),
             *runs(config, f"results/retention/{name}/{{variant}}/seed{{seed}}.parquet"),
         )
     ]

@@ -79,6 +79,11 @@ SECTIONS = (
     ),
     Section("benchmarks", "Further benchmarks", "The same models on other images."),
     Section(
+        "zero_shot",
+        "Other models, without training",
+        "How well pretrained models count as they are, on the same images.",
+    ),
+    Section(
         "retention",
         "Retention",
         "Learning to count may cost what a model knew before. WiSE-FT interpolates between the"
@@ -135,6 +140,13 @@ RESULTS = (
         "results/benchmarks/{id}/table",
         TABLE,
         settings.further_benchmarks,
+    ),
+    Result(
+        "zero_shot",
+        "make_zero_shot_table",
+        "results/zero_shot/table",
+        TABLE,
+        _where(settings.zero_shot_models),
     ),
     Result(
         "retention",

@@ -1,0 +1,121 @@
+"""Pretrained weights of open_clip's models from the Hugging Face hub, pinned and verified."""
+
+import logging
+import os
+from pathlib import Path, PurePosixPath
+
+# Xet's files arrive whole or not at all; HTTP continues a download that was cut.
+os.environ.setdefault("HF_HUB_DISABLE_XET", "1")
+
+import httpx2
+import huggingface_hub
+from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
+
+from countclip.data.laion import hub_proxies, hub_token, login_advice
+from countclip.model.libraries import open_clip
+from countclip.runtime import network
+from countclip.runtime.files import publish, sha256
+from countclip.runtime.machine import OF_CONNECTIONS, raise_machine_error
+
+log = logging.getLogger(__name__)
+
+SAFE_NAME = "open_clip_model.safetensors"
+"""What the weights of open_clip are called on the hub, where a tag names no file."""
+
+
+def source_of(name: str, pretrained: str) -> tuple[str, str]:
+    """Repository of a tag's weights on the hub, and their file; ValueError where it has none.
+
+    The file is the .safetensors one beside a pickle: a pickle may run code of its maker.
+    """
+    published = open_clip.get_pretrained_cfg(name, pretrained)
+    if not published:
+        tags = ", ".join(open_clip.list_pretrained_tags_by_model(name)) or "none"
+        raise ValueError(
+            f"zero_shot.models: {name}: open_clip knows no weights {pretrained!r} (it knows {tags})"
+        )
+    place = PurePosixPath(published.get("hf_hub") or "")
+    if len(place.parts) < 2:
+        raise ValueError(
+            f"zero_shot.models: {name}, {pretrained}: these weights are not on the hub; download"
+            " them, convert them to .safetensors, and name that file as pretrained"
+        )
+    repository = "/".join(place.parts[:2])
+    file = "/".join(place.parts[2:])
+    return repository, str(PurePosixPath(file).with_suffix(".safetensors")) if file else SAFE_NAME
+
+
+def fetch(
+    name: str,
+    pretrained: str,
+    path: str | Path,
+    *,
+    endpoint: str,
+    state: str | Path,
+    environment: dict[str, str],
+) -> None:
+    """Publish the weights of a tag at `path`, with the size and sha256 that the hub states.
+
+    state: folder of the download, where a killed one continues. endpoint: the hub; it alone gets
+    the token in HF_TOKEN. environment: as `connection` yields it (connection.py).
+    PermissionError, FileNotFoundError and ConnectionError say what to do.
+    """
+    repository, file = source_of(name, pretrained)
+    endpoint = endpoint.rstrip("/")
+    page = f"{endpoint}/{repository}"
+    login = hub_token() or False
+    hub = huggingface_hub.HfApi(endpoint=endpoint, token=login)
+    try:
+        with hub_proxies(environment):
+            info = hub.model_info(repository, files_metadata=True, timeout=60)
+            held = {sibling.rfilename: sibling for sibling in info.siblings}
+            if file not in held:
+                raise FileNotFoundError(
+                    f"{page} has no {file} at {info.sha}, and other kinds of weights may run code"
+                    " of their maker: convert them yourself, and name that file as pretrained of"
+                    " zero_shot.models"
+                )
+            stated = held[file].lfs
+            log.info("%s: %s of %s at %s", name, file, repository, info.sha)
+            downloaded = Path(
+                huggingface_hub.hf_hub_download(
+                    repository, file, revision=info.sha, local_dir=state, endpoint=endpoint,
+                    token=login,
+                )
+            )  # fmt: skip
+    except OfflineModeIsEnabled as error:
+        raise ConnectionError(
+            f"HF_HUB_OFFLINE is set in the environment, so the weights of {name} cannot come from"
+            f" {page}: unset it, or {_OTHERWISE}"
+        ) from error
+    except HfHubHTTPError as error:
+        status = error.response.status_code
+        if status in (401, 403):
+            raise PermissionError(login_advice(status, page)) from error
+        if status == 404:
+            raise FileNotFoundError(f"{page} is not there (404): {_OTHERWISE}") from error
+        raise ConnectionError(_unreached(name, page, f"http_{status}")) from error
+    except (httpx2.HTTPError, LocalEntryNotFoundError) as error:
+        raise_machine_error(error, OF_CONNECTIONS)
+        raise ConnectionError(_unreached(name, page, str(error) or type(error).__name__)) from error
+    if stated is not None:
+        size = downloaded.stat().st_size
+        if size != stated.size or sha256(downloaded) != stated.sha256:
+            downloaded.unlink()
+            raise ValueError(
+                f"{page}: {file} is not what the hub states ({size} bytes, not {stated.size}, or"
+                " another sha256): run again; if it stays so, the hub or a proxy alters it"
+            )
+    with publish(path) as temporary:
+        os.replace(downloaded, temporary)
+    os.utime(path)
+
+
+_OTHERWISE = "name a .safetensors file of yours as pretrained of zero_shot.models"
+
+
+def _unreached(name: str, page: str, why: str) -> str:
+    return (
+        f"the weights of {name} did not arrive from {page} ({why}): {network.OFFLINE}, or that host"
+        f" is; restore the network and run again (what has arrived is kept), or {_OTHERWISE}"
+    )
