@@ -148,6 +148,25 @@ def test_a_contradiction_names_its_key_and_what_there_is(config, wrong, call, me
         call(config | wrong)
 
 
+def test_only_leaves_out_all_other_variants(config):
+    nulls, only = copy.deepcopy(config), copy.deepcopy(config) | {"only": ["norm_sched", "sord"]}
+    for each in (only, nulls):
+        each["ordinal_variants"] = True
+        settings.add_ordinal_variants(each)
+    for name in set(nulls["variants"]) - {"norm_sched", "sord"}:
+        nulls["variants"][name] = None
+    settings.keep_only(nulls)  # null lists all
+    settings.keep_only(only)
+    assert only["variants"] == nulls["variants"]
+    assert settings.variants(only) == ["norm_sched", "sord"]
+    assert settings.reference(only) is None
+    assert settings.chosen_variants(only, "wise_ft.variants") == []
+    config["variants"]["log_sched"] = None
+    for name, why in (("sord", "is not there"), ("log_sched", "is set to null there")):
+        with pytest.raises(ConfigError, match=f"only: {name} {why}; variants has lambda1_nosched"):
+            settings.keep_only(config | {"only": ["norm_sched", name]})
+
+
 def test_only_sets_that_a_variant_trains_on_are_made(config):
     config["counting_sets"] |= {"strict": {"confidence": 0.5}, "nobodys": {}}
     config["variants"]["mine"] = {"label": "Mine", "counting_set": "strict"}

@@ -106,6 +106,24 @@ def add_ordinal_variants(config: Config) -> None:
         config["variants"].setdefault(loss, variant)
 
 
+def keep_only(config: Config) -> None:
+    """Leave out, in place, the variants that `only` does not list; null lists all.
+
+    ConfigError for an id that no variant has, or that an overlay sets to null.
+    """
+    listed = config["only"]
+    if listed is None:
+        return
+    for name in listed:
+        if name not in variants(config):
+            why = "is set to null there" if name in config["variants"] else "is not there"
+            known = ", ".join(variants(config)) or "none"
+            raise ConfigError(f"only: {name} {why}; variants has {known}")
+    for name in config["variants"]:
+        if name not in listed:
+            config["variants"][name] = None
+
+
 def variants(config: Config) -> list[str]:
     """Ids of the variants that are trained."""
     return active(config, "variants")
