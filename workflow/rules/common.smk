@@ -94,7 +94,8 @@ def cost(job):
 
 def everything():
     """What a whole run makes; with `--report`, what is there of it, and how much is not."""
-    files = ["results/report.html", "results/countbench/audit.html", *targets(config)]
+    audit = ["results/countbench/audit.html"] if settings.has_countbench(config) else []
+    files = ["results/report.html", *audit, *targets(config)]
     if not any(argument.partition("=")[0] == "--report" for argument in sys.argv):
         return files
     missing = [file for file in files if not Path(prefixed(file)).exists()]
@@ -127,7 +128,7 @@ def listed(path):
 def list_digest(wildcards):
     """The digest of CountBench's list; none for another benchmark, whose links a rule lists."""
     is_other = "benchmark" in wildcards.keys()
-    return () if is_other else digests(config["countbench"]["list"])
+    return () if is_other else digests(settings.countbench_list(config))
 
 
 def retention_digests(name):
@@ -136,14 +137,14 @@ def retention_digests(name):
     return "results/miniature/retention/digests.tsv" if is_result(folder) else []
 
 
-def each_part(pattern):
-    """One path for every part of LAION."""
-    return expand(pattern, part=settings.parts(config), allow_missing=True)
-
-
 def each_set(pattern):
     """One path for every counting set that is trained on."""
     return expand(pattern, set=settings.counting_sets(config))
+
+
+def of_parts(stage, ending="parquet"):
+    """The files of a stage that a counting set is made from."""
+    return lambda wildcards: settings.set_files(config, wildcards.set, stage, ending)
 
 
 def of_set(pattern):
@@ -167,7 +168,12 @@ def checkpoints(*names):
 
 
 def laion_manifest():
-    """The table of LAION's parts. Of a person's, `manifest_line` says what counts, not its age."""
+    """The table of LAION's parts. Of a person's, `manifest_line` says what counts, not its age.
+
+    None where no counting set is made from LAION.
+    """
+    if not settings.needs_laion(config):
+        return []
     path = settings.manifest(config)
     return path if config["laion"]["manifest"] is None else ancient(path)
 
@@ -176,7 +182,7 @@ def set_detections(name):
     """The detections that a counting set is made with: none where captions alone decide."""
     if settings.set_settings(config, name)["class_rule"] == "none":
         return []
-    return each_part("results/detections/{part}.parquet")
+    return settings.set_files(config, name, "detections")
 
 
 def adapter(name):
@@ -200,11 +206,16 @@ def link_answers(name):
 
 def benchmark_files(wildcards):
     """The table and the images of a job's benchmark."""
-    folder = (
-        "results/countbench"
-        if wildcards.benchmark == "countbench"
-        else "results/benchmarks/{benchmark}"
-    )
+    folder = settings.benchmark_folder(config, wildcards.benchmark)
+    return {
+        "benchmark": f"{folder}/benchmark.parquet",
+        "benchmark_images": f"{folder}/images.parquet",
+    }
+
+
+def main_benchmark_files(wildcards):
+    """The table and the images of the benchmark that checkpoints are chosen on."""
+    folder = settings.benchmark_folder(config, settings.main_benchmark(config))
     return {
         "benchmark": f"{folder}/benchmark.parquet",
         "benchmark_images": f"{folder}/images.parquet",

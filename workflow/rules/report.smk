@@ -50,7 +50,9 @@ rule make_benchmark_table:
         benchmark="results/benchmarks/{benchmark}/benchmark.parquet",
         counting=each_set("results/counting_set/{set}/counting.parquet"),
         non_counting=each_set("results/counting_set/{set}/non_counting.parquet"),
-        countbench="results/countbench/benchmark.parquet",
+        countbench=lambda wildcards: settings.other_benchmark(
+            config, wildcards.benchmark
+        ),
     output:
         csv=report(
             "results/benchmarks/{benchmark}/table.csv",
@@ -76,6 +78,7 @@ rule make_benchmark_table:
                 "reference": settings.reference(config),
                 "scale": config["scale"],
                 "distance": config["counting_set"]["phash_distance"],
+                "chosen_on": settings.main_benchmark(config),
             }
         ),
     script:
@@ -409,7 +412,7 @@ rule plot_relevancy:
 
 rule render_audit:
     input:
-        list=resource(config["countbench"]["list"]),
+        list=lambda wildcards: settings.countbench_list(config),
         audit="results/countbench/audit.csv",
         audited_images="results/countbench/audited_images.parquet",
         repairs=resource(config["countbench"]["repairs"]),
@@ -442,7 +445,7 @@ rule render_audit:
     params:
         *code(
             "render_audit",
-            config["countbench"]["list"],
+            *listed(config["countbench"]["list"]),
             config["countbench"]["repairs"],
             *listed(settings.intersection(config)),
         ),
@@ -455,16 +458,16 @@ rule render_audit:
 
 rule render_report:
     input:
-        table1="results/table1.csv",
+        table1=lambda wildcards: settings.main_table(config),
         results=targets(config),
         funnels=each_set("results/counting_set/{set}/summary.json"),
-        benchmark="results/countbench/summary.json",
+        benchmark=lambda wildcards: settings.countbench_file(config, "summary.json"),
         further=expand(
             "results/benchmarks/{benchmark}/summary.json",
             benchmark=settings.further_benchmarks(config),
         ),
         models=settings.runs(config, "results/training/{variant}/seed{seed}/model.json"),
-        audit="results/countbench/audit.html",
+        audit=lambda wildcards: settings.countbench_file(config, "audit.html"),
         template=resource("resources/report.html.jinja"),
         styles=expand(
             resource("resources/{name}.css"), name=["page", "table", "report"]
