@@ -527,6 +527,7 @@ def caption_set(config: Config, name: str) -> Config:
 
 DEVICES = {
     "detect_objects": "detector.device",
+    "detect_in_counted_images": "detector.device",
     "evaluate": "evaluation.accelerator",
     "measure_retention": "evaluation.accelerator",
     "sweep_wise_ft": "evaluation.accelerator",
