@@ -213,10 +213,13 @@ def benchmark_files(wildcards):
     }
 
 
-def main_benchmark_files(wildcards):
-    """The table and the images of the benchmark that checkpoints are chosen on."""
-    folder = settings.benchmark_folder(config, settings.main_benchmark(config))
+def packed_benchmark(wildcards):
+    """The table and the packed images of a job's benchmark.
+
+    Of a training it is the one that checkpoints are chosen on.
+    """
+    name = wildcards.get("benchmark") or settings.main_benchmark(config)
     return {
-        "benchmark": f"{folder}/benchmark.parquet",
-        "benchmark_images": f"{folder}/images.parquet",
+        "benchmark": f"{settings.benchmark_folder(config, name)}/benchmark.parquet",
+        "benchmark_images": f"results/evaluation/{name}/images.npy",
     }

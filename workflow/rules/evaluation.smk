@@ -5,9 +5,35 @@
 # results/relevancy/: one file of raw answers a model, from which report.smk makes all tables.
 
 
-rule evaluate:
+# Decoded and resized once, and not again for each model.
+rule pack_benchmark:
     input:
         unpack(benchmark_files),
+        model=config_inputs(*settings.model_configs(config)),
+    output:
+        images="results/evaluation/{benchmark}/images.npy",
+    log:
+        "logs/pack_benchmark/{benchmark}.log",
+    benchmark:
+        cost("pack_benchmark/{benchmark}")
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=growing(4000),
+        runtime=growing(60),
+    params:
+        *code("pack_benchmark", *settings.model_configs(config)),
+        spec=spec("model.name", "model.config"),
+    message:
+        "pack the images of {wildcards.benchmark} at the model's size"
+    script:
+        "../scripts/pack_benchmark.py"
+
+
+rule evaluate:
+    input:
+        unpack(packed_benchmark),
         model=config_inputs(*settings.model_files(config)),
         checkpoints=checkpoints("end", "best_on_benchmark", "selected"),
     output:
@@ -121,7 +147,7 @@ rule sweep_wise_ft:
         counting=of_set("results/counting_set/{set}/counting.parquet"),
         counting_images=of_set("results/training/images/{set}.npy"),
         benchmark="results/countbench/benchmark.parquet",
-        benchmark_images="results/countbench/images.parquet",
+        benchmark_images="results/evaluation/countbench/images.npy",
         intersection=settings.intersection(config),
         images=expand(
             "results/retention/{task}/images.npy",
@@ -185,7 +211,7 @@ rule sweep_wise_ft:
 rule retrieve:
     input:
         benchmark="results/countbench/benchmark.parquet",
-        benchmark_images="results/countbench/images.parquet",
+        benchmark_images="results/evaluation/countbench/images.npy",
         nouns=config_inputs(config["counting_set"]["nouns"]),
         model=config_inputs(*settings.model_files(config)),
         weights=settings.final_weights(config, "retrieval"),
@@ -224,7 +250,7 @@ rule retrieve:
 rule measure_relevancy:
     input:
         benchmark="results/countbench/benchmark.parquet",
-        benchmark_images="results/countbench/images.parquet",
+        benchmark_images="results/evaluation/countbench/images.npy",
         model=config_inputs(*settings.model_files(config)),
         weights=settings.final_weights(config, "relevancy"),
     output:

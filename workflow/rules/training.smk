@@ -32,7 +32,7 @@ rule pack_images:
 
 rule train_variant:
     input:
-        unpack(main_benchmark_files),
+        unpack(packed_benchmark),
         counting=of_set("results/counting_set/{set}/counting.parquet"),
         non_counting=of_set("results/counting_set/{set}/non_counting.parquet"),
         images=of_set("results/training/images/{set}.npy"),
