@@ -214,7 +214,9 @@ def working_directory(tmp_path_factory) -> Path:
     """A folder with what the examples of the guides name."""
     folder = tmp_path_factory.mktemp("docs")
     (folder / "data").mkdir()
-    for guide, table in (("own-benchmark", "shelves"), ("own-ordinal-set", "decades")):
+    tables = (("own-benchmark", "shelves"), ("own-ordinal-set", "decades"),
+              ("own-images", "pairs"), ("own-images", "test"))  # fmt: skip
+    for guide, table in tables:
         for block in blocks(HOME / f"docs/guides/{guide}.md", "text"):
             (folder / f"data/{table}.csv").write_text(block, encoding="utf-8")
     for page in PAGES:

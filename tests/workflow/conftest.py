@@ -136,11 +136,13 @@ class Workflow:
         return copy
 
 
-def dry_runs(commands: list[list[str]]) -> list[dict[str, int] | str]:
-    """What each command line would run: jobs by rule, or the error."""
+def dry_runs(
+    commands: list[list[str]], targets: Sequence[str] = ("all",)
+) -> list[dict[str, int] | str]:
+    """What each command line would run, with these targets first: jobs by rule, or the error."""
     done = subprocess.run(
         [sys.executable, str(Path(__file__).with_name("dry_runs.py"))], check=False,
-        input=json.dumps([["all", *command] for command in commands]),
+        input=json.dumps([[*targets, *command] for command in commands]),
         capture_output=True, text=True,
     )  # fmt: skip
     if done.returncode:

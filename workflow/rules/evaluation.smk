@@ -5,9 +5,58 @@
 # results/relevancy/: one file of raw answers a model, from which report.smk makes all tables.
 
 
-rule evaluate:
+# Decoded and resized once, and not again for each model.
+rule pack_benchmark:
     input:
         unpack(benchmark_files),
+        model=config_inputs(*settings.model_configs(config)),
+    output:
+        images="results/evaluation/{benchmark}/images.npy",
+    log:
+        "logs/pack_benchmark/{benchmark}.log",
+    benchmark:
+        cost("pack_benchmark/{benchmark}")
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=growing(4000),
+        runtime=growing(60),
+    params:
+        *code("pack_benchmark", *settings.model_configs(config)),
+        spec=canonical(settings.packing(config["model"])),
+    message:
+        "pack the images of {wildcards.benchmark} at the model's size"
+    script:
+        "../scripts/pack_benchmark.py"
+
+
+# For the models after the first one.
+use rule pack_benchmark as pack_benchmark_of_model with:
+    input:
+        unpack(benchmark_files),
+        model=lambda wildcards: config_inputs(
+            *settings.model_configs(config, f"baseline_{wildcards.model}")
+        ),
+    output:
+        images="results/evaluation/{benchmark}/images/{model}.npy",
+    log:
+        "logs/pack_benchmark/{benchmark}_{model}.log",
+    benchmark:
+        cost("pack_benchmark/{benchmark}_{model}")
+    params:
+        *code("pack_benchmark"),
+        lambda wildcards: digests(
+            *settings.model_configs(config, f"baseline_{wildcards.model}")
+        ),
+        spec=lambda wildcards: canonical(
+            settings.packing(config["models"][wildcards.model])
+        ),
+
+
+rule evaluate:
+    input:
+        unpack(packed_benchmark),
         model=model_inputs,
         checkpoints=checkpoints("end", "best_on_benchmark", "selected"),
     output:
@@ -241,7 +290,7 @@ rule sweep_wise_ft:
         counting=of_set("results/counting_set/{set}/counting.parquet"),
         counting_images=packed("results/training/images/{set}.npy"),
         benchmark="results/countbench/benchmark.parquet",
-        benchmark_images="results/countbench/images.parquet",
+        benchmark_images=packed("results/evaluation/countbench/images.npy"),
         intersection=settings.intersection(config),
         images=lambda wildcards: [
             settings.packed_for(
@@ -300,7 +349,7 @@ rule sweep_wise_ft:
 rule retrieve:
     input:
         benchmark="results/countbench/benchmark.parquet",
-        benchmark_images="results/countbench/images.parquet",
+        benchmark_images="results/evaluation/countbench/images.npy",
         nouns=config_inputs(config["counting_set"]["nouns"]),
         model=config_inputs(*settings.model_files(config)),
         weights=settings.final_weights(config, "retrieval"),
@@ -339,7 +388,7 @@ rule retrieve:
 rule measure_relevancy:
     input:
         benchmark="results/countbench/benchmark.parquet",
-        benchmark_images="results/countbench/images.parquet",
+        benchmark_images="results/evaluation/countbench/images.npy",
         model=config_inputs(*settings.model_files(config)),
         weights=settings.final_weights(config, "relevancy"),
     output:

@@ -51,7 +51,9 @@ rule make_benchmark_table:
         benchmark="results/benchmarks/{benchmark}/benchmark.parquet",
         counting=each_set("results/counting_set/{set}/counting.parquet"),
         non_counting=each_set("results/counting_set/{set}/non_counting.parquet"),
-        countbench="results/countbench/benchmark.parquet",
+        countbench=lambda wildcards: settings.other_benchmark(
+            config, wildcards.benchmark
+        ),
     output:
         csv=report(
             "results/benchmarks/{benchmark}/table.csv",
@@ -78,6 +80,7 @@ rule make_benchmark_table:
                 "scale": config["scale"],
                 "distance": config["counting_set"]["phash_distance"],
                 **settings.with_baselines(config),
+                "chosen_on": settings.main_benchmark(config),
             }
         ),
     script:
@@ -121,7 +124,7 @@ rule make_zero_shot_table:
             for benchmark in settings.zero_shot_benchmarks(config)
             for model in settings.zero_shot_models(config)
         ],
-        countbench="results/countbench/benchmark.parquet",
+        countbench=settings.countbench_file(config, "benchmark.parquet"),
         further=expand(
             "results/benchmarks/{benchmark}/benchmark.parquet",
             benchmark=settings.further_benchmarks(config),
@@ -467,7 +470,7 @@ rule plot_relevancy:
 
 rule render_audit:
     input:
-        list=resource(config["countbench"]["list"]),
+        list=lambda wildcards: settings.countbench_list(config),
         audit="results/countbench/audit.csv",
         audited_images="results/countbench/audited_images.parquet",
         repairs=resource(config["countbench"]["repairs"]),
@@ -500,7 +503,7 @@ rule render_audit:
     params:
         *code(
             "render_audit",
-            config["countbench"]["list"],
+            *listed(config["countbench"]["list"]),
             config["countbench"]["repairs"],
             *listed(settings.intersection(config)),
         ),
@@ -513,16 +516,16 @@ rule render_audit:
 
 rule render_report:
     input:
-        table1="results/table1.csv",
+        table1=lambda wildcards: settings.main_table(config),
         results=targets(config),
         funnels=each_set("results/counting_set/{set}/summary.json"),
-        benchmark="results/countbench/summary.json",
+        benchmark=lambda wildcards: settings.countbench_file(config, "summary.json"),
         further=expand(
             "results/benchmarks/{benchmark}/summary.json",
             benchmark=settings.further_benchmarks(config),
         ),
         models=settings.runs(config, "results/training/{variant}/seed{seed}/model.json"),
-        audit="results/countbench/audit.html",
+        audit=lambda wildcards: settings.countbench_file(config, "audit.html"),
         template=resource("resources/report.html.jinja"),
         styles=expand(
             resource("resources/{name}.css"), name=["page", "table", "report"]

@@ -1,6 +1,7 @@
 # Fine-tuning: the images of each counting set packed once, then every variant with every seed.
 #
-# Needs: results/counting_set/{set}/, results/images/, and CountBench for the paper's protocol.
+# Needs: results/counting_set/{set}/, the images of its parts, and the main benchmark, CountBench where
+# there is one, for the paper's protocol.
 # Makes: results/training/{variant}/seed{seed}/: weights at three checkpoints, history, lambdas.
 
 
@@ -8,7 +9,7 @@ rule pack_images:
     input:
         counting="results/counting_set/{set}/counting.parquet",
         non_counting="results/counting_set/{set}/non_counting.parquet",
-        images=each_part("results/images/{part}.parquet"),
+        images=of_parts("images"),
         model=config_inputs(*settings.model_configs(config)),
     output:
         images="results/training/images/{set}.npy",
@@ -56,11 +57,10 @@ use rule pack_images as pack_images_of_model with:
 
 rule train_variant:
     input:
+        unpack(packed_benchmark),
         counting=of_set("results/counting_set/{set}/counting.parquet"),
         non_counting=of_set("results/counting_set/{set}/non_counting.parquet"),
         images=packed("results/training/images/{set}.npy"),
-        benchmark="results/countbench/benchmark.parquet",
-        benchmark_images="results/countbench/images.parquet",
         model=model_inputs,
     output:
         end="results/training/{variant}/seed{seed}/end.safetensors",

@@ -7,7 +7,10 @@ from countclip.runtime.job import start
 
 spec = start(snakemake)  # noqa: F821
 inputs, outputs = snakemake.input, snakemake.output  # noqa: F821
-rows = {"countbench": rows_of(spec["benchmark"], inputs.countbench, inputs.get("intersection"))}
+rows = {}
+if inputs.countbench:
+    counted = rows_of(spec["benchmark"], inputs.countbench, inputs.get("intersection"))
+    rows["countbench"] = counted
 rows |= {
     name: custom.rows_of(file) for name, file in zip(spec["further"], inputs.further, strict=True)
 }

@@ -21,7 +21,7 @@ from countclip.model import inputs
 from countclip.model.libraries import datasets, open_clip
 from countclip.model.preprocessing import Preprocessing
 from countclip.runtime.csv_files import raise_problems
-from countclip.runtime.files import read_json, read_text, write_json
+from countclip.runtime.files import parquet_batches, read_json, read_text, write_json
 from countclip.runtime.folders import Contents, ImageFolder, contents, inside, subfolders
 
 log = logging.getLogger(__name__)
@@ -165,7 +165,7 @@ def _parquet(folder: str) -> Task:
 
     def stored() -> Iterator[Image.Image]:
         for file in files:
-            parts = pq.ParquetFile(file).iter_batches(batch_size=64, columns=[image])
+            parts = parquet_batches(file, 16, [image])
             rows = chain.from_iterable(part.to_pylist() for part in parts)
             for number, row in enumerate(rows):
                 body = (row[image] or {}).get("bytes") or b""

@@ -106,6 +106,24 @@ def add_ordinal_variants(config: Config) -> None:
         config["variants"].setdefault(loss, variant)
 
 
+def keep_only(config: Config) -> None:
+    """Leave out, in place, the variants that `only` does not list; null lists all.
+
+    ConfigError for an id that no variant has, or that an overlay sets to null.
+    """
+    listed = config["only"]
+    if listed is None:
+        return
+    for name in listed:
+        if name not in variants(config):
+            why = "is set to null there" if name in config["variants"] else "is not there"
+            known = ", ".join(variants(config)) or "none"
+            raise ConfigError(f"only: {name} {why}; variants has {known}")
+    for name in config["variants"]:
+        if name not in listed:
+            config["variants"][name] = None
+
+
 def variants(config: Config) -> list[str]:
     """Ids of the variants that are trained."""
     return active(config, "variants")
@@ -336,7 +354,7 @@ def zero_shot_model(config: Config, name: str) -> Config:
 
 def zero_shot_benchmarks(config: Config) -> list[str]:
     """Ids of the benchmarks that they are measured on."""
-    return ["countbench", *further_benchmarks(config)]
+    return [*(["countbench"] if has_countbench(config) else []), *further_benchmarks(config)]
 
 
 def zero_shot_weights(config: Config, name: str) -> list[str]:
@@ -389,9 +407,34 @@ def counting_sets(config: Config) -> list[str]:
     return [name for name in config["counting_sets"] if name in used]
 
 
+SOURCE = {
+    "source": "laion",
+    "path": None,
+    "images": None,
+    "captions": None,
+    "caption": "{number} {noun}",
+    "sha256": None,
+    "follow_links": False,
+    "verify": None,
+}
+"""Keys of a counting set that are not of `counting_set`, and their defaults."""
+COCO_NOUNS = "resources/coco_nouns.csv"
+
+
 def set_settings(config: Config, name: str) -> Config:
-    """The keys of `counting_set`, with the set's laid over them; nouns only where they are used."""
-    settings = config["counting_set"] | config["counting_sets"][name]
+    """The keys of `counting_set`, with the set's laid over them; nouns only where they are used.
+
+    A set whose pairs no detector verifies has `class_rule: none`.
+    """
+    given = config["counting_sets"][name]
+    settings = config["counting_set"] | {k: v for k, v in given.items() if k not in SOURCE}
+    if not _is_verified(config, name):
+        settings |= {"class_rule": "none"}
+    elif settings["class_rule"] == "none" and "verify" in given:
+        raise ConfigError(
+            f"counting set {name}: verify is detector, and class_rule none detects nothing; set"
+            " another class_rule, or verify: none"
+        )
     floor = config["detector"]["confidence_floor"]
     if settings["class_rule"] != "none" and settings["confidence"] < floor:
         raise ConfigError(
@@ -400,6 +443,86 @@ def set_settings(config: Config, name: str) -> Config:
         )
     unused = () if settings["class_rule"] == "caption_noun" else ("nouns",)
     return {key: value for key, value in settings.items() if key not in unused}
+
+
+def _is_verified(config: Config, name: str) -> bool:
+    """Whether a detector verifies a set's pairs, as it does LAION's unless the set says no."""
+    settings = SOURCE | config["counting_sets"][name]
+    default = "detector" if settings["source"] == "laion" else "none"
+    return (settings["verify"] or default) == "detector"
+
+
+def set_source(config: Config, name: str) -> Config:
+    """Where the pairs of a counting set come from: the keys of SOURCE, without `verify`.
+
+    ConfigError for a key that its source does not read, or that it lacks. `nouns` are of COCO's
+    classes.
+    """
+    given = config["counting_sets"][name]
+    settings = SOURCE | {key: value for key, value in given.items() if key in SOURCE}
+    source = settings["source"]
+    read = {
+        "laion": {"source", "verify"},
+        "coco": set(SOURCE),
+    }.get(source, set(SOURCE) - {"captions"})
+    unread = sorted(key for key in given if key in SOURCE and key not in read)
+    if unread:
+        raise ConfigError(
+            f"counting set {name}: {' and '.join(unread)}: not read of source: {source}; set the"
+            " source whose files these are, or leave them out"
+        )
+    del settings["verify"]
+    if source == "laion":
+        return settings
+    if settings["path"] is None:
+        raise ConfigError(f"counting set {name}: source: {source} needs path, its file")
+    if source == "coco":
+        settings["nouns"] = given.get("nouns", COCO_NOUNS)
+    settings = _on_disk(settings, "path", "images", "captions")
+    settings["images"] = settings["images"] or str(Path(settings["path"]).parent)
+    return settings
+
+
+def is_of_laion(config: Config, name: str) -> bool:
+    """Whether a counting set is made from the parts of LAION."""
+    return set_source(config, name)["source"] == "laion"
+
+
+def counted_sets(config: Config) -> list[str]:
+    """Ids of the counting sets that are trained on and whose images somebody counted."""
+    return [name for name in counting_sets(config) if not is_of_laion(config, name)]
+
+
+def needs_laion(config: Config) -> bool:
+    """Whether some counting set is made from the parts of LAION."""
+    return any(is_of_laion(config, name) for name in counting_sets(config))
+
+
+def set_files(config: Config, name: str, stage: str, ending: str = "parquet") -> list[str]:
+    """The files of a stage (candidates, images, detections) that a counting set is made from."""
+    if not is_of_laion(config, name):
+        return [f"results/counted/{stage}/{name}.{ending}"]
+    return [f"results/{stage}/{part}.{ending}" for part in parts(config)]
+
+
+def candidates(config: Config) -> list[str]:
+    """The candidates of all counting sets that are trained on."""
+    files = (set_files(config, name, "candidates") for name in counting_sets(config))
+    return list(dict.fromkeys(file for listed in files for file in listed))
+
+
+def set_parts(config: Config, name: str) -> list[str]:
+    """What the files of a counting set are called: LAION's parts, or the set itself."""
+    return parts(config) if is_of_laion(config, name) else [name]
+
+
+def counted_images(config: Config, name: str) -> list[str]:
+    """The images that a counting set's CSV lists, to notice one that is replaced."""
+    settings = set_source(config, name)
+    table = Path(resource(settings["path"]))
+    if settings["source"] != "folder" or table.is_relative_to("results"):
+        return []
+    return files_in_column(table, "image", Path(resource(settings["images"])))
 
 
 def set_nouns(config: Config, name: str) -> list[str]:
@@ -414,6 +537,57 @@ def set_nouns(config: Config, name: str) -> list[str]:
 def further_benchmarks(config: Config) -> list[str]:
     """Ids of the benchmarks beside CountBench."""
     return active(config, "benchmarks")
+
+
+def has_countbench(config: Config) -> bool:
+    """Whether this run measures on CountBench."""
+    return config["countbench"]["list"] is not None
+
+
+def main_benchmark(config: Config) -> str:
+    """The benchmark that checkpoints are chosen on and training pairs are kept apart from.
+
+    It is CountBench, or the first of `benchmarks` in a run without it.
+    """
+    if has_countbench(config):
+        return "countbench"
+    listed = further_benchmarks(config)
+    if not listed:
+        raise ConfigError(
+            "countbench.list is null, and `benchmarks` has none: name a benchmark of yours, or"
+            " CountBench's list"
+        )
+    return listed[0]
+
+
+def benchmark_folder(config: Config, name: str) -> str:
+    """The folder of a benchmark's table and images."""
+    return "results/countbench" if name == "countbench" else f"results/benchmarks/{name}"
+
+
+def main_table(config: Config) -> str:
+    """The table of the main benchmark: Table 1, or that of a further one."""
+    if has_countbench(config):
+        return "results/table1.csv"
+    return f"{benchmark_folder(config, main_benchmark(config))}/table.csv"
+
+
+def countbench_file(config: Config, name: str) -> list[str] | str:
+    """A file of CountBench; none in a run without it."""
+    return f"results/countbench/{name}" if has_countbench(config) else []
+
+
+def other_benchmark(config: Config, name: str) -> list[str] | str:
+    """The rows of the main benchmark, for another one's overlap with it."""
+    main = main_benchmark(config)
+    return [] if main == name else f"{benchmark_folder(config, main)}/benchmark.parquet"
+
+
+def kept_apart(config: Config, name: str) -> list[str] | str:
+    """The rows of the benchmark that a counting set is decontaminated against, if it is."""
+    if not set_settings(config, name)["decontaminate"]:
+        return []
+    return f"{benchmark_folder(config, main_benchmark(config))}/benchmark.parquet"
 
 
 def benchmark_settings(config: Config, name: str) -> Config:
@@ -452,8 +626,9 @@ def templates(config: Config, *names: str) -> list[str]:
 
 
 def wise_ft_variants(config: Config) -> list[str]:
-    """Variants whose interpolated weights are measured; none without a retention task."""
-    return chosen_variants(config, "wise_ft.variants") if retention_tasks(config) else []
+    """Variants whose interpolated weights are measured, on CountBench and the retention tasks."""
+    is_measured = retention_tasks(config) and has_countbench(config)
+    return chosen_variants(config, "wise_ft.variants") if is_measured else []
 
 
 # ---- ordinal sets ----
@@ -510,6 +685,7 @@ def caption_set(config: Config, name: str) -> Config:
 
 DEVICES = {
     "detect_objects": "detector.device",
+    "detect_in_counted_images": "detector.device",
     "evaluate": "evaluation.accelerator",
     "measure_zero_shot": "evaluation.accelerator",
     "measure_retention": "evaluation.accelerator",
@@ -578,8 +754,9 @@ def _files(config: Config) -> Iterator[tuple[str, str]]:
     pairs = [
         *((f"countbench.{key}", config["countbench"][key])
           for key in ("list", "intersection", "lock", "repairs", "copy")),
-        *((f"counting_sets.{name}.nouns", settings.get("nouns"))
-          for name, settings in config["counting_sets"].items()),
+        *((f"counting_sets.{name}.{key}", settings.get(key))
+          for name, settings in config["counting_sets"].items()
+          for key in ("nouns", "path", "captions")),
         *((f"benchmarks.{name}.path", benchmark_settings(config, name)["path"])
           for name in further_benchmarks(config)),
         *((f"retention.tasks.{name}.{key}", config["retention"]["tasks"][name][key])
@@ -615,6 +792,9 @@ def _folders(config: Config) -> Iterator[tuple[str, str]]:
     """Key and path of each folder that the config names."""
     pairs = [
         ("laion.folder", config["laion"]["folder"]),
+        ("laion.images", config["laion"]["images"]),
+        *((f"counting_sets.{name}.images", settings.get("images"))
+          for name, settings in config["counting_sets"].items()),
         *((f"benchmarks.{name}.images", benchmark_settings(config, name)["images"])
           for name in further_benchmarks(config)),
         *((f"retention.tasks.{name}.folder", config["retention"]["tasks"][name]["folder"])
@@ -779,9 +959,20 @@ def _composed(text: str) -> str:
     return unicodedata.normalize("NFC", text)
 
 
+def countbench_list(config: Config) -> str:
+    """CountBench's list; ConfigError in a run without it."""
+    path = config["countbench"]["list"]
+    if path is None:
+        raise ConfigError(
+            "countbench.list is null, so this run has no CountBench and nothing that is measured on"
+            " it, such as Table 1: name its list, or ask for results/benchmarks/<id>/table.csv"
+        )
+    return resource(path)
+
+
 def benchmark_list(config: Config) -> str:
     """CountBench's list, whose links are checked on the config's network."""
-    path = config["countbench"]["list"]
+    path = countbench_list(config)
     if config["network"] == "internet" and Path(path).is_relative_to("results/miniature"):
         raise ConfigError(
             f"countbench.list: the links of {path} are on the miniature's network alone, and "

@@ -57,6 +57,9 @@ def _where(condition: Callable[[Config], object]) -> Callable[[Config], list[str
     return lambda config: [""] if condition(config) else []
 
 
+ON_COUNTBENCH = _where(settings.has_countbench)
+"""One result in a run that measures on CountBench."""
+
 SECTIONS = (
     Section(
         "table1",
@@ -122,18 +125,24 @@ SECTIONS = (
 """In the order of the report."""
 
 RESULTS = (
-    Result("table1", "make_table1", "results/table1", (*TABLE, "tex")),
-    Result("table1", "make_table1", "results/table1_per_class", ("csv",)),
+    Result("table1", "make_table1", "results/table1", (*TABLE, "tex"), ON_COUNTBENCH),
+    Result("table1", "make_table1", "results/table1_per_class", ("csv",), ON_COUNTBENCH),
     Result(
         "table1",
         "plot_confusion",
         "results/figures/confusion_{id}",
         FIGURE,
-        lambda config: list(config["figures"]["confusion"]),
+        lambda config: list(config["figures"]["confusion"] if ON_COUNTBENCH(config) else []),
     ),
     Result("table1", "plot_training_curves", "results/figures/training_curves", FIGURE),
     Result("paper", "make_paper", "results/paper", TABLE),
-    Result("ablations", "make_ablations", "results/ablations", TABLE, _where(settings.reference)),
+    Result(
+        "ablations",
+        "make_ablations",
+        "results/ablations",
+        TABLE,
+        _where(lambda config: settings.has_countbench(config) and settings.reference(config)),
+    ),
     Result(
         "benchmarks",
         "make_benchmark_table",
@@ -169,10 +178,10 @@ RESULTS = (
         FIGURE,
         _where(settings.wise_ft_variants),
     ),
-    Result("retrieval", "make_retrieval_table", "results/retrieval", TABLE),
-    Result("retrieval", "plot_retrieval", "results/figures/retrieval", FIGURE),
-    Result("retrieval", "plot_relevancy", "results/relevancy", ("csv", "json")),
-    Result("retrieval", "plot_relevancy", "results/figures/relevancy", FIGURE),
+    Result("retrieval", "make_retrieval_table", "results/retrieval", TABLE, ON_COUNTBENCH),
+    Result("retrieval", "plot_retrieval", "results/figures/retrieval", FIGURE, ON_COUNTBENCH),
+    Result("retrieval", "plot_relevancy", "results/relevancy", ("csv", "json"), ON_COUNTBENCH),
+    Result("retrieval", "plot_relevancy", "results/figures/relevancy", FIGURE, ON_COUNTBENCH),
     Result(
         "ordinal",
         "join_ordinal_tables",
