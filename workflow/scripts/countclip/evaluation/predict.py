@@ -114,7 +114,8 @@ def _check_config(config_file: Path) -> None:
     if not isinstance(described, dict) or any(part not in described for part in parts):
         raise ValueError(
             f"--config-file {config_file}: must be open_clip's JSON of a model, with"
-            f" {', '.join(parts)}, called <name>.json; or an open_clip_config.json"
+            f" {', '.join(parts)}, called <name>.json; or an open_clip_config.json, which has"
+            " them below `model_cfg`"
         )
 
 
