@@ -46,7 +46,7 @@ class Clip:
         weights: str | None = None,
     ) -> None:
         self.architecture = _architecture(name, config)
-        self.preprocessing = preprocessing_of(name, pretrained, config)
+        self.preprocessing = _preprocessing(self.architecture, name, pretrained, config)
         self.merges = _merges(name, config)
         self.model = _model(name, weights or pretrained)
         self.tokenizer = _tokenizer(name, self.architecture, config, self.merges)
@@ -309,7 +309,12 @@ def preprocessing_of(
     A tag of open_clip says it, or an `open_clip_config.json`; a file of weights does not, and gets
     OpenAI's. ValueError for images that are not packed here.
     """
-    architecture = _architecture(name, config)
+    return _preprocessing(_architecture(name, config), name, pretrained, config)
+
+
+def _preprocessing(
+    architecture: dict[str, Any], name: str, pretrained: str | None, config: str | None
+) -> Preprocessing:
     said = [{"size": architecture["vision_cfg"].get("image_size", 224)}]
     if config is not None:
         said.append(_without_size(_read_config(config)[1]))
@@ -341,15 +346,14 @@ def _architecture(name: str, config: str | None) -> dict[str, Any]:
             " fine-tuned ones; use a plain name, and the weights' file as model.pretrained"
         )
     if config is not None:
+        if Path(config).name not in (f"{name}.json", OPEN_CLIP_CONFIG):
+            raise ValueError(
+                f"model.config {config}: open_clip takes a model's name from its file's; call it"
+                f" {name}.json, or model.name {Path(config).stem}"
+            )
         with tempfile.TemporaryDirectory() as folder:  # open_clip reads no UTF-8 with a mark
             copied = Path(folder, f"{name}.json")
-            described = _read_config(config)[0]
-            if Path(config).name not in (copied.name, OPEN_CLIP_CONFIG):
-                raise ValueError(
-                    f"model.config {config}: open_clip takes a model's name from its file's; call"
-                    f" it {name}.json or {OPEN_CLIP_CONFIG}, or model.name {Path(config).stem}"
-                )
-            copied.write_text(json.dumps(described), encoding="utf-8")
+            copied.write_text(json.dumps(_read_config(config)[0]), encoding="utf-8")
             open_clip.add_model_config(copied)
     architecture = open_clip.get_model_config(name)
     if architecture is None:
