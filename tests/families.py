@@ -48,7 +48,7 @@ MEMBERS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     ),
     "siglip": (
         {
-            "embed_dim": 64,
+            "embed_dim": 96,
             "init_logit_bias": -10,
             "custom_text": True,
             "vision_cfg": {

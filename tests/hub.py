@@ -58,18 +58,6 @@ class _Handler(loopback.Handler):
     def hub(self) -> Hub:
         return self.server.hub
 
-    def do_HEAD(self) -> None:
-        """As the hub's client asks for a model's file first: where it is, its size and digest."""
-        file = re.fullmatch(rf"{self.hub.page}/resolve/{COMMIT}/(.+)", urlsplit(self.path).path)
-        body = self.hub.files.get(file[1]) if file else None
-        if body is None:
-            return self.send(404, b"", X_Error_Code="EntryNotFound")
-        self.send(
-            302, b"", Location=f"http://cdn.example/blob/{file[1]}?signed=yes",
-            X_Repo_Commit=COMMIT, X_Linked_Size=len(body),
-            X_Linked_Etag=f'"{hashlib.sha256(body).hexdigest()}"',
-        )  # fmt: skip
-
     def do_GET(self) -> None:
         address = urlsplit(self.path)
         self.hub.requests.append(

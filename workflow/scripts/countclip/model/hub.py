@@ -1,21 +1,17 @@
 """Pretrained weights of open_clip's models from the Hugging Face hub, pinned and verified."""
 
 import logging
-import os
 from pathlib import Path, PurePosixPath
-
-# Xet's files arrive whole or not at all; HTTP continues a download that was cut.
-os.environ.setdefault("HF_HUB_DISABLE_XET", "1")
 
 import httpx2
 import huggingface_hub
-from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
+from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 
 from countclip.data.laion import hub_proxies, hub_token, login_advice
 from countclip.model.libraries import open_clip
 from countclip.runtime import network
-from countclip.runtime.files import publish, sha256
 from countclip.runtime.machine import OF_CONNECTIONS, raise_machine_error
+from countclip.runtime.network import DownloadError
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +52,8 @@ def fetch(
 ) -> None:
     """Publish the weights of a tag at `path`, with the size and sha256 that the hub states.
 
+    The hub's client says where they are. Its own download begins anew after a kill (huggingface_hub
+    2.4), so the bytes come as those of LAION do.
     state: folder of the download, where a killed one continues. endpoint: the hub; it alone gets
     the token in HF_TOKEN. environment: as `connection` yields it (connection.py).
     PermissionError, FileNotFoundError and ConnectionError say what to do.
@@ -63,26 +61,41 @@ def fetch(
     repository, file = source_of(name, pretrained)
     endpoint = endpoint.rstrip("/")
     page = f"{endpoint}/{repository}"
-    login = hub_token() or False
-    hub = huggingface_hub.HfApi(endpoint=endpoint, token=login)
+    info = _ask(name, repository, page, endpoint, environment)
+    held = {sibling.rfilename: sibling.lfs for sibling in info.siblings}
+    if held.get(file) is None:
+        raise FileNotFoundError(
+            f"{page} has no {file} with a sha256 at {info.sha}, and other kinds of weights may run"
+            " code of their maker: convert them yourself, and name that file as pretrained of"
+            " zero_shot.models"
+        )
+    log.info("%s: %s of %s at %s", name, file, repository, info.sha)
+    login = hub_token()
+    try:
+        with network.explained(f"the weights of {name}", _OTHERWISE):
+            network.download(
+                huggingface_hub.hf_hub_url(repository, file, revision=info.sha, endpoint=endpoint),
+                path,
+                session=network.session(environment),
+                size=held[file].size,
+                sha256=held[file].sha256,
+                partial=Path(state) / f"{held[file].sha256}.partial",
+                headers={"Authorization": f"Bearer {login}"} if login else None,
+            )
+    except DownloadError as error:
+        if error.reason in ("http_401", "http_403"):
+            raise PermissionError(login_advice(int(error.reason[-3:]), page)) from error
+        raise
+
+
+def _ask(
+    name: str, repository: str, page: str, endpoint: str, environment: dict[str, str]
+) -> huggingface_hub.ModelInfo:
+    """What the hub says of a repository: its present commit, and each file's size and sha256."""
+    hub = huggingface_hub.HfApi(endpoint=endpoint, token=hub_token() or False)
     try:
         with hub_proxies(environment):
-            info = hub.model_info(repository, files_metadata=True, timeout=60)
-            held = {sibling.rfilename: sibling for sibling in info.siblings}
-            if file not in held:
-                raise FileNotFoundError(
-                    f"{page} has no {file} at {info.sha}, and other kinds of weights may run code"
-                    " of their maker: convert them yourself, and name that file as pretrained of"
-                    " zero_shot.models"
-                )
-            stated = held[file].lfs
-            log.info("%s: %s of %s at %s", name, file, repository, info.sha)
-            downloaded = Path(
-                huggingface_hub.hf_hub_download(
-                    repository, file, revision=info.sha, local_dir=state, endpoint=endpoint,
-                    token=login,
-                )
-            )  # fmt: skip
+            return hub.model_info(repository, files_metadata=True, timeout=60)
     except OfflineModeIsEnabled as error:
         raise ConnectionError(
             f"HF_HUB_OFFLINE is set in the environment, so the weights of {name} cannot come from"
@@ -95,20 +108,9 @@ def fetch(
         if status == 404:
             raise FileNotFoundError(f"{page} is not there (404): {_OTHERWISE}") from error
         raise ConnectionError(_unreached(name, page, f"http_{status}")) from error
-    except (httpx2.HTTPError, LocalEntryNotFoundError) as error:
+    except httpx2.HTTPError as error:
         raise_machine_error(error, OF_CONNECTIONS)
         raise ConnectionError(_unreached(name, page, str(error) or type(error).__name__)) from error
-    if stated is not None:
-        size = downloaded.stat().st_size
-        if size != stated.size or sha256(downloaded) != stated.sha256:
-            downloaded.unlink()
-            raise ValueError(
-                f"{page}: {file} is not what the hub states ({size} bytes, not {stated.size}, or"
-                " another sha256): run again; if it stays so, the hub or a proxy alters it"
-            )
-    with publish(path) as temporary:
-        os.replace(downloaded, temporary)
-    os.utime(path)
 
 
 _OTHERWISE = "name a .safetensors file of yours as pretrained of zero_shot.models"

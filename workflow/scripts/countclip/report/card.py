@@ -331,6 +331,10 @@ IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 """An image as the hub's `datasets` stores it."""
 
 
+STEPS = ("candidates", "downloaded", "matched", "train", "heldout")
+"""Of a summary's numbers, in their order."""
+
+
 def set_card(name: str, summary: dict[str, Any], counts: dict[str, int], images: bool) -> str:
     """README.md of a counting set: summary of its summary.json, rows of each file."""
     names = dict.fromkeys(file.split("/")[0] for file in counts)
@@ -350,7 +354,7 @@ def set_card(name: str, summary: dict[str, Any], counts: dict[str, int], images:
             for config in names
         ],
     }
-    steps = [column for column in summary["numbers"][0] if column not in ("number", "word")]
+    steps = [step for step in STEPS if step in summary["numbers"][0]]
     numbers = Sheet(
         "Pairs by number",
         ["Number", *steps],
