@@ -33,12 +33,12 @@ def test_the_first_model_is_the_default_and_a_variant_names_another(config):
     assert config["model"] == DEFAULT["model"]
     assert settings.model_of(config, "log_sched") == MODELS["large"] | {"config": None}
     assert settings.model_of(config, "log_nosched") == DEFAULT["model"]
-    assert settings.baseline_of(config, "log_sched") == "baseline_large"
+    assert settings.baseline_of(config, "log_sched") == "baseline-large"
     assert settings.baseline_of(config, "log_nosched") == "baseline"
-    assert settings.model_of(config, "baseline_large")["name"] == "ViT-L-14-quickgelu"
-    assert settings.baseline_ids(config) == ["baseline", "baseline_large"]
+    assert settings.model_of(config, "baseline-large")["name"] == "ViT-L-14-quickgelu"
+    assert settings.baseline_ids(config) == ["baseline", "baseline-large"]
     files = settings.predictions(config)
-    assert sum("/baseline_large/seed0/" in file for file in files) == 1
+    assert sum("/baseline-large/seed0/" in file for file in files) == 1
     assert "model" not in settings.training_settings(config, "log_sched")
 
 
@@ -113,13 +113,13 @@ VARIANTS = [
     {"id": "one", "label": "One", "schedule": "none", "lambda_scheme": "norm", "loss": "count",
      "baseline": "baseline"},
     {"id": "two", "label": "Two", "schedule": "none", "lambda_scheme": "norm", "loss": "count",
-     "baseline": "baseline_large"},
+     "baseline": "baseline-large"},
 ]  # fmt: skip
 BASELINES = [
     {"id": "baseline", "label": "baseline small, not fine-tuned"},
-    {"id": "baseline_large", "label": "baseline large, not fine-tuned"},
+    {"id": "baseline-large", "label": "baseline large, not fine-tuned"},
 ]
-RIGHT = {"baseline": 9, "baseline_large": 27, "one": 18, "two": 36}
+RIGHT = {"baseline": 9, "baseline-large": 27, "one": 18, "two": 36}
 """Of 45 images, how many each model has right: the first ones."""
 
 
@@ -144,12 +144,12 @@ def test_each_variant_is_tested_against_its_own_model_before_training():
     paper = pd.DataFrame(columns=["variant", "end", "best"])
     table = scores.table1(predictions(), VARIANTS, paper, "own", "partial", "one", BASELINES)
     rows = table.set_index("variant")
-    assert list(rows.index)[:4] == ["baseline", "baseline_large", "one", "two"]
+    assert list(rows.index)[:4] == ["baseline", "baseline-large", "one", "two"]
     assert rows["difference_baseline"][["one", "two"]].tolist() == pytest.approx([20, 20])
     assert rows["difference_reference"]["two"] == pytest.approx(40)
     # Nine images more and none less, of 45: the exact McNemar test gives 2 / 2^9.
     assert rows["p_end_vs_baseline"][["one", "two"]].tolist() == pytest.approx([2 / 512] * 2)
-    assert rows["baseline"][["one", "two"]].tolist() == ["baseline", "baseline_large"]
+    assert rows["baseline"][["one", "two"]].tolist() == ["baseline", "baseline-large"]
     baseline, variants = main_result.models(table)
     assert baseline["variant"] == "baseline"
     assert list(variants["variant"]) == ["one", "two"]
@@ -157,7 +157,7 @@ def test_each_variant_is_tested_against_its_own_model_before_training():
     assert kinds.count("baseline") == 2
     notes = " ".join(table1.sheet(table).notes)
     assert "“baseline large, not fine-tuned” of Two" in notes
-    assert scores.baseline_of(table, "two") == "baseline_large"
+    assert scores.baseline_of(table, "two") == "baseline-large"
 
 
 def test_one_model_has_the_columns_that_it_always_had():
@@ -166,7 +166,7 @@ def test_one_model_has_the_columns_that_it_always_had():
     paper = pd.DataFrame(columns=["variant", "end", "best"])
     table = scores.table1(predictions(), plain, paper, "own", "partial")
     assert list(table.columns) == scores.COLUMNS
-    assert "baseline_large" not in set(table["variant"])
+    assert "baseline-large" not in set(table["variant"])
 
 
 def test_retention_is_what_is_left_of_the_own_model():

@@ -19,7 +19,6 @@ from countclip.model import hub as weights_of
 from countclip.model.clip import preprocessing_of
 from countclip.report import sheets
 from countclip.report import zero_shot as report
-from countclip.runtime.network import DownloadError
 from countclip.runtime.resources import HOME
 from countclip.training import checkpoints
 from hub import COMMIT, ENDPOINT, NARROW, TOKEN, Hub, serving

@@ -37,7 +37,7 @@ settings.refuse_folders(config)
 wildcard_constraints:
     part=r"[A-Za-z0-9._-]+",
     benchmark=r"[A-Za-z0-9_]+",
-    variant=r"[A-Za-z0-9_]+",
+    variant=r"[A-Za-z0-9_]+|baseline-[A-Za-z0-9_]+",
     seed=r"\d+",
     set=r"[A-Za-z0-9_]+",
     task=r"[A-Za-z0-9_]+",

@@ -36,7 +36,7 @@ use rule pack_benchmark as pack_benchmark_of_model with:
     input:
         unpack(benchmark_files),
         model=lambda wildcards: config_inputs(
-            *settings.model_configs(config, f"baseline_{wildcards.model}")
+            *settings.model_configs(config, f"baseline-{wildcards.model}")
         ),
     output:
         images="results/evaluation/{benchmark}/images/{model}.npy",
@@ -47,7 +47,7 @@ use rule pack_benchmark as pack_benchmark_of_model with:
     params:
         *code("pack_benchmark"),
         lambda wildcards: digests(
-            *settings.model_configs(config, f"baseline_{wildcards.model}")
+            *settings.model_configs(config, f"baseline-{wildcards.model}")
         ),
         spec=lambda wildcards: canonical(
             settings.packing(config["models"][wildcards.model])
@@ -219,7 +219,7 @@ use rule pack_retention as pack_retention_of_model with:
         )["annotations"]
         or [],
         model=lambda wildcards: config_inputs(
-            *settings.model_configs(config, f"baseline_{wildcards.model}")
+            *settings.model_configs(config, f"baseline-{wildcards.model}")
         ),
     output:
         images="results/retention/{task}/images/{model}.npy",
@@ -231,7 +231,7 @@ use rule pack_retention as pack_retention_of_model with:
     params:
         *code("pack_retention"),
         lambda wildcards: digests(
-            *settings.model_configs(config, f"baseline_{wildcards.model}"),
+            *settings.model_configs(config, f"baseline-{wildcards.model}"),
             settings.retention_source(config, wildcards.task)["folder"],
             *listed(settings.retention_source(config, wildcards.task)["annotations"]),
         ),

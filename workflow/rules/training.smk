@@ -37,7 +37,7 @@ use rule pack_images as pack_images_of_model with:
         non_counting="results/counting_set/{set}/non_counting.parquet",
         images=each_part("results/images/{part}.parquet"),
         model=lambda wildcards: config_inputs(
-            *settings.model_configs(config, f"baseline_{wildcards.model}")
+            *settings.model_configs(config, f"baseline-{wildcards.model}")
         ),
     output:
         images="results/training/images/{set}/{model}.npy",
@@ -48,7 +48,7 @@ use rule pack_images as pack_images_of_model with:
     params:
         *code("pack_images"),
         lambda wildcards: digests(
-            *settings.model_configs(config, f"baseline_{wildcards.model}")
+            *settings.model_configs(config, f"baseline-{wildcards.model}")
         ),
         spec=lambda wildcards: canonical(
             settings.packing(config["models"][wildcards.model])

@@ -28,7 +28,7 @@ CHECKPOINTS = {
     "selected": "selected on held-out data",
 }
 BASELINE = {"id": "baseline", "label": "baseline, not fine-tuned"}
-"""The pretrained model; of several the first, and `baseline_<id>` each other one."""
+"""The pretrained model; of several the first, and `baseline-<id>` each other one."""
 CONTROLS = {
     "control_shuffled": "control: true numbers shuffled",
     "control_text_only": "control: captions without images",
@@ -57,7 +57,7 @@ PAPER = {"end": "end", "best": "best_on_benchmark"}
 
 def is_baseline(variants: pd.Series) -> pd.Series:
     """Which ids of variants are pretrained models'."""
-    return variants.eq(BASELINE["id"]) | variants.str.startswith(f"{BASELINE['id']}_")
+    return variants.eq(BASELINE["id"]) | variants.str.startswith(f"{BASELINE['id']}-")
 
 
 def baseline_of(table: pd.DataFrame, variant: str) -> str:

@@ -240,7 +240,8 @@ def ablation_settings(config: Config) -> Config:
 # ---- base models ----
 
 BASELINE = "baseline"
-"""Id of the first model where it stands among the variants; of others it is `baseline_<id>`."""
+"""Id of the first model where it stands among the variants; of others it is `baseline-<id>`, which
+no variant can have."""
 
 
 def set_default_model(config: Config) -> None:
@@ -264,7 +265,7 @@ def model_id(config: Config, variant: str) -> str | None:
     """
     known = active(config, "models")
     named = (
-        variant.removeprefix(BASELINE).removeprefix("_") or None
+        variant.removeprefix(BASELINE).removeprefix("-") or None
         if is_baseline(variant)
         else entry(config, "variants", variant).get("model")
     )
@@ -286,13 +287,13 @@ def model_of(config: Config, variant: str) -> Config:
 
 def is_baseline(variant: str) -> bool:
     """Whether an id among those of variants is a pretrained model's."""
-    return variant == BASELINE or variant.startswith(f"{BASELINE}_")
+    return variant == BASELINE or variant.startswith(f"{BASELINE}-")
 
 
 def baseline_of(config: Config, variant: str) -> str:
     """Id of the baseline that a variant is compared with: its own model before training."""
     name = model_id(config, variant)
-    return BASELINE if name in (None, *active(config, "models")[:1]) else f"{BASELINE}_{name}"
+    return BASELINE if name in (None, *active(config, "models")[:1]) else f"{BASELINE}-{name}"
 
 
 def baselines(config: Config) -> list[Config]:
@@ -301,7 +302,7 @@ def baselines(config: Config) -> list[Config]:
     names = active(config, "models")
     if len(names) < 2:
         return []
-    ids = [BASELINE, *(f"{BASELINE}_{name}" for name in names[1:])]
+    ids = [BASELINE, *(f"{BASELINE}-{name}" for name in names[1:])]
     return [
         {"id": row, "label": f"baseline {name}, not fine-tuned"}
         for row, name in zip(ids, names, strict=True)
