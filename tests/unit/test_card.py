@@ -151,7 +151,7 @@ def make_set(results: Path) -> Path:
 def test_a_counting_set_reads_back_with_its_images(tmp_path, monkeypatch):
     folder, output = make_set(tmp_path / "results"), tmp_path / "card"
     monkeypatch.setattr(card, "BATCH", 2)
-    card.make_set_card(folder, output, tmp_path / "results/images")
+    card.make_set_card(folder, output, [tmp_path / "results/images/p.parquet"])
     counting = pq.read_table(folder / "counting.parquet").to_pylist()
     seen = []
     for split in ("train", "heldout"):

@@ -19,6 +19,7 @@ from countclip.model import hub as weights_of
 from countclip.model.clip import preprocessing_of
 from countclip.report import sheets
 from countclip.report import zero_shot as report
+from countclip.runtime.network import DownloadError
 from countclip.runtime.resources import HOME
 from countclip.training import checkpoints
 from hub import COMMIT, ENDPOINT, NARROW, TOKEN, Hub, serving
@@ -200,6 +201,15 @@ def test_a_download_that_is_killed_goes_on_where_it_was(hub, tmp_path):
     starts = [int((request["range"] or "bytes=0-")[6:-1]) for request in hub.asked("cdn.example")]
     assert starts == sorted(starts)
     assert len({start for start in starts if start}) >= 2
+
+
+def test_a_file_that_is_altered_on_the_way_is_refused(hub, tmp_path):
+    hub.lies = True
+    with pytest.raises(DownloadError, match="the file there is another one.*wrong_sha256"):
+        fetch(hub, tmp_path)
+    assert not (tmp_path / "weights.safetensors").exists()
+    hub.lies = False
+    assert fetch(hub, tmp_path) == BODY
 
 
 def test_weights_that_are_only_a_pickle_are_refused(hub, tmp_path):

@@ -35,7 +35,7 @@ use rule pack_images as pack_images_of_model with:
     input:
         counting="results/counting_set/{set}/counting.parquet",
         non_counting="results/counting_set/{set}/non_counting.parquet",
-        images=each_part("results/images/{part}.parquet"),
+        images=of_parts("images"),
         model=lambda wildcards: config_inputs(
             *settings.model_configs(config, f"baseline-{wildcards.model}")
         ),

@@ -272,11 +272,11 @@ def _settings_list(settings: dict[str, Any]) -> str:
 # ---- a counting set ----
 
 
-def make_set_card(folder: Path, output: Path, images: Path | None = None) -> None:
+def make_set_card(folder: Path, output: Path, images: list[Path] | None = None) -> None:
     """Publish a counting set's folder for the hub from its folder below results/counting_set/.
 
-    images: the folder of the parts' images (results/images), to put the images inside; None leaves
-    them out, so that each pair has the address of its image alone.
+    images: manifests of the images, to put these inside; None leaves them out, so that each pair
+    has the address of its image alone.
     """
     for name in ("counting.parquet", "non_counting.parquet", "summary.json"):
         if not (folder / name).is_file():
@@ -302,7 +302,7 @@ SPLITS = {
 """Files of a set's folder, and the split whose rows each has; None: all of the table."""
 
 
-def _write_split(table: Path, path: Path, split: str | None, images: Path | None) -> int:
+def _write_split(table: Path, path: Path, split: str | None, images: list[Path] | None) -> int:
     """Write the rows of a split with their images, a few at a time; returns how many there are."""
     rows = pq.read_table(table)
     chosen = [True] * len(rows)
@@ -313,8 +313,7 @@ def _write_split(table: Path, path: Path, split: str | None, images: Path | None
     if images is None:
         pq.write_table(rows, path, compression="zstd")
         return len(rows)
-    manifests = sorted(images.glob("*.parquet"))
-    bodies = shards.read_pairs(manifests, table)
+    bodies = shards.read_pairs(images, table)
     wanted = (body for body, is_chosen in zip(bodies, chosen, strict=True) if is_chosen)
     schema = rows.schema.append(pa.field("image", IMAGE))
     schema = schema.with_metadata({"huggingface": json.dumps(_features(schema))})
@@ -466,11 +465,17 @@ def main() -> None:
             folder = Path("results/counting_set", chosen.set) if is_id else Path(chosen.set)
             output = chosen.output or Path("results/cards", f"counting_set_{folder.name}")
             _refuse_foreign(output)
-            images = folder.parents[1] / "images" if chosen.images else None
-            make_set_card(folder, output, images)
+            make_set_card(folder, output, _manifests(folder) if chosen.images else None)
     except (ValueError, OSError, KeyError) as error:
         sys.exit(f"card: {message(error)}")
     print(f"card: {output} is ready; read its README.md, then: hf upload OWNER/NAME {output}")
+
+
+def _manifests(folder: Path) -> list[Path]:
+    """The manifests of a counting set's images: its own, or those of the metadata's parts."""
+    results = folder.parents[1]
+    own = results / "counted/images" / f"{folder.name}.parquet"
+    return [own] if own.is_file() else sorted((results / "images").glob("*.parquet"))
 
 
 def _refuse_foreign(output: Path) -> None:

@@ -767,7 +767,7 @@ def _files(config: Config) -> Iterator[tuple[str, str]]:
         ("laion.manifest", config["laion"]["manifest"]),
         ("counting_set.nouns", config["counting_set"]["nouns"]),
         ("detector.weights", config["detector"]["weights"]),
-        *((f"{key}.config", model["config"]) for key, model in _models(config)),
+        *((f"{key}.config", model.get("config")) for key, model in _models(config)),
         *((f"{key}.pretrained", model["pretrained"]) for key, model in _models(config)
           if not is_tag(model["pretrained"])),
     ]  # fmt: skip
