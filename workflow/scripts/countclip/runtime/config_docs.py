@@ -49,12 +49,13 @@ def manual() -> str:
     default = config_files.default()
     single = {name: below for name, below in schema["properties"].items() if not _nested(below)}
     nested = {name: below for name, below in schema["properties"].items() if name not in single}
-    index = ", ".join(f"[{name}](#{name})" for name in ("single keys", *nested))
+    links = [f"[{name}](#{name})" for name in ("single keys", *nested)]
+    index = "\n".join(f"- {', '.join(links[i : i + 9])}" for i in range(0, len(links), 9))
     pages = [
         f"{HEAD}\n",
         _table(_first_rows(schema, default), ("key", "default", "meaning")),
         "\n## All keys\n\n",
-        f"{index.replace('(#single keys)', '(#single-keys)')}.\n",
+        f"{index.replace('(#single keys)', '(#single-keys)')}\n",
         "\n## single keys\n\n",
         _table(_rows({"properties": single}, default, ())),
     ]
