@@ -71,6 +71,24 @@ def test_open_clip_opens_the_folder_of_a_training_in_one_line(trained):
     assert (trained / card.WEIGHTS).resolve() == (trained / "selected.safetensors").resolve()
 
 
+def test_clip_benchmark_opens_it_in_one_line(trained):
+    """Where that package is: it brings many others, so nothing here installs it."""
+    benchmark = pytest.importorskip("clip_benchmark.models")
+    model, transform, tokenizer = benchmark.load_clip(
+        "open_clip", f"local-dir:{trained}", None, None
+    )
+    config = next(trained.parents[3].glob("tiny-test.json"))
+    ours = Clip("tiny-test", str(trained / "selected.safetensors"), str(config))
+    pixels = torch.stack(list(map(transform, images())))
+    packed = torch.from_numpy(np.stack([resize(image, ours.image_size) for image in images()]))
+    model.eval(), ours.model.eval()
+    with torch.no_grad():
+        theirs = model.encode_image(pixels, normalize=True)
+        mine = encode_image(ours.model, ours.normalise(packed))
+        torch.testing.assert_close(mine, theirs, atol=1e-6, rtol=0)
+        assert torch.equal(tokenizer(CAPTIONS), ours.tokenizer(CAPTIONS))
+
+
 def write_results(results: Path) -> None:
     table = reports.table1([("baseline", 30.0, None), ("mine", 45.06, 8e-7)], {"mine": "A | <b>"})
     for name in ("best_on_benchmark", "selected"):

@@ -1,5 +1,6 @@
 """Families of open_clip: their preprocessing, embeddings and losses are open_clip's."""
 
+import copy
 import json
 
 import numpy as np
@@ -10,6 +11,7 @@ from open_clip.loss import SigLipLoss
 from PIL import Image
 
 import families
+from countclip.data.number_words import WORDS
 from countclip.evaluation import relevancy
 from countclip.model import embeddings
 from countclip.model.clip import (
@@ -176,6 +178,50 @@ def test_the_nine_captions_stay_apart_at_the_limit(clip):
     long = "dogs and " * 80 + "nine cats"
     tokens = tokens_of(clip, [nine_captions(clip, long, 9)])
     assert len(np.unique(tokens[0], axis=0)) == 9
+
+
+@pytest.mark.parametrize("pad", ["<pad>", "</s>"])
+def test_a_tokenizer_of_hugging_face_beside_the_config_is_read(pad, tmp_path):
+    """SigLIP pads with its end token, SigLIP 2 with another; where transformers is installed."""
+    transformers = pytest.importorskip("transformers")
+    tokenizers = pytest.importorskip("tokenizers")
+    made = tokenizers.Tokenizer(tokenizers.models.Unigram())
+    made.pre_tokenizer = tokenizers.pre_tokenizers.Metaspace()
+    marks = ["<pad>", "</s>", "<unk>"]
+    trainer = tokenizers.trainers.UnigramTrainer(
+        vocab_size=300, special_tokens=marks, unk_token="<unk>"
+    )
+    made.train_from_iterator([*CAPTIONS, *WORDS.values(), "and cats"] * 40, trainer)
+    made.post_processor = tokenizers.processors.TemplateProcessing(
+        single="$A </s>", special_tokens=[("</s>", 1)]
+    )
+    transformers.PreTrainedTokenizerFast(
+        tokenizer_object=made, pad_token=pad, eos_token="</s>", unk_token="<unk>",
+        padding_side="right",
+    ).save_pretrained(tmp_path)  # fmt: skip
+    architecture, preprocessing = copy.deepcopy(families.MEMBERS["siglip2"])
+    architecture["text_cfg"] |= {
+        "hf_tokenizer_name": "nobody/nothing",
+        "tokenizer_kwargs": {"clean": "canonicalize"},
+    }
+    whole = {"model_cfg": architecture, "preprocess_cfg": preprocessing}
+    path = tmp_path / "open_clip_config.json"
+    path.write_text(json.dumps(whole), encoding="utf-8")
+    clip = Clip("with-sentencepieces", None, str(path))
+    clip.model.eval()
+    assert (clip.pad, clip.token_limit) == (marks.index(pad), 63)
+    checkpoints.save(clip.model, tmp_path / "open_clip_model.safetensors", {})
+    model, _, _ = open_clip.create_model_and_transforms(f"local-dir:{tmp_path}")
+    tokens = open_clip.get_tokenizer(f"local-dir:{tmp_path}")(CAPTIONS)
+    with torch.no_grad():
+        expected = model.eval().encode_text(tokens, normalize=True)
+        found = embeddings.embed_texts(clip, clip.tokenize(CAPTIONS), batch=2)
+    torch.testing.assert_close(found, expected, atol=1e-6, rtol=0)
+    tokens = tokens_of(clip, [nine_captions(clip, "dogs and " * 80 + "nine cats", 9)])
+    assert len(np.unique(tokens[0], axis=0)) == 9
+    first, last = relevancy.word_span(clip, CAPTIONS[1], 9)
+    named = clip.decode(clip.tokenize([CAPTIONS[1]])[0, first:last].tolist())
+    assert named.replace("\u2581", "").replace(" ", "") == "nine"
 
 
 def test_padding_that_a_tower_sees_comes_back():
