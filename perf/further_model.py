@@ -130,7 +130,7 @@ def main() -> None:
         size = (folder / "images.parquet").stat().st_size / 1e6
         memory = {side: measure(side, folder, chosen, False)["memory"] for side in SIDES}
     print(
-        f"{chosen.images} images x 9 captions, each further model: {seconds['before']:.1f} s before,"
+        f"{chosen.images} images x 9 captions, a further model: {seconds['before']:.1f} s before,"
         f" {seconds['after']:.1f} s after; cosines {'the same' if same else 'DIFFERENT'}. A file of"
         f" {size:.0f} MB: {memory['before']:.0f} and {memory['after']:.0f} MB above the model"
     )

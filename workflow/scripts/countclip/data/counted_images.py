@@ -351,7 +351,8 @@ def read_counted_images(
     )
     if not any(facts["status"] == "ok" for facts in checked.values()):
         statuses = Counter(facts["status"] for facts in checked.values())
-        why = {name: n for name, n in [*reasons.items(), *statuses.items()] if name != "counting"}
+        pairs_too = ("counting", "non_counting")
+        why = {key: n for key, n in (reasons + statuses).items() if key not in pairs_too}
         first = next((f"; the first image is {row.name!r}" for row in pairs), "")
         raise ValueError(
             f"{path}: no image of {len(rows)} rows can be used ({why}){first}. Images are read"
