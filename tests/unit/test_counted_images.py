@@ -277,7 +277,7 @@ def test_coco_without_captions_counts_the_most_frequent_class(run):
         ({"images": [{"id": 1, "file_name": 3}]}, "3 is no text"),
         ({"images": []}, "annotation 0 is of no image or category"),
         ({"categories": None}, "must be COCO's instances, a JSON object with the lists images, a"),
-        ({"annotations": [{"image_id": 100}]}, "is it COCO.s instances? KeyError..category_id"),
+        ({"annotations": [{"image_id": 100}]}, "is it COCO.s instances. KeyError..category_id"),
     ],
 )
 def test_a_wrong_coco_file_is_named(run, change, message):
