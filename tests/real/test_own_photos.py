@@ -11,13 +11,17 @@ import shutil
 import socket
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
+from countclip.data import number_words
+from countclip.data.counted_images import Source, coco
 from countclip.data.number_words import NUMBERS
+from countclip.runtime.folders import ImageFolder
 from countclip.runtime.resources import HOME
 from workflow.dry_runs import jobs
 
@@ -36,8 +40,9 @@ only: [modal_sched_plus]
 """
 COCO = FOLDER.replace(
     "main: {source: folder, path: photos/train.csv}",
-    "main: {source: coco, path: photos/instances.json, captions: photos/captions.json}",
+    "main: {source: coco, path: photos/instances.json}",
 )
+NOUNS = HOME / "resources/coco_nouns.csv"
 TABLE = "results/benchmarks/photos/table.csv"
 
 
@@ -122,13 +127,36 @@ def test_photos_in_a_folder_and_in_cocos_form_train_and_evaluate_a_model(
     counting = check_pairs(folder, photos)
     assert {row["url"] for row in counting} < {photo["file"] for photo in photos}
     write_coco(folder, photos)
-    again = run(folder, COCO, TABLE)
+    again = run(folder, COCO, TABLE)  # of which the benchmark's photos are kept apart
     assert "read_benchmark" not in again
     assert {"read_counted_images", "train_variant", "make_benchmark_table"} <= again
     assert {row["caption"] for row in check_pairs(folder, photos)} != {
         row["caption"] for row in counting
     }
     assert not list((folder / "results").rglob("*.jpg"))  # read where they lie
+
+
+COUNTED = {
+    "Two men playing baseball in a field on a sunny day.": "person",
+    "two baseball players are playing baseball on a field": "person",
+    "Two guys playing baseball, with trees in the back.": "person",
+    "Three people with cups on the couch and one with remote standing": "person",
+    "Two parked bikes on a sidewalk with a person riding a motor bike.": "bicycle",
+}
+"""Captions of which as many are annotated as they count, seen one by one."""
+
+
+def test_captions_in_cocos_form_count_what_is_annotated(folder: Path, photos: list[dict]) -> None:
+    """Of 32 captions with a number word the others count fewer than all people, or no class."""
+    write_coco(folder, photos)
+    place = folder / "photos"
+    source = Source(
+        place / "instances.json", ImageFolder(place), place / "captions.json", str(NOUNS)
+    )
+    rows = [row for row in coco(source) if number_words.find(row.caption)]
+    assert len(rows) == 32
+    assert {row.caption: row.noun for row in rows if not row.dropped} == COUNTED
+    assert Counter(row.dropped for row in rows) == {"": 5, "another_number": 23, "not_named": 4}
 
 
 def check_pairs(folder: Path, photos: list[dict]) -> list[dict]:
