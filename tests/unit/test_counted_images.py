@@ -15,7 +15,7 @@ from countclip.data import counted_images, counting_set
 from countclip.data.counted_images import read_counted_images
 from countclip.data.shards import read_images
 from countclip.runtime.files import sha256
-from countclip.runtime.resources import resource
+from countclip.runtime.resources import HOME
 
 SETTINGS = {
     "images": "photos", "captions": None, "nouns_csv": None, "caption": "{number} {noun}",
@@ -23,7 +23,7 @@ SETTINGS = {
     "max_pixels": 1_000_000, "threads": 2, "candidates": "out/candidates.parquet",
     "counts": "out/candidates.json", "manifest": "out/images/mine.parquet",
 }  # fmt: skip
-COCO_NOUNS = resource("resources/coco_nouns.csv")
+COCO_NOUNS = str(HOME / "resources/coco_nouns.csv")
 
 
 @pytest.fixture
@@ -162,7 +162,7 @@ def test_wrong_lines_and_files_elsewhere_are_refused(run):
     with pytest.raises(ValueError, match=r"its sha256 is .* not 0000"):
         read("folder", write_lines(run, LINES), expected="0" * 64)
     with pytest.raises(
-        ValueError, match=r"no image of 14 rows can be used .*'missing': 12.*photos/"
+        ValueError, match=r"no image of 14 rows can be used .*'missing': 11.*below out: name"
     ):
         read("folder", write_lines(run, LINES), images="out")
 
@@ -263,6 +263,7 @@ def test_coco_without_captions_counts_the_most_frequent_class(run):
         ("2.png", "two cups", 2),  # people are a crowd
         ("5.png", "person, dog", None),
     ]
+    assert [row["noun"] for row in candidates] == ["dog", None, "cup", None]
     assert counts["reasons"] == {"counting": 2, "non_counting": 2, "number": 2}
 
 
@@ -277,7 +278,7 @@ def test_coco_without_captions_counts_the_most_frequent_class(run):
         ({"images": [{"id": 1, "file_name": 3}]}, "3 is no text"),
         ({"images": []}, "annotation 0 is of no image or category"),
         ({"categories": None}, "must be COCO's instances, a JSON object with the lists images, a"),
-        ({"annotations": [{"image_id": 100}]}, "Missing or wrong: KeyError.'category_id'"),
+        ({"annotations": [{"image_id": 100}]}, "is it COCO.s instances. KeyError..category_id"),
     ],
 )
 def test_a_wrong_coco_file_is_named(run, change, message):

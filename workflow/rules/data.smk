@@ -322,3 +322,35 @@ rule assemble_counting_set:
         "assemble the counting set {wildcards.set}"
     script:
         "../scripts/assemble_counting_set.py"
+
+
+# No part of the main job: what a user's counted images say about the detector's settings.
+rule detect_in_calibration:
+    input:
+        rows=config_inputs(config["calibration"]["path"]),
+        weights=config_inputs(settings.detector_weights(config)),
+    output:
+        found="results/detector/found.parquet",
+    log:
+        "logs/detect_in_calibration.log",
+    benchmark:
+        cost("detect_in_calibration")
+    conda:
+        "../../environment.yml"
+    threads: config["detector"]["threads"]
+    resources:
+        mem_mb=growing(8000),
+        runtime=480,
+        gpu=settings.gpus(config, "detect_in_calibration"),
+    params:
+        *code("detect_in_calibration", settings.detector_weights(config)),
+        lambda wildcards: digests(config["calibration"]["path"]),
+        lambda wildcards: digest_of_all(
+            "images of the calibration", settings.calibration_images(config)
+        ),
+        spec=canonical(settings.calibration(config)),
+        weights=lambda wildcards: prefixed(settings.detector_weights(config)),
+    message:
+        "detect objects in the counted images of the calibration"
+    script:
+        "../scripts/detect_in_calibration.py"

@@ -304,6 +304,26 @@ rule plot_class_frequency:
         "../scripts/plot_class_frequency.py"
 
 
+rule make_calibration:
+    input:
+        found="results/detector/found.parquet",
+        nouns=config_inputs(*settings.calibration_nouns(config)),
+    output:
+        csv="results/detector/calibration.csv",
+    log:
+        "logs/make_calibration.log",
+    localrule: True
+    conda:
+        "../../environment.yml"
+    threads: 1
+    params:
+        *code("make_calibration", *settings.calibration_nouns(config)),
+        lambda wildcards: digests(*settings.calibration_nouns(config)),
+        spec=canonical(settings.calibration_table(config)),
+    script:
+        "../scripts/make_calibration.py"
+
+
 rule plot_lambdas:
     input:
         class_frequency="results/counting_set/{set}/class_frequency.csv",

@@ -682,11 +682,58 @@ def caption_set(config: Config, name: str) -> Config:
     return _on_disk(default | entry(config, "soft_labels.caption_sets", name), "path")
 
 
+# ---- calibration of the detector ----
+
+
+def calibration(config: Config) -> Config:
+    """What the detections of the calibration follow from: the counted images, and the detector."""
+    images = dict(_on_disk(config["calibration"], "path", "images"))
+    images["images"] = images["images"] or str(Path(images["path"]).parent)
+    images["confidence_floor"] = min(images.pop("confidence"))
+    del images["rules"]
+    unused = ("download", "threads", "confidence_floor", "iou", "tiles", "exact_near")
+    detector = {key: value for key, value in config["detector"].items() if key not in unused}
+    return {"calibration": images, "detector": detector}
+
+
+def calibration_images(config: Config) -> list[str]:
+    """The images that the calibration's CSV lists, to notice one that is replaced."""
+    images = calibration(config)["calibration"]
+    table = Path(resource(images["path"]))
+    if table.is_relative_to("results"):
+        return []
+    return files_in_column(table, "image", Path(resource(images["images"])))
+
+
+def calibration_nouns(config: Config) -> list[str]:
+    """The table of nouns that the calibration reads, if any."""
+    is_read = "caption_noun" in config["calibration"]["rules"]
+    return [config["counting_set"]["nouns"]] if is_read else []
+
+
+def calibration_table(config: Config) -> Config:
+    """What the table of the calibration follows from, beside the detections."""
+    detector, counting = config["detector"], config["counting_set"]
+    return {
+        "confidence": config["calibration"]["confidence"],
+        "rules": config["calibration"]["rules"],
+        "nouns": next(iter(calibration_nouns(config)), None),
+        "configured": {
+            "tiles": detector["tiles"],
+            "iou": detector["iou"],
+            "confidence": counting["confidence"],
+            "rule": counting["class_rule"],
+        },
+        "scale": config["scale"],
+    }
+
+
 # ---- GPUs ----
 
 DEVICES = {
     "detect_objects": "detector.device",
     "detect_in_counted_images": "detector.device",
+    "detect_in_calibration": "detector.device",
     "evaluate": "evaluation.accelerator",
     "measure_zero_shot": "evaluation.accelerator",
     "measure_retention": "evaluation.accelerator",
@@ -766,6 +813,7 @@ def _files(config: Config) -> Iterator[tuple[str, str]]:
           for name in ordinal_sets(config)),
         ("laion.manifest", config["laion"]["manifest"]),
         ("counting_set.nouns", config["counting_set"]["nouns"]),
+        ("calibration.path", config["calibration"]["path"]),
         ("detector.weights", config["detector"]["weights"]),
         *((f"{key}.config", model.get("config")) for key, model in _models(config)),
         *((f"{key}.pretrained", model["pretrained"]) for key, model in _models(config)
@@ -794,6 +842,7 @@ def _folders(config: Config) -> Iterator[tuple[str, str]]:
     pairs = [
         ("laion.folder", config["laion"]["folder"]),
         ("laion.images", config["laion"]["images"]),
+        ("calibration.images", config["calibration"]["images"]),
         *((f"counting_sets.{name}.images", settings.get("images"))
           for name, settings in config["counting_sets"].items()),
         *((f"benchmarks.{name}.images", benchmark_settings(config, name)["images"])
