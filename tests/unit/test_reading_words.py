@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 import tiny_training
-from countclip.experiments.reading import crops, word_table, words
+from countclip.experiments.reading import crop_table, crops, word_table, words
 from countclip.experiments.reading.pool import AnswerKey
 from countclip.report import sheets
 from countclip.runtime.folders import ImageFolder
@@ -120,7 +120,7 @@ def test_the_answers_box_is_that_of_its_word():
     answers = [["Taxi"] * 10, ["yes"] * 10, ["bus stop"] * 10]
     read = [["STOP", "TAXI."], ["STOP"], ["bus-stop", "x"]]
     boxes = [[[0.0] * 4, [0.1, 0.2, 0.3, 0.4]], [[0.0] * 4], [[0.5, 0.5, 0.1, 0.1], [0.0] * 4]]
-    assert crops.answer_boxes(answers, read, boxes) == [
+    assert crop_table.answer_boxes(answers, read, boxes) == [
         [0.1, 0.2, 0.3, 0.4], None, [0.5, 0.5, 0.1, 0.1]
     ]  # fmt: skip
 
@@ -140,7 +140,7 @@ def test_the_table_says_what_a_view_cuts_off_and_whether_the_right_part_helps():
         "centre": crops.look(centre, eye, key.target),
         "grid_2": crops.look(grid, eye, key.target),
     }
-    table = crops.crop_table(
+    table = crop_table.crop_table(
         looked, key, [edge, edge, middle, None], [(200, 100)] * 4, 64, "miniature"
     ).set_index("view")
     row = table.loc["centre"]

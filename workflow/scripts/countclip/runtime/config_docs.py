@@ -22,9 +22,9 @@ FIRST_KEYS = (
 HEAD = """\
 # The manual of the config
 
-`config.yaml` is the default, the miniature; `ordinal.yaml` is its part on ordinal regression. For
-another run, write what differs into a file and add `--configfile that.yaml`. It is laid over the
-default, and several files over each other in order.
+`config.yaml` is the default, the miniature. `ordinal.yaml`, `soft_labels.yaml` and `reading.yaml`
+are its parts on these experiments. For another run, write what differs into a file and add
+`--configfile that.yaml`. It is laid over the default, and several files over each other in order.
 
 - Every key is checked before anything runs, and unknown keys are refused.
 - Small numbers need a point: YAML reads `1e-5` as a text, `1.0e-5` as a number.
@@ -32,8 +32,8 @@ default, and several files over each other in order.
 - A path that begins with `resources/` belongs to the workflow. All others are relative to the
   folder that the workflow runs in.
 
-`config/paper.yaml` and `config/paiss.yaml` are such files, with a reason beside each choice. This
-page is written from `workflow/schemas/config.schema.yaml` by `make docs`.
+`config/paper.yaml`, `config/paiss.yaml` and `config/textvqa.yaml` are such files, with a reason
+beside each choice. This page is written from `workflow/schemas/config.schema.yaml` by `make docs`.
 
 ## First page: the keys that people change most
 """
