@@ -45,6 +45,8 @@ def test_the_default_has_every_row_and_fits_itself():
             r"reading\.splits\.validation\.questions: source json needs a path",
         ),
         ({"crops": {"reader": "statements"}}, r"reading\.crops\.reader: there is no reader stat"),
+        ({"crops": {"reader": "question_alone"}}, r"crops\.reader: question_alone looks at no im"),
+        ({"words": {"images": None}}, r"reading\.words\.images: must be the folder"),
         ({"words": {"readers": ["nobody"]}}, r"reading\.words\.readers: there is no reader nobody"),
         ({"panels": {"readers": ["ocr"]}}, r"reading\.panels\.readers: there is no reader ocr"),
         ({"question_template": "what?"}, r"reading\.question_template: 'what\?' has no \{question"),

@@ -49,12 +49,15 @@ def manual() -> str:
     default = config_files.default()
     single = {name: below for name, below in schema["properties"].items() if not _nested(below)}
     nested = {name: below for name, below in schema["properties"].items() if name not in single}
-    index = ", ".join(f"[{name}](#{name})" for name in ("single keys", *nested))
+    made = [name for name in nested if name.startswith("miniature")]
+    others = ("single keys", *(name for name in nested if name not in made))
+    index, of_miniature = (", ".join(f"[{n}](#{n})" for n in names) for names in (others, made))
     pages = [
         f"{HEAD}\n",
         _table(_first_rows(schema, default), ("key", "default", "meaning")),
         "\n## All keys\n\n",
-        f"{index.replace('(#single keys)', '(#single-keys)')}.\n",
+        f"{index.replace('(#single keys)', '(#single-keys)')}.\n\n",
+        f"Of the miniature: {of_miniature}.\n",
         "\n## single keys\n\n",
         _table(_rows({"properties": single}, default, ())),
     ]

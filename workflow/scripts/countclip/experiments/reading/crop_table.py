@@ -75,11 +75,12 @@ def crop_table(
             of_parts = _shares(boxes[row], *sizes[row], view)
             shares.append(of_parts)
             heights.append(shown(tuple(boxes[row]), *sizes[row], view, model_size)[1])
-        of_parts = np.array(shares).reshape(len(placed), -1)
-        winner_shows = of_parts[range(len(placed)), found.winner[placed]] >= WHOLE
+        of_parts = np.array(shares).reshape(len(placed), found.by_part.shape[1])
+        each = np.arange(len(placed))
+        winner_shows = of_parts[each, found.winner[placed]] >= WHOLE
         in_pool = found.by_part[placed][:, 0] >= 0
         first = found.by_part[placed] == 1
-        right_part = first[range(len(placed)), of_parts.argmax(axis=1)]
+        right_part = first[each, of_parts.argmax(axis=1)]
         rows.append(
             {
                 "view": view,

@@ -36,6 +36,12 @@ def check(config: Config) -> None:
         raise ConfigError("reading.variants: is empty; name some, or set reading.source to none")
     for key in ("words.readers", "crops.reader", "panels.readers"):
         _chosen(config, key)
+    if VARIANTS[reading["crops"]["reader"]].asks == "question":
+        raise ConfigError(
+            f"reading.crops.reader: {reading['crops']['reader']} looks at no image; name another"
+        )
+    if reading["words"]["csv"] and not reading["words"]["images"]:
+        raise ConfigError("reading.words.images: must be the folder of the paths in words.csv")
     for key, field in (
         ("question_template", "question"),
         ("answer_template", "answer"),
