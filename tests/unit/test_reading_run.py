@@ -12,7 +12,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from snakemake.io import Namedlist
+from snakemake.iocontainers import Namedlist
 
 import tiny_training
 from countclip.experiments.reading import settings
