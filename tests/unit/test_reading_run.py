@@ -16,6 +16,7 @@ from snakemake.iocontainers import Namedlist
 
 import tiny_training
 from countclip.experiments.reading import settings
+from countclip.experiments.reading.metric import majority
 from countclip.runtime import config_files
 from countclip.runtime.job import message
 from countclip.runtime.provenance import SCRIPTS, canonical
@@ -277,6 +278,10 @@ def run_rest() -> None:
     )  # fmt: skip
 
 
+def entries(path: Path) -> list[dict]:
+    return json.loads(path.read_text())["data"]
+
+
 @pytest.mark.parametrize("split", N)
 def test_json_and_parquet_give_the_same_questions_and_images(world, split):
     one, other = (world / source / split for source in ("json", "parquet"))
@@ -314,7 +319,19 @@ def test_words_and_views_are_tables(world):
     assert words.loc[words["by"] == "faces", "n"].sum() == 2 * 12
     crops = pd.read_csv(world / "crops.csv").set_index("view")
     assert crops["parts"].to_dict() == {"centre": 1, "grid_2": 4}
-    assert 0 < crops.loc["centre", "answer_shown"] < crops.loc["grid_2", "answer_shown"]
+    # CLIP's crop leaves 128 of 168 pixels, from the 20th on; boxes are Rosetta's.
+    shares = []
+    ocr = {one["image_id"]: one["ocr_info"] for one in entries(world / "validation_ocr.json")}
+    for one in entries(world / "validation.json"):
+        found = [read["bounding_box"] for read in ocr[one["image_id"]]
+                 if read["word"].lower() == majority(one["answers"])]  # fmt: skip
+        for box in found[:1]:
+            start, end = box["top_left_x"], box["top_left_x"] + box["width"]
+            shares.append((min(end, 148 / 168) - max(start, 20 / 168)) / box["width"])
+    assert crops["with_box"].tolist() == [len(shares)] * 2
+    shown = 100 * np.mean(np.array(shares) >= 0.97)
+    assert 0 < shown < 100
+    assert crops.loc["centre", "answer_shown"] == pytest.approx(shown)
     answered = pd.read_parquet(world / "seed1/naive.parquet")
     seen = pd.read_parquet(world / "views/centre.parquet")
     assert seen["predicted"].tolist() == answered["predicted"].tolist()  # it was trained on that
@@ -337,19 +354,19 @@ def copied(world: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[d
     for name in ("validation.json", "validation_ocr.json", "tiny-test.json"):
         shutil.copy(world / name, folder)
     monkeypatch.chdir(folder)
-    return json.loads((folder / "validation.json").read_text())["data"]
+    return entries(folder / "validation.json")
 
 
-def fewer_answers(entries: list[dict]) -> None:
-    entries[3]["answers"].pop()
+def fewer_answers(wrong: list[dict]) -> None:
+    wrong[3]["answers"].pop()
 
 
-def twice(entries: list[dict]) -> None:
-    entries[7]["question_id"] = entries[2]["question_id"]
+def twice(wrong: list[dict]) -> None:
+    wrong[7]["question_id"] = wrong[2]["question_id"]
 
 
-def unnamed(entries: list[dict]) -> None:
-    entries[5]["image_id"] = "f" * 16
+def unnamed(wrong: list[dict]) -> None:
+    wrong[5]["image_id"] = "f" * 16
 
 
 @pytest.mark.parametrize(
@@ -361,14 +378,14 @@ def unnamed(entries: list[dict]) -> None:
     ],
 )
 def test_a_wrong_entry_ends_the_job(world, tmp_path, monkeypatch, wrong, expected):
-    entries = copied(world, tmp_path, monkeypatch)
-    ids = {number: one["question_id"] for number, one in enumerate(entries)}
-    wrong(entries)
-    Path("validation.json").write_text(json.dumps({"data": entries}))
+    of_split = copied(world, tmp_path, monkeypatch)
+    ids = {number: one["question_id"] for number, one in enumerate(of_split)}
+    wrong(of_split)
+    Path("validation.json").write_text(json.dumps({"data": of_split}))
     with pytest.raises(ValueError) as error:  # noqa: PT011
         make_split("json", "validation")
     numbers = {str(number): str(value) for number, value in ids.items()}
-    numbers["n"] = str(len({one["image_id"] for one in entries}))
+    numbers["n"] = str(len({one["image_id"] for one in of_split}))
     for key, value in numbers.items():
         expected = expected.replace(f"{{{key}}}", value)
     assert expected in message(error.value)
