@@ -119,10 +119,11 @@ def test_results_follow_the_source():
 
 def test_files_follow_the_source():
     assert settings.files(DEFAULT, "train") == ["results/miniature/reading/train.json"]
-    assert settings.image_folder(DEFAULT) == ["results/miniature/reading/images"]
+    folder = "results/miniature/reading/images"
+    assert settings.image_sources(DEFAULT, "train") == [*settings.files(DEFAULT, "train"), folder]
     hub = changed(source="hub")
     assert settings.files(hub, "train") == ["results/reading/parquet/train.json"]
-    assert settings.image_folder(hub) == []
+    assert settings.image_sources(hub, "train") == settings.files(hub, "train")
 
 
 def test_paths_are_checked_as_all_others_are(tmp_path):

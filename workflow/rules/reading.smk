@@ -18,17 +18,6 @@ wildcard_constraints:
     view=r"[a-z0-9_]+",
 
 
-def reading_files(split):
-    """The files of a split's questions, as inputs of a rule."""
-    return config_inputs(*reading.files(config, split))
-
-
-def validation_images():
-    """Digests of what the images of the validation split are read from."""
-    listed_files = reading.files(config, "validation")
-    return digests(*reading.image_folder(config), *listed_files)
-
-
 # ---- questions, images, pool ----
 
 
@@ -87,7 +76,7 @@ rule download_reading_split:
 
 rule make_reading_split:
     input:
-        files=lambda wildcards: reading_files(wildcards.split),
+        files=lambda wildcards: config_inputs(*reading.files(config, wildcards.split)),
         ocr=lambda wildcards: config_inputs(*reading.ocr(config, wildcards.split)),
     output:
         questions="results/reading/{split}/questions.parquet",
@@ -120,7 +109,7 @@ rule make_reading_split:
 
 rule pack_reading_images:
     input:
-        files=lambda wildcards: reading_files(wildcards.split),
+        files=lambda wildcards: config_inputs(*reading.files(config, wildcards.split)),
         images="results/reading/{split}/images.parquet",
         model=config_inputs(*settings.model_configs(config["reading"])),
     output:
@@ -138,10 +127,7 @@ rule pack_reading_images:
         runtime=growing(240),
     params:
         *code("pack_reading_images", *settings.model_configs(config["reading"])),
-        lambda wildcards: digests(
-            *reading.image_folder(config),
-            *reading.files(config, wildcards.split),
-        ),
+        lambda wildcards: digests(*reading.image_sources(config, wildcards.split)),
         spec=canonical(
             reading.source_settings(config)
             | sections(config, ["reading.model.name", "reading.model.config"])
@@ -363,7 +349,7 @@ rule predict_reading_statements:
 
 rule read_reading_ocr:
     input:
-        files=reading_files("validation"),
+        files=config_inputs(*reading.files(config, "validation")),
         images="results/reading/validation/images.parquet",
     output:
         ocr="results/reading/validation/ocr.parquet",
@@ -379,7 +365,7 @@ rule read_reading_ocr:
         runtime=growing(240),
     params:
         *code("read_reading_ocr"),
-        lambda wildcards: validation_images(),
+        lambda wildcards: digests(*reading.image_sources(config, "validation")),
         spec=canonical(
             reading.source_settings(config)
             | sections(config, ["reading.ocr_longest_side"])
@@ -513,7 +499,7 @@ rule plot_reading_counts:
 
 rule plot_reading_panels:
     input:
-        files=reading_files("validation"),
+        files=config_inputs(*reading.files(config, "validation")),
         questions="results/reading/validation/questions.parquet",
         pool="results/reading/pool.csv",
         predictions=reading.panel_predictions(config),
@@ -533,7 +519,7 @@ rule plot_reading_panels:
     threads: 1
     params:
         *code("plot_reading_panels"),
-        lambda wildcards: validation_images(),
+        lambda wildcards: digests(*reading.image_sources(config, "validation")),
         spec=canonical(reading.panel_settings(config)),
     script:
         "../scripts/plot_reading_panels.py"

@@ -139,10 +139,11 @@ def ocr(config: Config, split: str) -> list[str]:
     return [path] if path else []
 
 
-def image_folder(config: Config) -> list[str]:
-    """The folder of the images, where they are not inside Parquet."""
+def image_sources(config: Config, split: str) -> list[str]:
+    """What the images of a split are read from: its files, and the folder beside a JSON."""
     reading = config["reading"]
-    return [reading["images"]] if reading["source"] == "json" and reading["images"] else []
+    beside = reading["source"] == "json" and reading["images"]
+    return [*files(config, split), *([reading["images"]] if beside else [])]
 
 
 def manifest(config: Config) -> str:
