@@ -498,6 +498,24 @@ def ordinal_studies(config: Config) -> list[str]:
     return [name for name in config["ordinal"]["studies"]["made"] if name != "cost"]
 
 
+# ---- reading ----
+
+
+def reading_is_made(config: Config) -> bool:
+    """Whether there are questions to read the answers of."""
+    return config["reading"]["source"] != "none"
+
+
+def reading_words(config: Config) -> bool:
+    """Whether single words are read too."""
+    return reading_is_made(config) and config["reading"]["words"]["csv"] is not None
+
+
+def reading_crops(config: Config) -> bool:
+    """Whether parts of images are asked too."""
+    return reading_is_made(config) and bool(config["reading"]["crops"]["views"])
+
+
 # ---- soft labels ----
 
 LEXICONS = tuple(
@@ -583,6 +601,11 @@ DEVICES = {
     "predict_ordinal": "evaluation.accelerator",
     "embed_ordinal": "evaluation.accelerator",
     "run_ordinal_study": "ordinal.training.accelerator",
+    "embed_reading": "evaluation.accelerator",
+    "predict_reading_statements": "evaluation.accelerator",
+    "read_reading_words": "evaluation.accelerator",
+    "look_at_reading_views": "evaluation.accelerator",
+    "train_reading": "reading.training.accelerator",
 }
 """The key that says where the jobs of a rule run; trainings have an `accelerator` of theirs."""
 
@@ -655,11 +678,17 @@ def _files(config: Config) -> Iterator[tuple[str, str]]:
         ("counting_set.nouns", config["counting_set"]["nouns"]),
         ("calibration.path", config["calibration"]["path"]),
         ("detector.weights", config["detector"]["weights"]),
-        ("model.config", config["model"]["config"]),
+        *((f"reading.splits.{name}.{key}", path)
+          for name, split in config["reading"]["splits"].items() for key, path in split.items()
+          if key == "ocr" or config["reading"]["source"] == "json"),
+        ("reading.manifest", config["reading"]["manifest"]),
+        ("reading.words.csv", config["reading"]["words"]["csv"]),
     ]  # fmt: skip
-    pretrained = config["model"]["pretrained"]
-    if pretrained.endswith(".safetensors") or len(Path(pretrained).parts) > 1:  # else it is a tag
-        pairs.append(("model.pretrained", pretrained))
+    for key, model in (("model", config["model"]), ("reading.model", config["reading"]["model"])):
+        pairs.append((f"{key}.config", model["config"]))
+        pretrained = model["pretrained"]
+        if pretrained.endswith(".safetensors") or len(Path(pretrained).parts) > 1:  # else a tag
+            pairs.append((f"{key}.pretrained", pretrained))
     return ((key, path) for key, path in pairs if path is not None)
 
 
@@ -677,6 +706,11 @@ def _folders(config: Config) -> Iterator[tuple[str, str]]:
           for name in retention_tasks(config)),
         *((f"ordinal.sets.{name}.images", ordinal_set(config, name)["images"])
           for name in ordinal_sets(config)),
+        *((f"reading.splits.{name}.questions", split["questions"])
+          for name, split in config["reading"]["splits"].items()
+          if config["reading"]["source"] == "parquet"),
+        ("reading.images", config["reading"]["images"]),
+        ("reading.words.images", config["reading"]["words"]["images"]),
     ]  # fmt: skip
     return ((key, path) for key, path in pairs if path is not None)
 
