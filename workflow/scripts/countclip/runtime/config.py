@@ -657,6 +657,24 @@ def ordinal_studies(config: Config) -> list[str]:
     return [name for name in config["ordinal"]["studies"]["made"] if name != "cost"]
 
 
+# ---- reading ----
+
+
+def reading_is_made(config: Config) -> bool:
+    """Whether there are questions to read the answers of."""
+    return config["reading"]["source"] != "none"
+
+
+def reading_words(config: Config) -> bool:
+    """Whether single words are read too."""
+    return reading_is_made(config) and config["reading"]["words"]["csv"] is not None
+
+
+def reading_crops(config: Config) -> bool:
+    """Whether parts of images are asked too."""
+    return reading_is_made(config) and bool(config["reading"]["crops"]["views"])
+
+
 # ---- soft labels ----
 
 LEXICONS = tuple(
@@ -743,6 +761,11 @@ DEVICES = {
     "predict_ordinal": "evaluation.accelerator",
     "embed_ordinal": "evaluation.accelerator",
     "run_ordinal_study": "ordinal.training.accelerator",
+    "embed_reading": "evaluation.accelerator",
+    "predict_reading_statements": "evaluation.accelerator",
+    "read_reading_words": "evaluation.accelerator",
+    "look_at_reading_views": "evaluation.accelerator",
+    "train_reading": "reading.training.accelerator",
 }
 """The key that says where the jobs of a rule run; trainings have an `accelerator` of theirs."""
 
@@ -815,6 +838,11 @@ def _files(config: Config) -> Iterator[tuple[str, str]]:
         ("counting_set.nouns", config["counting_set"]["nouns"]),
         ("calibration.path", config["calibration"]["path"]),
         ("detector.weights", config["detector"]["weights"]),
+        *((f"reading.splits.{name}.{key}", path)
+          for name, split in config["reading"]["splits"].items() for key, path in split.items()
+          if key == "ocr" or config["reading"]["source"] == "json"),
+        ("reading.manifest", config["reading"]["manifest"]),
+        ("reading.words.csv", config["reading"]["words"]["csv"]),
         *((f"{key}.config", model.get("config")) for key, model in _models(config)),
         *((f"{key}.pretrained", model["pretrained"]) for key, model in _models(config)
           if not is_tag(model["pretrained"])),
@@ -829,6 +857,7 @@ def _models(config: Config) -> list[tuple[str, Config]]:
         for section in ("models", "zero_shot.models")
         for name in active(config, section)
     ]
+    several.append(("reading.model", config["reading"]["model"]))
     return several if active(config, "models") else [("model", config["model"]), *several]
 
 
@@ -851,6 +880,11 @@ def _folders(config: Config) -> Iterator[tuple[str, str]]:
           for name in retention_tasks(config)),
         *((f"ordinal.sets.{name}.images", ordinal_set(config, name)["images"])
           for name in ordinal_sets(config)),
+        *((f"reading.splits.{name}.questions", split["questions"])
+          for name, split in config["reading"]["splits"].items()
+          if config["reading"]["source"] == "parquet"),
+        ("reading.images", config["reading"]["images"]),
+        ("reading.words.images", config["reading"]["words"]["images"]),
     ]  # fmt: skip
     return ((key, path) for key, path in pairs if path is not None)
 
@@ -884,8 +918,7 @@ def packing(model: Config) -> Config:
 
 def model_configs(config: Config, variant: str = BASELINE) -> list[str]:
     """The file that describes a variant's model, where open_clip does not know it by itself."""
-    path = model_of(config, variant)["config"]
-    return [] if path is None else [path]
+    return configs_of_model(model_of(config, variant))
 
 
 def model_files(config: Config, variant: str = BASELINE) -> list[str]:
@@ -893,10 +926,15 @@ def model_files(config: Config, variant: str = BASELINE) -> list[str]:
     return files_of_model(model_of(config, variant))
 
 
+def configs_of_model(model: Config) -> list[str]:
+    """The file that describes a model, where open_clip does not know it by itself."""
+    return [] if model["config"] is None else [model["config"]]
+
+
 def files_of_model(model: Config) -> list[str]:
     """The files that a model is read from: its JSON, its weights, its vocabulary."""
     name, pretrained = model["name"], model["pretrained"]
-    configs = [] if model["config"] is None else [model["config"]]
+    configs = configs_of_model(model)
     files = list(configs)
     if pretrained.endswith(".safetensors"):
         files.append(pretrained)

@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,7 @@ from countclip.experiments.reading.data import read_questions
 from countclip.experiments.reading.pool import read_pool, targets
 from countclip.model.clip import Clip, lengths
 from countclip.model.embeddings import embed_images, embed_texts, fabric_of
-from countclip.runtime.files import read_json, write_json
+from countclip.runtime.files import write_json
 
 log = logging.getLogger(__name__)
 
@@ -94,8 +93,3 @@ def _tokens(clip: Clip, texts: list[str], name: str, summary: dict[str, Any]) ->
         log.warning("%s: %d of %d texts are cut after %d tokens", name, cut, len(texts),
                     clip.token_limit)  # fmt: skip
     return tokens
-
-
-def logit_scale_of(summary_json: str | Path) -> float:
-    """The factor of the model's cosines."""
-    return float(read_json(summary_json)["logit_scale"])

@@ -10,8 +10,8 @@ import torch
 
 from countclip.data.images import MAX_BYTES, Unusable, decode, read_file
 from countclip.experiments.reading.embeddings import Embeddings
+from countclip.experiments.reading.model import answers_of, make_reader, queries_of
 from countclip.experiments.reading.ranking import rank
-from countclip.experiments.reading.train import answers_of, make_reader, queries_of
 from countclip.model.clip import Clip
 from countclip.model.embeddings import embed_images, embed_texts, fabric_of
 from countclip.model.preprocessing import Preprocessing
@@ -40,7 +40,7 @@ def read_words(
 
     words_csv: path (in `folder`), word, kind, face, faces (seen or unseen), letters, height (of the
         letters in the image, in pixels).
-    readers: name -> its settings and weights, None for zero-shot (`train.make_reader`).
+    readers: name -> its settings and weights, None for zero-shot (`model.make_reader`).
     question: what all of them are asked.
     """
     fabric = fabric_of(accelerator, precision, threads)
