@@ -74,6 +74,7 @@ except WorkflowError as error:
 
 
 settings.add_ordinal_variants(config)
+settings.add_soft_variants(config)
 
 
 include: "workflow/rules/common.smk"

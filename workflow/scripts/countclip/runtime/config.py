@@ -91,6 +91,20 @@ ORDINAL = {
 }
 """Each ordinal loss, which is the id of its variant too, and its name in labels."""
 
+TARGET_KEYS = ("clip_target", "soft_alpha", "soft_power", "soft_mask")
+"""Keys of `training` that decide the targets of CLIP's loss."""
+SOFT_TARGETS = {
+    "hard": ({"clip_target": "hard"}, "hard targets"),
+    "objects": ({"clip_target": "objects", "soft_mask": "none"}, "Object-IoU"),
+    "masked": ({"clip_target": "objects", "soft_mask": "numbers"}, "Object-IoU, masked"),
+    "shuffled": ({"clip_target": "objects_shuffled", "soft_mask": "numbers"}, "shuffled objects"),
+}
+"""Targets that `soft_variants` compares: id -> their keys, and their name in labels."""
+SOFT_BATCHES = {5: 1, 64: 32}
+"""Pairs of a batch, the paper's and a larger one -> counting pairs among them."""
+SOFT_LOSSES = {"none": ("", ""), "count_plus": ("_plus", ", L_count+")}
+"""Counting loss -> what it adds to an id and to a label."""
+
 
 def add_ordinal_variants(config: Config) -> None:
     """Put the variants that `ordinal_variants` asks for behind the others, in place.
@@ -104,6 +118,47 @@ def add_ordinal_variants(config: Config) -> None:
         label = f"scheduler and λ_modal and {name}"
         variant = {"label": label, "loss": loss, "lambda_scheme": "modal"}
         config["variants"].setdefault(loss, variant)
+
+
+def add_soft_variants(config: Config) -> None:
+    """Put the variants that `soft_variants` asks for behind the others, in place.
+
+    Each target of SOFT_TARGETS in each batch of SOFT_BATCHES, without L_count+ and with it; else
+    they are as scheduler, lambda_modal and L_count+. One that `variants` has under the same id, or
+    sets to null, stays as it is there. One that is there under another id is not trained twice.
+    """
+    if not config["soft_variants"]:
+        return
+    there = [_trained(config, config["variants"][name]) for name in variants(config)]
+    for pairs, counting in SOFT_BATCHES.items():
+        for loss, (ending, words) in SOFT_LOSSES.items():
+            for target, (keys, name) in SOFT_TARGETS.items():
+                variant = {
+                    "label": f"{name}, batch of {pairs}{words}",
+                    "loss": loss,
+                    "lambda_scheme": "modal",
+                    "batch_size": pairs,
+                    "counting_per_batch": counting,
+                    **keys,
+                }
+                if _trained(config, variant) not in there:
+                    config["variants"].setdefault(f"{target}_{pairs}{ending}", variant)
+
+
+def _trained(config: Config, variant: Config) -> Config:
+    """All that the training of an entry of `variants` follows from."""
+    settings = config["training"] | variant
+    return {key: settings[key] for key in settings if key not in ("label", *NO_RESULT)}
+
+
+def is_soft(settings: Config) -> bool:
+    """Whether the targets of a training are soft, by its settings."""
+    return settings.get("clip_target", "hard") != "hard"
+
+
+def soft_variants(config: Config) -> list[str]:
+    """Ids of the variants that are trained on soft targets."""
+    return [name for name in variants(config) if is_soft(variant_settings(config, name))]
 
 
 def variants(config: Config) -> list[str]:
