@@ -222,6 +222,13 @@ RESULTS = (
         TABLE,
         _where(settings.caption_sets),
     ),
+    Result(
+        "soft_labels",
+        "plot_object_ranks",
+        "results/figures/object_ranks_{id}",
+        FIGURE,
+        settings.caption_sets,
+    ),
     Result("reading", "make_reading_published", "results/reading/published", TABLE),
     Result(
         "funnel",

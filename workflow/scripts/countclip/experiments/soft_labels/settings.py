@@ -5,8 +5,11 @@ Pure functions of the standard library alone, as those of runtime/config.py.
 
 from pathlib import Path
 
-from countclip.runtime.config import Config, caption_set, caption_sets
+from countclip.runtime.config import Config, ConfigError, caption_set, caption_sets
 from countclip.runtime.resources import resource
+
+UNITS = ("concrete", "nouns", "phrases")
+"""Those of the parser, data/objects.py; another is a language model's, `llm`."""
 
 
 def caption_file(config: Config, name: str) -> str | None:
@@ -23,3 +26,38 @@ def set_settings(config: Config, name: str) -> Config:
 def labels(config: Config) -> dict[str, str]:
     """Caption set -> its name in tables, in the config's order."""
     return {name: caption_set(config, name)["label"] for name in caption_sets(config)}
+
+
+def llm_sets(config: Config) -> list[str]:
+    """The caption sets that a language model is asked about; ConfigError without a model."""
+    llm = config["soft_labels"]["llm"]
+    if unknown := sorted(set(llm["sets"]) - set(config["soft_labels"]["caption_sets"])):
+        raise ConfigError(
+            f"soft_labels.llm.sets: no such sets: {', '.join(unknown)}; caption_sets has "
+            f"{', '.join(caption_sets(config))}"
+        )
+    for key in ("base_url", "model"):
+        if llm["sets"] and llm[key] is None:
+            raise ConfigError(f"soft_labels.llm.sets needs soft_labels.llm.{key}: set it")
+    return [name for name in caption_sets(config) if name in llm["sets"]]
+
+
+def units(config: Config, name: str) -> list[str]:
+    """The definitions of an object by which a caption set is counted."""
+    return [*UNITS, *(["llm"] if name in llm_sets(config) else [])]
+
+
+def llm_settings(config: Config, name: str) -> Config:
+    """What a model's objects of a caption set follow from, beside the content of its files."""
+    llm = config["soft_labels"]["llm"]
+    return {
+        "captions": set_settings(config, name),
+        "question": {key: llm[key] for key in ("model", "parameters")},
+        "max_captions": llm["max_captions"],
+    }
+
+
+def endpoint(config: Config) -> Config:
+    """Where the model is asked, and how hard to try."""
+    keys = ("base_url", "key_variable", "timeout", "retries", "parallel")
+    return {key: config["soft_labels"]["llm"][key] for key in keys}
