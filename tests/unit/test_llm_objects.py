@@ -46,7 +46,7 @@ def completion(text: object, end: str = "stop", **message: object) -> bytes:
 
 
 class Model(loopback.Handler):
-    """Answers a caption by the server's `answer`; notes path, headers and fields of each request."""
+    """Answers a caption by the server's `answer`; notes path, key and fields of each request."""
 
     def do_POST(self) -> None:
         fields = json.loads(self.rfile.read(int(self.headers["Content-Length"])))

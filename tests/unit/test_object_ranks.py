@@ -1,6 +1,7 @@
 """The figure of objects by rank: its curve by hand, and a drawing of real counts."""
 
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
@@ -15,6 +16,10 @@ def objects(folder, mentions: list[int]) -> str:
     path = str(folder / "objects.parquet")
     write_objects(store, "nouns", path)
     return path
+
+
+def read(files: dict[str, str]) -> dict[str, bytes]:
+    return {kind: Path(path).read_bytes() for kind, path in files.items()}
 
 
 def test_the_curve_has_a_step_for_each_number_of_mentions(tmp_path):
@@ -34,8 +39,8 @@ def test_a_figure_marks_where_the_tail_begins(tmp_path):
     tails = object_ranks(paths, label="Mine", scale="miniature", **files)
     assert tails == {"nouns": (71, 1)}  # 30 of 100
     assert Image.open(files["png"]).size == (975, 660)
-    first = {kind: open(path, "rb").read() for kind, path in files.items()}
+    first = read(files)
     object_ranks(paths, label="Mine", scale="miniature", **files)
-    assert first == {kind: open(path, "rb").read() for kind, path in files.items()}
+    assert read(files) == first
     object_ranks(paths, label="Mine", scale="paper", **files)
-    assert first["png"] != open(files["png"], "rb").read()  # no stamp
+    assert read(files)["png"] != first["png"]  # no stamp
