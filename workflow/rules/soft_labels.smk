@@ -87,7 +87,7 @@ rule make_object_statistics:
         counts=expand(
             "results/soft_labels/{set}/counts.json", set=settings.caption_sets(config)
         ),
-        llm=expand("results/soft_labels/{set}/llm.json", set=soft_labels.llm_sets(config)),
+        llm=expand("results/soft_labels/{set}/llm.json", set=settings.llm_sets(config)),
         published=resource("resources/soft_labels_published.csv"),
     output:
         csv=report(
@@ -110,7 +110,7 @@ rule make_object_statistics:
             {
                 "scale": config["scale"],
                 "labels": soft_labels.labels(config),
-                "llm": soft_labels.llm_sets(config),
+                "llm": settings.llm_sets(config),
             }
         ),
     script:

@@ -36,6 +36,7 @@ rule train_variant:
         images=of_set("results/training/images/{set}.npy"),
         benchmark="results/countbench/benchmark.parquet",
         benchmark_images="results/countbench/images.parquet",
+        objects=lambda wildcards: settings.listed_objects(config, wildcards.variant),
         model=config_inputs(*settings.model_files(config)),
     output:
         end="results/training/{variant}/seed{seed}/end.safetensors",

@@ -91,7 +91,7 @@ ORDINAL = {
 }
 """Each ordinal loss, which is the id of its variant too, and its name in labels."""
 
-TARGET_KEYS = ("clip_target", "soft_alpha", "soft_power", "soft_mask")
+TARGET_KEYS = ("clip_target", "soft_alpha", "soft_power", "soft_mask", "soft_objects")
 """Keys of `training` that decide the targets of CLIP's loss."""
 SOFT_TARGETS = {
     "hard": ({"clip_target": "hard"}, "hard targets"),
@@ -388,8 +388,9 @@ LEXICONS = tuple(
 
 def target_lexicons(config: Config, variant: str) -> tuple[str, ...]:
     """The lexicons that a variant's targets depend on."""
-    by_objects = variant_settings(config, variant)["clip_target"].startswith("objects")
-    return LEXICONS if by_objects else ()
+    settings = variant_settings(config, variant)
+    by_parser = settings["soft_objects"] == "parser"
+    return LEXICONS if by_parser and settings["clip_target"].startswith("objects") else ()
 
 
 def caption_sets(config: Config) -> list[str]:
@@ -401,6 +402,33 @@ def caption_set(config: Config, name: str) -> Config:
     """The settings of one of them, with the defaults of what it does not set."""
     default = {"path": None, "column": None, "rows": "all"}
     return _on_disk(default | entry(config, "soft_labels.caption_sets", name), "path")
+
+
+def llm_sets(config: Config) -> list[str]:
+    """The caption sets that a language model is asked about; ConfigError without a model."""
+    llm = config["soft_labels"]["llm"]
+    if unknown := sorted(set(llm["sets"]) - set(config["soft_labels"]["caption_sets"])):
+        raise ConfigError(
+            f"soft_labels.llm.sets: no such sets: {', '.join(unknown)}; caption_sets has "
+            f"{', '.join(caption_sets(config))}"
+        )
+    for key in ("base_url", "model"):
+        if llm["sets"] and llm[key] is None:
+            raise ConfigError(f"soft_labels.llm.sets needs soft_labels.llm.{key}: set it")
+    return [name for name in caption_sets(config) if name in llm["sets"]]
+
+
+def listed_objects(config: Config, variant: str) -> list[str]:
+    """The files of objects by a language model that a variant's targets are made of, if any."""
+    settings = variant_settings(config, variant)
+    if settings["soft_objects"] != "llm" or not settings["clip_target"].startswith("objects"):
+        return []
+    if not llm_sets(config):
+        raise ConfigError(
+            f"variant {variant}: soft_objects: llm needs answers to its captions: list the caption"
+            " sets counting and non_counting as soft_labels.llm.sets"
+        )
+    return [f"results/soft_labels/{name}/llm_captions.parquet" for name in llm_sets(config)]
 
 
 # ---- GPUs ----

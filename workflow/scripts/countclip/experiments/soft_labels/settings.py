@@ -5,7 +5,7 @@ Pure functions of the standard library alone, as those of runtime/config.py.
 
 from pathlib import Path
 
-from countclip.runtime.config import Config, ConfigError, caption_set, caption_sets
+from countclip.runtime.config import Config, caption_set, caption_sets, llm_sets
 from countclip.runtime.resources import resource
 
 UNITS = ("concrete", "nouns", "phrases")
@@ -26,20 +26,6 @@ def set_settings(config: Config, name: str) -> Config:
 def labels(config: Config) -> dict[str, str]:
     """Caption set -> its name in tables, in the config's order."""
     return {name: caption_set(config, name)["label"] for name in caption_sets(config)}
-
-
-def llm_sets(config: Config) -> list[str]:
-    """The caption sets that a language model is asked about; ConfigError without a model."""
-    llm = config["soft_labels"]["llm"]
-    if unknown := sorted(set(llm["sets"]) - set(config["soft_labels"]["caption_sets"])):
-        raise ConfigError(
-            f"soft_labels.llm.sets: no such sets: {', '.join(unknown)}; caption_sets has "
-            f"{', '.join(caption_sets(config))}"
-        )
-    for key in ("base_url", "model"):
-        if llm["sets"] and llm[key] is None:
-            raise ConfigError(f"soft_labels.llm.sets needs soft_labels.llm.{key}: set it")
-    return [name for name in caption_sets(config) if name in llm["sets"]]
 
 
 def units(config: Config, name: str) -> list[str]:
