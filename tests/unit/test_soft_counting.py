@@ -38,6 +38,7 @@ def test_one_key_adds_sixteen_and_they_are_off_by_default():
         assert (row["batch_size"], row["loss"]) == (
             int(batch), "count_plus" if plus else "none"
         )  # fmt: skip
+        assert row["learning_rate"] == {"5": 1.68e-4, "64": 6e-4}[batch]  # 3e-4 for 16
         hard = "_".join(["hard", batch, *plus])
         assert soft_counting.hard_of(name, of_training) == hard
         assert (name in settings.soft_variants(on)) == (target != "hard")

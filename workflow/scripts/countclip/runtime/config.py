@@ -124,13 +124,17 @@ def add_soft_variants(config: Config) -> None:
     """Put the variants that `soft_variants` asks for behind the others, in place.
 
     Each target of SOFT_TARGETS in each batch of SOFT_BATCHES, without L_count+ and with it; else
-    they are as scheduler, lambda_modal and L_count+. One that `variants` has under the same id, or
-    sets to null, stays as it is there. One that is there under another id is not trained twice.
+    they are as scheduler, lambda_modal and L_count+. The learning rate is that of `training` times
+    the root of the ratio of batch sizes, as is usual with Adam. One that `variants` has under the
+    same id, or sets to null, stays as it is there. One that is there under another id is not
+    trained twice.
     """
     if not config["soft_variants"]:
         return
+    usual = config["training"]
     there = [_trained(config, config["variants"][name]) for name in variants(config)]
     for pairs, counting in SOFT_BATCHES.items():
+        rate = usual["learning_rate"] * (pairs / usual["batch_size"]) ** 0.5
         for loss, (ending, words) in SOFT_LOSSES.items():
             for target, (keys, name) in SOFT_TARGETS.items():
                 variant = {
@@ -139,6 +143,7 @@ def add_soft_variants(config: Config) -> None:
                     "lambda_scheme": "modal",
                     "batch_size": pairs,
                     "counting_per_batch": counting,
+                    "learning_rate": float(f"{rate:.3g}"),
                     **keys,
                 }
                 if _trained(config, variant) not in there:
