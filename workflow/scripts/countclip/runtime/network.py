@@ -475,8 +475,10 @@ def _stream(
     session.cookies.clear()  # no link depends on earlier ones
     with session.within(deadline, f"not complete after {deadline} s"):
         with _download_errors(url):
-            method = "GET" if data is None else "POST"
-            response = session.request(method, url, headers=headers, data=data)
+            if data is None:
+                response = session.get(url, headers=headers)
+            else:
+                response = session.post(url, data, headers=headers)
         with response:
             if not response.ok or response.is_redirect:
                 code, phrase = response.status_code, response.reason or ""
