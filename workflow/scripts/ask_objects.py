@@ -18,7 +18,7 @@ count_llm_objects(
     question,
     Endpoint(**snakemake.params.endpoint),  # noqa: F821
     max_captions=spec["max_captions"],
-    answers_jsonl=f"{folder}/{name}-{digest(PROMPT, question.body(''))}.jsonl",
+    answers_jsonl=f"{folder}/{name}-{digest(PROMPT, question.body('').decode())}.jsonl",
     objects_parquet=outputs.objects,
     captions_parquet=outputs.captions,
     counts_json=outputs.counts,

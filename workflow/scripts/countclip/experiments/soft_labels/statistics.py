@@ -104,8 +104,13 @@ def sheet(table: pd.DataFrame) -> Sheet:
         cells = [Cell(text[column] or "–") for column in HEADERS]
         lines.append([name, Cell(UNITS.get(row["unit"], "–")), *cells])
     ours = table[table["source"] == ""]
-    dropped = ours[["set", "dropped"]][ours["dropped"] != ""].drop_duplicates()
-    notes = [f"{one.set}: captions dropped: {one.dropped}." for one in dropped.itertuples()]
+    by = ours["unit"].map(lambda unit: ", for the language model" if unit == "llm" else "")
+    dropped = ours.assign(counted=ours["set"] + by)[["counted", "dropped"]].drop_duplicates()
+    notes = [
+        f"{counted}: captions dropped: {reasons}."
+        for counted, reasons in dropped.itertuples(index=False)
+        if reasons
+    ]
     stamp = pages.stamp(ours["scale"].iloc[0]) if len(ours) else None
     sources = sorted({source for source in table["source"] if source})
     notes += [f"Published: {source}." for source in sources]
