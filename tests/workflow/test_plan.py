@@ -139,8 +139,8 @@ with SnakemakeApi(OutputSettings()) as asked:
 def test_all_that_asks_models_holds_a_gpu_where_one_is_wanted(tmp_path):
     overlay = tmp_path / "overlay.yaml"
     models = (
-        "embed_ordinal evaluate measure_relevancy measure_retention predict_ordinal retrieve"
-        " sweep_wise_ft"
+        "classify_zero_shot embed_ordinal evaluate measure_relevancy measure_retention"
+        " predict_ordinal retrieve sweep_wise_ft"
     )
     for accelerator, expected in (("cpu", ""), ("cuda", f" {models}")):
         overlay.write_text(f"evaluation: {{accelerator: {accelerator}}}\n")

@@ -156,9 +156,9 @@ rule pretrain_clip:
             *soft_labels.net_files(config, wildcards.net)
         ),
     output:
-        weights=f"{soft_labels.TRAINING}/weights.safetensors",
-        history=f"{soft_labels.TRAINING}/history.csv",
-        model=f"{soft_labels.TRAINING}/model.json",
+        weights="results/soft_labels/training/{net}/{target}/seed{seed}/weights.safetensors",
+        history="results/soft_labels/training/{net}/{target}/seed{seed}/history.csv",
+        model="results/soft_labels/training/{net}/{target}/seed{seed}/model.json",
     log:
         "logs/pretrain_clip/{net}_{target}_seed{seed}.log",
     benchmark:
