@@ -18,6 +18,7 @@ PRETRAINING = config["soft_labels"]["pretraining"]
 wildcard_constraints:
     net=r"[a-z][a-z0-9_]*",
     target=r"[a-z][a-z0-9_]*",
+    texts="captions|mixed",
 
 
 def sticker_digests(folder):
@@ -155,14 +156,18 @@ rule pretrain_clip:
         model=lambda wildcards: config_inputs(
             *soft_labels.net_files(config, wildcards.net)
         ),
+        classes=lambda wildcards: soft_labels.class_table(wildcards.texts),
+        descriptions=lambda wildcards: config_inputs(
+            *soft_labels.descriptions(config, wildcards.texts)
+        ),
     output:
-        weights="results/soft_labels/training/{net}/{target}/seed{seed}/weights.safetensors",
-        history="results/soft_labels/training/{net}/{target}/seed{seed}/history.csv",
-        model="results/soft_labels/training/{net}/{target}/seed{seed}/model.json",
+        weights="results/soft_labels/training/{net}/{target}/{texts}/seed{seed}/weights.safetensors",
+        history="results/soft_labels/training/{net}/{target}/{texts}/seed{seed}/history.csv",
+        model="results/soft_labels/training/{net}/{target}/{texts}/seed{seed}/model.json",
     log:
-        "logs/pretrain_clip/{net}_{target}_seed{seed}.log",
+        "logs/pretrain_clip/{net}_{target}_{texts}_seed{seed}.log",
     benchmark:
-        cost("pretrain_clip/{net}_{target}_seed{seed}")
+        cost("pretrain_clip/{net}_{target}_{texts}_seed{seed}")
     conda:
         "../../environment.yml"
     threads: PRETRAINING["training"]["threads"]
@@ -174,12 +179,17 @@ rule pretrain_clip:
         loggers=",".join(PRETRAINING["training"]["loggers"]),
     params:
         *code("pretrain_clip"),
-        lambda wildcards: digests(*soft_labels.net_files(config, wildcards.net)),
+        lambda wildcards: digests(
+            *soft_labels.net_files(config, wildcards.net),
+            *soft_labels.descriptions(config, wildcards.texts),
+        ),
         spec=lambda wildcards: canonical(
-            soft_labels.pretraining_settings(config, wildcards.net, wildcards.target)
+            soft_labels.pretraining_settings(
+                config, wildcards.net, wildcards.target, wildcards.texts
+            )
         ),
     message:
-        "pretrain the net {wildcards.net} under {wildcards.target}, seed {wildcards.seed}"
+        "pretrain the net {wildcards.net} on {wildcards.texts} under {wildcards.target}, seed {wildcards.seed}"
     script:
         "../scripts/pretrain_clip.py"
 
@@ -287,3 +297,68 @@ rule plot_soft_labels:
         spec=spec("scale"),
     script:
         "../scripts/plot_soft_labels.py"
+
+
+# ---- text domains: labels, captions and descriptions ----
+
+
+rule classify_domains:
+    input:
+        images="results/soft_labels/zero_shot/images.npy",
+        texts="results/soft_labels/zero_shot/texts.json",
+        templates=config_inputs(PRETRAINING["test"]["templates"]),
+        descriptions=config_inputs(*soft_labels.descriptions(config)),
+        model=config_inputs(*soft_labels.domain_files(config)),
+        weights=soft_labels.domain_weights(config),
+    output:
+        answers="results/soft_labels/zero_shot/domains.parquet",
+    log:
+        "logs/classify_domains.log",
+    benchmark:
+        cost("classify_domains")
+    conda:
+        "../../environment.yml"
+    threads: config["evaluation"]["threads"]
+    resources:
+        mem_mb=growing(8000),
+        runtime=growing(240),
+        gpu=settings.gpus(config, "classify_domains"),
+        accelerator=config["evaluation"]["accelerator"],
+        batch=config["evaluation"]["batch"],
+    params:
+        *code("classify_domains"),
+        digests(
+            PRETRAINING["test"]["templates"],
+            *soft_labels.descriptions(config),
+            *soft_labels.domain_files(config),
+        ),
+        spec=canonical(
+            soft_labels.classification_settings(config, PRETRAINING["domains"]["net"])
+        ),
+    script:
+        "../scripts/classify_domains.py"
+
+
+rule make_domain_table:
+    input:
+        answers="results/soft_labels/zero_shot/domains.parquet",
+    output:
+        csv=report(
+            "results/soft_labels/domains.csv",
+            category="Soft labels",
+            labels={"table": "text domains"},
+            caption="../report/soft_labels.rst",
+        ),
+        json="results/soft_labels/domains.json",
+        markdown="results/soft_labels/domains.md",
+    log:
+        "logs/make_domain_table.log",
+    localrule: True
+    conda:
+        "../../environment.yml"
+    threads: 1
+    params:
+        *code("make_domain_table"),
+        spec=canonical(soft_labels.domain_table_settings(config)),
+    script:
+        "../scripts/make_domain_table.py"

@@ -8,12 +8,9 @@ from countclip.runtime.job import start
 
 spec = start(snakemake)  # noqa: F821
 inputs, how = snakemake.input, snakemake.resources  # noqa: F821
-folders = {file: Path(file).parent for file in inputs.weights}
+places = {file: Path(file).parts[-4:-1] for file in inputs.weights}
 classify(
-    {
-        (folder.parent.name, int(folder.name.removeprefix("seed"))): file
-        for file, folder in folders.items()
-    },
+    {(target, int(seed.removeprefix("seed"))): file for file, (target, _, seed) in places.items()},
     spec["model"],
     retention_data.unpack(inputs.images, inputs.texts, *inputs.templates),
     snakemake.output.answers,  # noqa: F821

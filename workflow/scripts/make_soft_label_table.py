@@ -12,8 +12,8 @@ spec = start(snakemake)  # noqa: F821
 inputs, outputs = snakemake.input, snakemake.output  # noqa: F821
 histories = defaultdict(list)
 for file in inputs.histories:
-    target = Path(file).parents[1]
-    histories[target.parent.name, target.name].append(file)
+    net, target, *_ = Path(file).parts[-5:]
+    histories[net, target].append(file)
 make_table(
     {Path(file).parent.name: file for file in inputs.answers},
     histories,

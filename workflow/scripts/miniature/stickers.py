@@ -7,6 +7,7 @@ unseen sheets of one sticker, to classify, as a folder for each kind.
 """
 
 import io
+import re
 import tarfile
 from dataclasses import dataclass
 from functools import cache
@@ -16,6 +17,7 @@ import numpy as np
 from PIL import Image
 
 from countclip.runtime.files import progress, publish, sha256, write_text
+from countclip.runtime.resources import HOME
 from miniature.scenes import COLOURS, GLYPHS, PATTERNS, STREAMS, TINTS, ground, shade_of, stencil
 
 SHEET_SIZE = 64  # pixels; the images are square
@@ -37,6 +39,8 @@ KINDS = {name: glyph for name, glyph in GLYPHS.items() if name != "cross"} | {
     **{"flask": "⚗", "horseshoe": "Ω"},
 }
 """Kind -> glyph. Each name is one that the parser of captions finds (data/objects.py)."""
+DESCRIPTIONS = HOME / "resources/miniature/stickers/descriptions.csv"
+"""A sentence for each kind that does not name it."""
 WITHOUT_ARTICLE = ("dice", "scissors")
 TEMPLATES = (
     "{things}",
@@ -139,10 +143,10 @@ def draw(sheet: Sheet) -> Image.Image:
 
 
 def vocabulary() -> list[str]:
-    """The words of captions, and of the sentences that name a kind."""
-    texts = [*TEMPLATES, *KINDS, *COLOURS, *PATTERNS, "a an and the picture of"]
-    words = " ".join(texts).replace(",", " ").replace(":", " ").split()
-    return sorted({*words, ",", ":"} - {"{things}", "{pattern}"})
+    """The words of captions, of the sentences that name a kind, and of descriptions."""
+    texts = [*TEMPLATES, *KINDS, *COLOURS, *PATTERNS, DESCRIPTIONS.read_text(encoding="utf-8")]
+    words = re.findall(r"[a-z]+", " ".join(texts).lower().replace("{pattern}", ""))
+    return sorted({*words, "a", "an", "and", "'", ",", ":", "|"} - {"things"})
 
 
 def make(

@@ -353,6 +353,11 @@ def pretraining_nets(config: Config) -> list[str]:
     return active(config, "soft_labels.pretraining.nets")
 
 
+def has_domains(config: Config) -> bool:
+    """Whether a run makes the table of text domains."""
+    return config["soft_labels"]["pretraining"]["domains"]["made"]
+
+
 # ---- GPUs ----
 
 DEVICES = {
@@ -366,6 +371,7 @@ DEVICES = {
     "embed_ordinal": "evaluation.accelerator",
     "run_ordinal_study": "ordinal.training.accelerator",
     "classify_zero_shot": "evaluation.accelerator",
+    "classify_domains": "evaluation.accelerator",
 }
 """The key that says where the jobs of a rule run; trainings have an `accelerator` of theirs."""
 
@@ -445,6 +451,8 @@ def _files(config: Config) -> Iterator[tuple[str, str]]:
         *((f"soft_labels.pretraining.nets.{name}.config",
            config["soft_labels"]["pretraining"]["nets"][name]["config"])
           for name in pretraining_nets(config)),
+        ("soft_labels.pretraining.domains.descriptions",
+         config["soft_labels"]["pretraining"]["domains"]["descriptions"]),
         ("soft_labels.pretraining.test.templates",
          config["soft_labels"]["pretraining"]["test"]["templates"]),
         ("laion.manifest", config["laion"]["manifest"]),

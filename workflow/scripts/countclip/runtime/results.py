@@ -232,6 +232,13 @@ RESULTS = (
     ),
     Result(
         "soft_labels",
+        "make_domain_table",
+        "results/soft_labels/domains",
+        TABLE,
+        _where(settings.has_domains),
+    ),
+    Result(
+        "soft_labels",
         "make_object_statistics",
         "results/soft_labels/statistics",
         TABLE,

@@ -187,7 +187,8 @@ def _numbers(captions: Sequence[str]) -> np.ndarray:
 def count_classes(
     classes: Sequence[str], pairs_parquet: str, unit: Unit, classes_csv: str | Path
 ) -> None:
-    """Write how many training captions name each class: `class`, `text` and `captions`.
+    """Write how many training captions name each class: `class`, `text`, `captions`, and `objects`
+    of its name with | between them.
 
     A caption names a class if it has all objects of the class's name, as the parser finds them; a
     class in whose name the parser finds none is named by no caption.
@@ -202,5 +203,6 @@ def count_classes(
     numbers = [
         len(set.intersection(*(rows[name] for name in names))) if names else 0 for names in wanted
     ]
-    table = pd.DataFrame({"class": range(len(classes)), "text": classes, "captions": numbers})
+    columns = {"class": range(len(classes)), "text": classes, "captions": numbers}
+    table = pd.DataFrame(columns | {"objects": ["|".join(sorted(names)) for names in wanted]})
     write_text(table.to_csv(index=False, lineterminator="\n"), classes_csv)

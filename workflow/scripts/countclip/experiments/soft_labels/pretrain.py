@@ -8,6 +8,7 @@ import pandas as pd
 import torch
 
 from countclip.experiments.soft_labels.batches import Batches
+from countclip.experiments.soft_labels.domains import Domains, read_descriptions, texts_of
 from countclip.model.clip import Clip
 from countclip.model.libraries import rank_zero_only
 from countclip.runtime.files import write_json
@@ -30,6 +31,7 @@ def pretrain(
     model: dict[str, Any],
     target: dict[str, Any],
     seed: int,
+    domains: Domains | None = None,
     batch_size: int,
     augment: str = "none",
     micro_batch: int | None = None,
@@ -42,7 +44,8 @@ def pretrain(
     pairs_parquet, images_npy: of `pairs.pack`. outputs: `weights`, `history`, and `model`, a JSON
     of what they are of. model: `name` and `config` of `Clip`. target: of `TargetSettings`. seed: of
     the weights, the order of the pairs and the shuffle of objects, so that the trainings of all
-    targets begin alike. settings: the other keys of `settings.from_config`.
+    targets begin alike. domains: of texts that are drawn anew at each step; None takes the
+    captions. settings: the other keys of `settings.from_config`.
     """
     torch.set_num_threads(threads)
     table, pixels = pd.read_parquet(pairs_parquet), np.load(images_npy, mmap_mode="r")
@@ -54,13 +57,21 @@ def pretrain(
             f" images of {clip.image_size}: set it to that, and leave out nets of another size"
         )
     objects = ObjectSets(table["objects"].tolist(), table["number"])
+    texts, shares = [(caption,) for caption in table["caption"]], [1.0]
+    if domains:
+        classes = pd.read_csv(domains.classes_csv, keep_default_na=False)
+        descriptions = read_descriptions(domains.descriptions_csv, classes["text"])
+        texts = texts_of(table["caption"], table["objects"], classes, descriptions)
+        shares = domains.in_order()
+    tokens = clip.tokenize(text for row in texts for text in row)
     batches = Batches(
         pixels,
         table["index"].to_numpy(),
-        clip.tokenize(table["caption"])[:, None],
+        tokens.reshape(len(texts), len(shares), -1),
         targets=Targets(TargetSettings(**target), objects, seed),
         size=batch_size,
         seed=seed,
+        shares=shares,
         augment=augment,
     )
     metadata = metadata | {"versions": checkpoints.versions()}
@@ -68,7 +79,7 @@ def pretrain(
         fit(
             Contrastive(clip, SoftClip(micro_batch), micro_batch=micro_batch),
             batches,
-            dict,
+            dict,  # no metric on the way
             Outputs(outputs["history"], outputs["weights"]),
             state,
             metadata,

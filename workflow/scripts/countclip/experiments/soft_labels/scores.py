@@ -102,7 +102,7 @@ def table(
                 | {name: last[name].mean() for name in LEARNT}
             )
     for name, of_rows in values.items():
-        for place, columns in zip(of_rows, _described(name, list(of_rows.values())), strict=True):
+        for place, columns in zip(of_rows, described(name, list(of_rows.values())), strict=True):
             rows[place] |= columns
     joined = pd.concat([pd.DataFrame(rows), published], ignore_index=True)
     return joined.reindex(columns=COLUMNS)
@@ -134,7 +134,7 @@ def _scores(hits: _Hits, measure: str, third: np.ndarray) -> np.ndarray:
     return right[:, third[hits.classes] == measure] if measure in THIRDS else right
 
 
-def _described(name: str, values: list[np.ndarray]) -> list[dict[str, Any]]:
+def described(name: str, values: list[np.ndarray]) -> list[dict[str, Any]]:
     """Columns of some rows: the mean of values (seeds, images), its intervals over images and over
     seeds, and of an accuracy each seed's, of a difference its p values."""
     over_images = np.array([each.mean(axis=0) for each in values])

@@ -40,7 +40,8 @@ def labels(config: Config) -> dict[str, str]:
 
 TARGET = {"clip_target": "hard", "soft_alpha": 0.5, "soft_power": 1.0, "soft_mask": "none"}
 """Settings of a target that a row of the config leaves out."""
-TRAINING = "results/soft_labels/training/{net}/{target}/seed{seed}"
+TRAINING = "results/soft_labels/training/{net}/{target}/{texts}/seed{seed}"
+"""texts: `captions`, or `mixed` with labels and descriptions."""
 
 
 def check(config: Config) -> None:
@@ -53,6 +54,17 @@ def check(config: Config) -> None:
             raise ConfigError(
                 f"soft_labels.pretraining.nets.{net}.targets: there is no {', '.join(unknown)};"
                 f" there are {', '.join(known)}"
+            )
+    domains = config["soft_labels"]["pretraining"]["domains"]
+    if domains["made"]:
+        if domains["net"] not in pretraining_nets(config):
+            raise ConfigError(
+                f"soft_labels.pretraining.domains.net: there is no net {domains['net']!r}; there"
+                f" are {', '.join(pretraining_nets(config))}"
+            )
+        if unknown := sorted({*domains["targets"]} - {*_labels(config, "targets")}):
+            raise ConfigError(
+                f"soft_labels.pretraining.domains.targets: there is no {', '.join(unknown)}"
             )
 
 
@@ -105,21 +117,22 @@ def test_settings(config: Config) -> Config:
     return test | {"image_size": pretraining["image_size"]}
 
 
-def pretraining_settings(config: Config, net: str, target: str) -> Config:
+def pretraining_settings(config: Config, net: str, target: str, texts: str = "captions") -> Config:
     """What a training follows from, beside its seed and the pairs."""
+    shares = config["soft_labels"]["pretraining"]["domains"]["shares"]
     training = config["soft_labels"]["pretraining"]["training"]
     training = {key: value for key, value in training.items() if key not in NO_RESULT}
     return {
         "model": net_model(config, net),
         "target": target_settings(config, target),
         "training": training | {"steps": _net(config, net)["steps"]},
-    }
+    } | ({"shares": shares} if texts == "mixed" else {})
 
 
 def trainings(config: Config, net: str, file: str) -> list[str]:
     """A file of each training of a net: target by target, seed by seed."""
     return [
-        f"{TRAINING}/{file}".format(net=net, target=target, seed=seed)
+        f"{TRAINING}/{file}".format(net=net, target=target, texts="captions", seed=seed)
         for target in targets_of(config, net)
         for seed in _net(config, net)["seeds"]
     ]
@@ -127,9 +140,8 @@ def trainings(config: Config, net: str, file: str) -> list[str]:
 
 def classification_settings(config: Config, net: str) -> Config:
     """What a net's answers follow from, beside its weights and the test images."""
-    return sections(config, ["evaluation.precision", "evaluation.threads"]) | {
-        "model": net_model(config, net)
-    }
+    model = net_model(config, net) if net in pretraining_nets(config) else None
+    return sections(config, ["evaluation.precision", "evaluation.threads"]) | {"model": model}
 
 
 def table_settings(config: Config) -> Config:
@@ -149,3 +161,50 @@ def table_settings(config: Config) -> Config:
         ],
         "scale": config["scale"],
     }  # fmt: skip
+
+
+# ---- text domains ----
+
+
+def _domains(config: Config) -> Config:
+    return config["soft_labels"]["pretraining"]["domains"]
+
+
+def class_table(texts: str) -> list[str]:
+    """The table of classes, for trainings on texts that name them."""
+    return ["results/soft_labels/zero_shot/classes.csv"] if texts == "mixed" else []
+
+
+def descriptions(config: Config, texts: str = "mixed") -> list[str]:
+    """The file of descriptions, for trainings on mixed texts, and prompts."""
+    return [_domains(config)["descriptions"]] if texts == "mixed" else []
+
+
+def domain_files(config: Config) -> list[str]:
+    """The files that describe the net of the table of domains; none of one that is left out."""
+    net = _domains(config)["net"]
+    return net_files(config, net) if net in pretraining_nets(config) else []
+
+
+def domain_weights(config: Config) -> list[str]:
+    """Weights of the table of domains, trained on captions and on mixed texts."""
+    domains = _domains(config)
+    return [
+        f"{TRAINING}/weights.safetensors".format(
+            net=domains["net"], target=target, texts=texts, seed=seed
+        )
+        for target in domains["targets"]
+        for texts in ("captions", "mixed")
+        for seed in domains["seeds"]
+    ]
+
+
+def domain_table_settings(config: Config) -> Config:
+    """What the table of domains follows from, beside the answers."""
+    labels = _labels(config, "targets")
+    domains = _domains(config)
+    return {
+        "labels": [[name, labels[name]] for name in domains["targets"] if name in labels],
+        "shares": domains["shares"],
+        "scale": config["scale"],
+    }
