@@ -10,8 +10,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from countclip.experiments.soft_labels import figures, scores
+from countclip.experiments.soft_labels import domain_table, figures, scores
 from countclip.experiments.soft_labels.batches import Batches
+from countclip.experiments.soft_labels.domains import Domains, read_descriptions, texts_of
 from countclip.experiments.soft_labels.pairs import count_classes, pack
 from countclip.experiments.soft_labels.pretrain import pretrain
 from countclip.experiments.soft_labels.scores import COLUMNS, Net, thirds
@@ -218,6 +219,68 @@ def test_another_target_begins_alike_and_ends_elsewhere(world):
     assert hard["target_partners"].iloc[-1] == 0
     assert (world / "hard/weights").read_bytes() != (world / "undisturbed/weights").read_bytes()
     assert hard["loss"].iloc[-1] != soft["loss"].iloc[-1]
+
+
+# ---- text domains ----
+
+
+def test_a_pair_has_a_label_a_caption_and_a_description():
+    classes = pd.DataFrame(
+        {"text": ["anchor", "tea cup", "omega"], "objects": ["anchor", "cup|tea", ""]}
+    )
+    descriptions = {"anchor": "a hook of iron"}
+    captions = ["a red anchor", "cup of tea, anchor", "tea", "cup of tea"]
+    objects = [["anchor"], ["anchor", "cup", "tea"], ["tea"], ["cup", "tea"]]
+    assert texts_of(captions, objects, classes, descriptions) == [
+        ("an anchor", "a red anchor", "a hook of iron"),
+        ("an anchor and a tea cup", "cup of tea, anchor", "a hook of iron"),
+        ("tea", "tea", "tea"),
+        ("a tea cup", "cup of tea", "cup of tea"),
+    ]
+
+
+def test_descriptions_of_no_class_and_shares_of_nothing_are_errors(tmp_path):
+    file = tmp_path / "descriptions.csv"
+    file.write_text("class,description\nStar,five points\nstarr,a slip\ncat,\n", encoding="utf-8")
+    with pytest.raises(
+        ValueError, match=r"2 wrong\n  line 3: 'starr' is no class.*\n  line 4: cat"
+    ):
+        read_descriptions(str(file), ["star", "cat"])
+    file.write_text("class,description\nStar,five points\n", encoding="utf-8")
+    assert read_descriptions(str(file), ["star", "cat"]) == {"star": "five points"}
+    shares = {"label": 1, "caption": 2, "description": 1}
+    assert Domains("", "", shares).in_order() == [0.25, 0.5, 0.25]
+    with pytest.raises(ValueError, match="all are 0"):
+        Domains("", "", dict.fromkeys(shares, 0)).in_order()
+
+
+def test_the_table_of_domains_pairs_mixed_texts_with_captions(tmp_path):
+    some, none = [1, 1, 0, 0], [0, 0, 0, 0]
+    right = {
+        "captions": {"label": some, "description": none, "both": [1, 0, 0, 0]},
+        "mixed": {"label": some, "description": [1, 1, 1, 1], "both": some},
+    }
+    parts = [
+        pd.DataFrame({"target": "hard", "texts": texts, "seed": seed, "prompts": prompts,
+                      "index": range(4), "rank": 1 - np.array(hits)})
+        for texts, of in right.items() for prompts, hits in of.items() for seed in (1, 2)
+    ]  # fmt: skip
+    answers = str(tmp_path / "answers.parquet")
+    pd.concat(parts).to_parquet(answers)
+    paths = {f"{kind}_path": str(tmp_path / f"d.{kind}") for kind in ("csv", "json", "markdown")}
+    shares = {"label": 0.5, "caption": 0.5, "description": 0}
+    domain_table.make_table(answers, labels={"hard": "Hard"}, shares=shares, scale="paper", **paths)
+    table = read_csv(paths["csv_path"]).set_index(["texts", "prompts"])
+    assert table["top1"].tolist() == [50, 0, 25, 50, 100, 50]
+    assert table.loc[("mixed", "description"), "difference_top1"] == 100
+    # Four images gain: two of 2 ** 4 signs are as extreme, times three differences.
+    assert table.loc[("mixed", "description"), "p_top1"] == 2 / 16
+    assert table.loc[("mixed", "description"), "p_top1_holm"] == 3 * 2 / 16
+    lines = read_sheets(paths["json_path"])[0].rows
+    assert [line[1].text for line in lines] == ["captions", "mixed texts", "difference"]
+    assert [cell.text for cell in lines[2][2:]] == ["+0.0", "+100.0", "+25.0"]
+    with pytest.raises(ValueError, match="no answers of smooth, trained on captions"):
+        domain_table.table(pd.read_parquet(answers), {"smooth": "Smoothing"}, "paper")
 
 
 # ---- the table ----

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from countclip.data.objects import Objects
+from countclip.experiments.soft_labels.domains import read_descriptions
 from miniature import sticker_nets, stickers
 from miniature.scenes import COLOURS, STREAMS
 
@@ -110,6 +111,14 @@ def test_test_sheets_show_one_sticker_of_any_colour():
     other = stickers.single("stickers", "star", 0).stickers[0]
     assert (other.corner, other.rgb) != (sheets[0].stickers[0].corner, sheets[0].stickers[0].rgb)
     assert STREAMS["stickers"] != STREAMS["development_stickers"]
+
+
+def test_each_kind_has_a_description_that_names_no_kind():
+    descriptions = read_descriptions(str(stickers.DESCRIPTIONS), stickers.KINDS)
+    assert list(descriptions) == list(stickers.KINDS)
+    assert len(set(descriptions.values())) == len(stickers.KINDS)
+    assert not any(named(text) or Objects()(text) & set(stickers.KINDS)
+                   for text in descriptions.values())  # fmt: skip
 
 
 def test_the_committed_nets_are_those_of_their_recipe(tmp_path):

@@ -1,4 +1,4 @@
-"""Zero-shot answers to prompts of each text domain, after training on captions and on mixed texts."""
+"""Zero-shot answers to prompts of each text domain, after each training."""
 
 from pathlib import Path
 

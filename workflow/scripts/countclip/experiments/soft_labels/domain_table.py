@@ -113,8 +113,8 @@ def sheet(numbers: pd.DataFrame, shares: dict[str, float]) -> Sheet:
         ["Target", "Trained on", *(f"Prompts: {name}" for name in PROMPTS.values())],
         lines,
         [
-            f"Mixed texts are drawn for each pair at each step: {mixed}. A label is the names of the"
-            " classes that the caption names, a description their sentences.",
+            f"Mixed texts are drawn for each pair at each step: {mixed}. A label is the names of"
+            " the classes that the caption names, a description their sentences.",
             f"n = {first['images']} images, mean of {first['seeds']} seeds. Brackets hold the"
             " bootstrap's 95 % interval over the images. p: sign flips over the images,"
             " Holm-corrected over all differences.",
