@@ -18,7 +18,7 @@ FOLDER = HOME / "resources/miniature/stickers"
 def _net(width: int, image_layers: int, text_layers: int) -> dict[str, Any]:
     return {
         "embed_dim": width,
-        "quick_gelu": True,
+        "quick_gelu": False,
         "vision_cfg": {
             "image_size": SHEET_SIZE,
             "patch_size": CELL,  # a patch then holds one sticker, which is learnt soon

@@ -15,6 +15,7 @@ from countclip.runtime.files import write_json
 from countclip.training import checkpoints
 from countclip.training.checkpoints import Outputs
 from countclip.training.contrastive import Contrastive
+from countclip.training.cpu import patches_by_product
 from countclip.training.loggers import open_loggers
 from countclip.training.loop import fit
 from countclip.training.settings import from_config
@@ -51,6 +52,8 @@ def pretrain(
     table, pixels = pd.read_parquet(pairs_parquet), np.load(images_npy, mmap_mode="r")
     torch.manual_seed(seed)
     clip = Clip(model["name"], None, model["config"])
+    if settings["accelerator"] == "cpu":
+        patches_by_product(clip.model)
     if pixels.shape[1] != clip.image_size:
         raise ValueError(
             f"soft_labels.pretraining.image_size is {pixels.shape[1]}, but {model['name']} sees"
