@@ -37,6 +37,7 @@ def make(folder, **settings):
 
 def test_the_set_is_made_the_same_again_and_a_longer_one_begins_with_it(tmp_path, monkeypatch):
     monkeypatch.setattr(stickers, "SHARD", 10)
+    monkeypatch.setattr(stickers, "PER_KIND", 2)
     first, again, longer = (make(tmp_path / name, pairs=n) for name, n in
                             (("a", 25), ("b", 25), ("c", 30)))  # fmt: skip
     assert first == again

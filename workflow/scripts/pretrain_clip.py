@@ -11,7 +11,7 @@ name = f"{wildcards.net}_{wildcards.target}_{wildcards.texts}"
 seed = int(wildcards.seed)
 is_mixed = "shares" in spec
 # A killed run goes on only if it would see the very same data, settings and code.
-key = digest(*snakemake.params, *map(sha256, inputs))  # noqa: F821
+key = digest(*map(str, snakemake.params), *map(sha256, inputs))  # noqa: F821
 pretrain(
     inputs.pairs,
     inputs.images,
