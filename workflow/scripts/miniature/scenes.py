@@ -33,6 +33,7 @@ STREAMS = {
     "signs": 13,
     "stickers": 14,
     "development_stickers": 15,
+    "reading_base_test": 20,
 }
 
 GLYPHS = {

@@ -7,9 +7,8 @@ CLIP's tokenizer the merges that the captions need, which keep the table of toke
 from pathlib import Path
 from typing import Any
 
-from countclip.runtime.files import write_json
 from countclip.runtime.resources import HOME
-from miniature.clip import cut_merges
+from miniature.clip import build
 from miniature.stickers import CELL, SHEET_SIZE, vocabulary
 
 FOLDER = HOME / "resources/miniature/stickers"
@@ -42,9 +41,9 @@ NETS = {"stickers-small": _net(64, 2, 1), "stickers-large": _net(96, 3, 2)}
 def write(folder: Path = FOLDER) -> None:
     """Write each net's configuration and its merges."""
     for name, net in NETS.items():
-        merges = cut_merges(vocabulary(), folder / f"{name}.merges.txt.gz")
-        text = net["text_cfg"] | {"vocab_size": 2 * 256 + merges + 2}
-        write_json(net | {"text_cfg": text}, folder / f"{name}.json")
+        endings = {"config": "json", "merges": "merges.txt.gz"}
+        outputs = {of: str(folder / f"{name}.{ending}") for of, ending in endings.items()}
+        build(name, net, vocabulary(), outputs)
 
 
 if __name__ == "__main__":
