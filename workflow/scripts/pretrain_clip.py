@@ -21,7 +21,7 @@ pretrain(
     model=spec["model"],
     target=spec["target"],
     seed=seed,
-    domains=Domains(inputs.classes, *inputs.descriptions, spec["shares"]) if is_mixed else None,
+    domains=Domains(*inputs.classes, *inputs.descriptions, spec["shares"]) if is_mixed else None,
     checkpoint_minutes=effort.checkpoint_minutes,
     loggers=[one for one in effort.loggers.split(",") if one],
     **spec["training"],
