@@ -21,11 +21,6 @@ wildcard_constraints:
     texts="captions|mixed",
 
 
-def sticker_digests(folder):
-    """The digests of the miniature's stickers; of a user's folder, `digests` has them."""
-    return "results/miniature/stickers/digests.tsv" if is_result(folder) else []
-
-
 rule count_objects:
     input:
         captions=lambda wildcards: (
@@ -96,7 +91,7 @@ rule make_object_statistics:
 rule pack_pretraining_pairs:
     input:
         folder=ancient(PRETRAINING["pairs"]["folder"]),
-        digests=sticker_digests(PRETRAINING["pairs"]["folder"]),
+        digests=soft_labels.sticker_digests(PRETRAINING["pairs"]["folder"]),
     output:
         images="results/soft_labels/pairs/images.npy",
         pairs="results/soft_labels/pairs/pairs.parquet",
@@ -122,7 +117,7 @@ rule pack_pretraining_pairs:
 rule pack_zero_shot:
     input:
         folder=ancient(PRETRAINING["test"]["folder"]),
-        digests=sticker_digests(PRETRAINING["test"]["folder"]),
+        digests=soft_labels.sticker_digests(PRETRAINING["test"]["folder"]),
         pairs="results/soft_labels/pairs/pairs.parquet",
     output:
         images="results/soft_labels/zero_shot/images.npy",

@@ -17,7 +17,7 @@ from countclip.runtime.config import (
     refuse_equal_labels,
 )
 from countclip.runtime.provenance import sections
-from countclip.runtime.resources import resource
+from countclip.runtime.resources import is_result, resource
 
 
 def caption_file(config: Config, name: str) -> str | None:
@@ -102,6 +102,11 @@ def net_files(config: Config, net: str) -> list[str]:
         return []
     merges = str(Path(path).with_name(f"{name}.merges.txt.gz"))
     return [path, *([merges] if Path(resource(merges)).exists() else [])]
+
+
+def sticker_digests(folder: str) -> list[str]:
+    """The digests of the miniature's stickers; of a user's folder, a param has them."""
+    return ["results/miniature/stickers/digests.tsv"] if is_result(folder) else []
 
 
 def pair_settings(config: Config) -> Config:
