@@ -26,7 +26,7 @@ rule count_objects:
         captions=lambda wildcards: (
             listed(soft_labels.caption_file(config, wildcards.set))
             if settings.caption_set(config, wildcards.set)["path"]
-            else each_part("results/candidates/{part}.parquet")
+            else settings.candidates(config)
         ),
     output:
         concrete="results/soft_labels/{set}/concrete.parquet",
