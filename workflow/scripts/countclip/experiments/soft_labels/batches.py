@@ -18,7 +18,8 @@ class Batches:
 
     images: uint8 (m, side, side, 3), in memory or mapped. rows: which of them the pairs have, (n,).
     tokens: uint16 (n, D, length), a text of each of D domains. shares: how often a text of each
-    domain is drawn, anew at each step; they sum to one. targets: by the pairs' places.
+    domain is drawn, anew at each step; they sum to one. targets: by the pairs' places. pad: token
+    id behind a text.
     """
 
     def __init__(
@@ -32,6 +33,7 @@ class Batches:
         seed: int,
         shares: Sequence[float] = (1.0,),
         augment: str = "none",
+        pad: int = 0,
     ) -> None:
         if len(rows) < size:
             raise ValueError(
@@ -40,7 +42,7 @@ class Batches:
             )
         self.images, self.rows, self.tokens = images, np.asarray(rows), tokens
         self.targets, self.shares = targets, shares
-        self.size, self.seed, self.augment = size, seed, augment
+        self.size, self.seed, self.augment, self.pad = size, seed, augment, pad
 
     @property
     def steps_per_epoch(self) -> int:
@@ -58,7 +60,7 @@ class Batches:
         domains = rng.choice(len(self.shares), self.size, p=self.shares)
         return SoftBatch(
             Images(((self.images, self.rows[drawn]),), self.augment, (self.seed, 2, step)),
-            torch.from_numpy(cut_padding(self.tokens[drawn, domains]).astype(np.int64)),
+            torch.from_numpy(cut_padding(self.tokens[drawn, domains], self.pad).astype(np.int64)),
             torch.zeros(self.size, dtype=torch.int64),
             torch.zeros(0),
             target=self.targets.of(drawn),

@@ -76,6 +76,7 @@ def pretrain(
         seed=seed,
         shares=shares,
         augment=augment,
+        pad=clip.pad,
     )
     metadata = metadata | {"versions": checkpoints.versions()}
     with open_loggers(loggers, metadata) as watching:
