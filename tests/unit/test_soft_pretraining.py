@@ -198,12 +198,17 @@ def world(tmp_path_factory) -> Path:
     return folder
 
 
-def test_killed_anywhere_it_ends_with_the_same_bytes(world):
+@pytest.fixture(scope="module")
+def undisturbed(world) -> Path:
     train(world, "undisturbed")
+    return world / "undisturbed"
+
+
+def test_killed_anywhere_it_ends_with_the_same_bytes(world, undisturbed):
     killed_often(train, world, "killed", times=4, longest=0.4, prepare=imports)
     for name in ("weights", "history"):
-        assert (world / "killed" / name).read_bytes() == (world / "undisturbed" / name).read_bytes()
-    history = read_csv(world / "undisturbed/history")
+        assert (world / "killed" / name).read_bytes() == (undisturbed / name).read_bytes()
+    history = read_csv(undisturbed / "history")
     assert history["step"].tolist() == [0, 10, 20, 30]
     last = history.iloc[-1]
     assert 0 < last["kl"] < last["loss"]
@@ -211,13 +216,13 @@ def test_killed_anywhere_it_ends_with_the_same_bytes(world):
     assert last["target_partners"] > 1
 
 
-def test_another_target_begins_alike_and_ends_elsewhere(world):
+def test_another_target_begins_alike_and_ends_elsewhere(world, undisturbed):
     train(world, "hard", clip_target="hard")
-    hard, soft = (read_csv(world / name / "history") for name in ("hard", "undisturbed"))
+    hard, soft = (read_csv(folder / "history") for folder in (world / "hard", undisturbed))
     assert hard["kl"].iloc[-1] == pytest.approx(hard["loss"].iloc[-1])
     assert hard["target_diagonal"].iloc[-1] == 1
     assert hard["target_partners"].iloc[-1] == 0
-    assert (world / "hard/weights").read_bytes() != (world / "undisturbed/weights").read_bytes()
+    assert (world / "hard/weights").read_bytes() != (undisturbed / "weights").read_bytes()
     assert hard["loss"].iloc[-1] != soft["loss"].iloc[-1]
 
 
