@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from countclip.experiments.soft_labels import domain_table, figures, scores
+from countclip.experiments.soft_labels import accuracy_figure, domain_table, scores
 from countclip.experiments.soft_labels.batches import Batches
 from countclip.experiments.soft_labels.domains import Domains, read_descriptions, texts_of
 from countclip.experiments.soft_labels.pairs import count_classes, pack
@@ -402,7 +402,7 @@ def test_a_lacking_training_or_seed_is_named(made):
 def test_the_figure_has_a_panel_for_each_net_and_the_same_bytes_again(made, tmp_path):
     _, _, folder = made
     for name in ("one", "two"):
-        figures.accuracies(str(folder / "table.csv"), svg=str(tmp_path / f"{name}.svg"),
+        accuracy_figure.draw(str(folder / "table.csv"), svg=str(tmp_path / f"{name}.svg"),
                            png=str(tmp_path / f"{name}.png"), scale="miniature")  # fmt: skip
     assert (tmp_path / "one.svg").read_bytes() == (tmp_path / "two.svg").read_bytes()
     assert Image.open(tmp_path / "one.png").width > 500

@@ -10,7 +10,7 @@ SHOWN = ("top1", *THIRDS)
 NAMES = {"top1": "all classes", "head": "head", "middle": "middle", "tail": "tail"}
 
 
-def accuracies(
+def draw(
     table_csv: str, *, svg: str, png: str, scale: str, title: str = "Zero-shot top-1 by frequency"
 ) -> None:
     """Draw top-1 of each target on all classes and each third of them, a panel a net.
