@@ -3,7 +3,8 @@
 # Needs: the candidates of data.smk, or files of the config's `soft_labels.caption_sets`; the pairs
 # and test images of `soft_labels.pretraining`.
 # Makes: results/soft_labels/{set}/: the objects of a caption set; results/soft_labels/statistics.*;
-# packed pairs, a training for each net, target and seed, answers; results/soft_labels/table.*.
+# results/figures/object_ranks_{set}.*; packed pairs, a training for each net, target and seed,
+# answers; results/soft_labels/table.*, domains.*.
 #
 # A folder is no input, as its time means nothing: the digest of its files is a param, or of the
 # miniature a file.
@@ -23,11 +24,7 @@ wildcard_constraints:
 
 rule count_objects:
     input:
-        captions=lambda wildcards: (
-            listed(soft_labels.caption_file(config, wildcards.set))
-            if settings.caption_set(config, wildcards.set)["path"]
-            else settings.candidates(config)
-        ),
+        captions=lambda wildcards: soft_labels.captions(config, wildcards.set),
     output:
         concrete="results/soft_labels/{set}/concrete.parquet",
         nouns="results/soft_labels/{set}/nouns.parquet",
@@ -57,11 +54,46 @@ rule count_objects:
         "../scripts/count_objects.py"
 
 
+# Optional: soft_labels.llm. Where the model is, and how hard to try, reruns nothing.
+rule ask_objects:
+    input:
+        captions=lambda wildcards: soft_labels.captions(config, wildcards.set),
+    output:
+        objects="results/soft_labels/{set}/llm.parquet",
+        captions="results/soft_labels/{set}/llm_captions.parquet",
+        counts="results/soft_labels/{set}/llm.json",
+    log:
+        "logs/ask_objects/{set}.log",
+    benchmark:
+        cost("ask_objects/{set}")
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=growing(4000),
+        runtime=1440,
+    params:
+        *code("ask_objects", *settings.LEXICONS),
+        lambda wildcards: digests(
+            *listed(settings.caption_set(config, wildcards.set)["path"])
+        ),
+        spec=lambda wildcards: canonical(
+            soft_labels.llm_settings(config, wildcards.set)
+        ),
+        endpoint=lambda wildcards, resources: soft_labels.endpoint(config),
+        answers=lambda wildcards, resources: prefixed("results/soft_labels/answers"),
+    message:
+        "ask a language model about the captions of {wildcards.set}"
+    script:
+        "../scripts/ask_objects.py"
+
+
 rule make_object_statistics:
     input:
         counts=expand(
             "results/soft_labels/{set}/counts.json", set=settings.caption_sets(config)
         ),
+        llm=expand("results/soft_labels/{set}/llm.json", set=settings.llm_sets(config)),
         published=resource("resources/soft_labels_published.csv"),
     output:
         csv=report(
@@ -80,9 +112,48 @@ rule make_object_statistics:
     threads: 1
     params:
         *code("make_object_statistics", "resources/soft_labels_published.csv"),
-        spec=canonical({"scale": config["scale"], "labels": soft_labels.labels(config)}),
+        spec=canonical(
+            {
+                "scale": config["scale"],
+                "labels": soft_labels.labels(config),
+                "llm": settings.llm_sets(config),
+            }
+        ),
     script:
         "../scripts/make_object_statistics.py"
+
+
+rule plot_object_ranks:
+    input:
+        lambda wildcards: expand(
+            "results/soft_labels/{{set}}/{unit}.parquet",
+            unit=soft_labels.units(config, wildcards.set),
+        ),
+    output:
+        svg=report(
+            "results/figures/object_ranks_{set}.svg",
+            category="Soft labels",
+            labels={"figure": "objects by rank", "set": "{set}"},
+            caption="../report/object_ranks.rst",
+        ),
+        png="results/figures/object_ranks_{set}.png",
+    log:
+        "logs/plot_object_ranks/{set}.log",
+    localrule: True
+    conda:
+        "../../environment.yml"
+    threads: 1
+    params:
+        *code("plot_object_ranks"),
+        spec=lambda wildcards: canonical(
+            {
+                "scale": config["scale"],
+                "label": soft_labels.labels(config)[wildcards.set],
+                "units": soft_labels.units(config, wildcards.set),
+            }
+        ),
+    script:
+        "../scripts/plot_object_ranks.py"
 
 
 # ---- pretraining under hard and soft targets ----
