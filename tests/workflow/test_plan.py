@@ -44,6 +44,7 @@ OVERLAYS = {
     "naive": {"counting_set": {"class_rule": "none"}},
     "fewer variants": {"variants": {"lambda1_sched": None}},
     "ordinal": {"ordinal_variants": True},
+    "soft": {"soft_variants": True},
 }
 PAPERS = {
     "paper": ("paper",),
@@ -263,14 +264,15 @@ def test_a_variant_that_is_left_out_is_left_out_wherever_it_is_named(planned):
     assert "make_ablations" not in planned
 
 
-def test_one_key_adds_the_ordinal_variants(planned):
+@pytest.mark.parametrize(("key", "variants"), [("ordinal", 5), ("soft", 16)])
+def test_one_key_adds_variants(planned, key, variants):
     """To trainings, evaluations and tables; what lists variants by name goes without them."""
-    off, on = planned["tiny"], planned["ordinal"]
+    off, on = planned["tiny"], planned[key]
     more = {rule: n - off[rule] for rule, n in on.items() if n != off[rule]}
     assert more == {
-        "train_variant": 5,
-        "evaluate": 5 * (1 + len(DEFAULT["benchmarks"])),
-        "measure_retention": 5 * len(DEFAULT["retention"]["tasks"]),
+        "train_variant": variants,
+        "evaluate": variants * (1 + len(DEFAULT["benchmarks"])),
+        "measure_retention": variants * len(DEFAULT["retention"]["tasks"]),
     }
     assert on["make_ablations"] == 1
 

@@ -168,6 +168,11 @@ rule make_ablations:
     input:
         table1="results/table1.csv",
         predictions=settings.predictions(config),
+        histories=settings.runs(
+            config,
+            "results/training/{variant}/seed{seed}/history.csv",
+            settings.soft_variants(config),
+        ),
         benchmark="results/countbench/benchmark.parquet",
         intersection=settings.intersection(config),
     output:

@@ -48,6 +48,7 @@ rule train_variant:
         non_counting=of_set("results/counting_set/{set}/non_counting.parquet"),
         images=packed("results/training/images/{set}.npy"),
         model=model_inputs,
+        objects=lambda wildcards: settings.listed_objects(config, wildcards.variant),
     output:
         end="results/training/{variant}/seed{seed}/end.safetensors",
         best="results/training/{variant}/seed{seed}/best_on_benchmark.safetensors",

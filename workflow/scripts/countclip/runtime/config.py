@@ -91,6 +91,20 @@ ORDINAL = {
 }
 """Each ordinal loss, which is the id of its variant too, and its name in labels."""
 
+TARGET_KEYS = ("clip_target", "soft_alpha", "soft_power", "soft_mask", "soft_objects")
+"""Keys of `training` that decide the targets of CLIP's loss."""
+SOFT_TARGETS = {
+    "hard": ({"clip_target": "hard"}, "hard targets"),
+    "objects": ({"clip_target": "objects", "soft_mask": "none"}, "Object-IoU"),
+    "masked": ({"clip_target": "objects", "soft_mask": "numbers"}, "Object-IoU, masked"),
+    "shuffled": ({"clip_target": "objects_shuffled", "soft_mask": "numbers"}, "shuffled objects"),
+}
+"""Targets that `soft_variants` compares: id -> their keys, and their name in labels."""
+SOFT_BATCHES = {5: 1, 64: 32}
+"""Pairs of a batch, the paper's and a larger one -> counting pairs among them."""
+SOFT_LOSSES = {"none": ("", ""), "count_plus": ("_plus", ", L_count+")}
+"""Counting loss -> what it adds to an id and to a label."""
+
 
 def add_ordinal_variants(config: Config) -> None:
     """Put the variants that `ordinal_variants` asks for behind the others, in place.
@@ -122,6 +136,52 @@ def keep_only(config: Config) -> None:
     for name in config["variants"]:
         if name not in listed:
             config["variants"][name] = None
+
+
+def add_soft_variants(config: Config) -> None:
+    """Put the variants that `soft_variants` asks for behind the others, in place.
+
+    Each target of SOFT_TARGETS in each batch of SOFT_BATCHES, without L_count+ and with it; else
+    they are as scheduler, lambda_modal and L_count+. The learning rate is that of `training` times
+    the root of the ratio of batch sizes, as is usual with Adam. One that `variants` has under the
+    same id, or sets to null, stays as it is there. One that is there under another id is not
+    trained twice.
+    """
+    if not config["soft_variants"]:
+        return
+    usual = config["training"]
+    there = [_trained(config, config["variants"][name]) for name in variants(config)]
+    for pairs, counting in SOFT_BATCHES.items():
+        rate = usual["learning_rate"] * (pairs / usual["batch_size"]) ** 0.5
+        for loss, (ending, words) in SOFT_LOSSES.items():
+            for target, (keys, name) in SOFT_TARGETS.items():
+                variant = {
+                    "label": f"{name}, batch of {pairs}{words}",
+                    "loss": loss,
+                    "lambda_scheme": "modal",
+                    "batch_size": pairs,
+                    "counting_per_batch": counting,
+                    "learning_rate": float(f"{rate:.3g}"),
+                    **keys,
+                }
+                if _trained(config, variant) not in there:
+                    config["variants"].setdefault(f"{target}_{pairs}{ending}", variant)
+
+
+def _trained(config: Config, variant: Config) -> Config:
+    """All that the training of an entry of `variants` follows from."""
+    settings = config["training"] | variant
+    return {key: settings[key] for key in settings if key not in ("label", *NO_RESULT)}
+
+
+def is_soft(settings: Config) -> bool:
+    """Whether the targets of a training are soft, by its settings."""
+    return settings.get("clip_target", "hard") != "hard"
+
+
+def soft_variants(config: Config) -> list[str]:
+    """Ids of the variants that are trained on soft targets."""
+    return [name for name in variants(config) if is_soft(variant_settings(config, name))]
 
 
 def variants(config: Config) -> list[str]:
@@ -685,8 +745,9 @@ LEXICONS = tuple(
 
 def target_lexicons(config: Config, variant: str) -> tuple[str, ...]:
     """The lexicons that a variant's targets depend on."""
-    by_objects = variant_settings(config, variant)["clip_target"].startswith("objects")
-    return LEXICONS if by_objects else ()
+    settings = variant_settings(config, variant)
+    by_parser = settings["soft_objects"] == "parser"
+    return LEXICONS if by_parser and settings["clip_target"].startswith("objects") else ()
 
 
 def caption_sets(config: Config) -> list[str]:
@@ -744,6 +805,33 @@ def calibration_table(config: Config) -> Config:
         },
         "scale": config["scale"],
     }
+
+
+def llm_sets(config: Config) -> list[str]:
+    """The caption sets that a language model is asked about; ConfigError without a model."""
+    llm = config["soft_labels"]["llm"]
+    if unknown := sorted(set(llm["sets"]) - set(config["soft_labels"]["caption_sets"])):
+        raise ConfigError(
+            f"soft_labels.llm.sets: no such sets: {', '.join(unknown)}; caption_sets has "
+            f"{', '.join(caption_sets(config))}"
+        )
+    for key in ("base_url", "model"):
+        if llm["sets"] and llm[key] is None:
+            raise ConfigError(f"soft_labels.llm.sets needs soft_labels.llm.{key}: set it")
+    return [name for name in caption_sets(config) if name in llm["sets"]]
+
+
+def listed_objects(config: Config, variant: str) -> list[str]:
+    """The files of objects by a language model that a variant's targets are made of, if any."""
+    settings = variant_settings(config, variant)
+    if settings["soft_objects"] != "llm" or not settings["clip_target"].startswith("objects"):
+        return []
+    if not llm_sets(config):
+        raise ConfigError(
+            f"variant {variant}: soft_objects: llm needs answers to its captions: list the caption"
+            " sets counting and non_counting as soft_labels.llm.sets"
+        )
+    return [f"results/soft_labels/{name}/llm_captions.parquet" for name in llm_sets(config)]
 
 
 # ---- GPUs ----

@@ -272,6 +272,13 @@ RESULTS = (
             ),
         )
     ),  # fmt: skip
+    Result(
+        "soft_labels",
+        "plot_object_ranks",
+        "results/figures/object_ranks_{id}",
+        FIGURE,
+        settings.caption_sets,
+    ),
     Result("reading", "make_reading_published", "results/reading/published", TABLE),
     Result(
         "funnel",

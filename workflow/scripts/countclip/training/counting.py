@@ -35,6 +35,7 @@ from countclip.training.soft_targets import (
     SoftClipLoss,
     Targets,
     TargetSettings,
+    read_objects,
     targets_of,
 )
 
@@ -273,6 +274,8 @@ def finetune(
     soft_alpha: float = 0.5,
     soft_power: float = 1.0,
     soft_mask: str = "none",
+    soft_objects: str = "parser",
+    objects: Sequence[str] = (),
     threads: int,
     loggers: Sequence[str] = (),
     **settings: Any,
@@ -287,6 +290,7 @@ def finetune(
         `config` and `link`, of `selected`, as `open_clip_files.write` has them.
     metadata: the variant, the seed, all settings and their digest, for that JSON and the weights.
     replace: as `evaluation.counting.evaluate` has it, of both accuracies.
+    objects: with `soft_objects: llm`, files of `soft_targets.read_objects`.
     loggers: see `loggers.open_loggers`.
     settings: the other keys of the config's section `training` (`settings.from_config`).
     """
@@ -306,7 +310,8 @@ def finetune(
     plain = Pairs.plain(clip, pixels, len(table) + np.arange(len(others)), others["caption"])
     soft = TargetSettings(clip_target, soft_alpha, soft_power, soft_mask)
     captions = [*table["caption"][train], *others["caption"]]
-    targets = targets_of(soft, captions, [*pairs.numbers, *plain.numbers], seed)
+    listed = read_objects(objects) if soft_objects == "llm" else None
+    targets = targets_of(soft, captions, [*pairs.numbers, *plain.numbers], seed, listed)
     counts = table["number"][train].value_counts().to_dict()
     lambdas = lambda_schemes.lambdas(counts, lambda_scheme, lambda_0, normalise)
     batches = Batches(
