@@ -75,7 +75,9 @@ except WorkflowError as error:
 
 
 settings.add_ordinal_variants(config)
+settings.add_soft_variants(config)
 settings.keep_only(config)
+settings.set_default_model(config)
 
 
 include: "workflow/rules/common.smk"

@@ -44,6 +44,7 @@ OVERLAYS = {
     "naive": {"counting_set": {"class_rule": "none"}},
     "fewer variants": {"variants": {"lambda1_sched": None}},
     "ordinal": {"ordinal_variants": True},
+    "soft": {"soft_variants": True},
 }
 PAPERS = {
     "paper": ("paper",),
@@ -156,9 +157,9 @@ with SnakemakeApi(OutputSettings()) as asked:
 def test_all_that_asks_models_holds_a_gpu_where_one_is_wanted(tmp_path):
     overlay = tmp_path / "overlay.yaml"
     models = (
-        "embed_ordinal embed_reading evaluate look_at_reading_views measure_relevancy"
-        " measure_retention predict_ordinal predict_reading_statements read_reading_words retrieve"
-        " sweep_wise_ft"
+        "classify_zero_shot embed_ordinal embed_reading evaluate look_at_reading_views"
+        " measure_relevancy measure_retention predict_ordinal predict_reading_statements"
+        " read_reading_words retrieve sweep_wise_ft"
     )
     for accelerator, expected in (("cpu", ""), ("cuda", f" {models}")):
         overlay.write_text(f"evaluation: {{accelerator: {accelerator}}}\n")
@@ -263,14 +264,15 @@ def test_a_variant_that_is_left_out_is_left_out_wherever_it_is_named(planned):
     assert "make_ablations" not in planned
 
 
-def test_one_key_adds_the_ordinal_variants(planned):
+@pytest.mark.parametrize(("key", "variants"), [("ordinal", 5), ("soft", 16)])
+def test_one_key_adds_variants(planned, key, variants):
     """To trainings, evaluations and tables; what lists variants by name goes without them."""
-    off, on = planned["tiny"], planned["ordinal"]
+    off, on = planned["tiny"], planned[key]
     more = {rule: n - off[rule] for rule, n in on.items() if n != off[rule]}
     assert more == {
-        "train_variant": 5,
-        "evaluate": 5 * (1 + len(DEFAULT["benchmarks"])),
-        "measure_retention": 5 * len(DEFAULT["retention"]["tasks"]),
+        "train_variant": variants,
+        "evaluate": variants * (1 + len(DEFAULT["benchmarks"])),
+        "measure_retention": variants * len(DEFAULT["retention"]["tasks"]),
     }
     assert on["make_ablations"] == 1
 

@@ -111,7 +111,7 @@ rule pack_reading_images:
     input:
         files=lambda wildcards: config_inputs(*reading.files(config, wildcards.split)),
         images="results/reading/{split}/images.parquet",
-        model=config_inputs(*settings.model_configs(config["reading"])),
+        model=config_inputs(*settings.configs_of_model(config["reading"]["model"])),
     output:
         images="results/reading/{split}/{view}.npy",
         sizes="results/reading/{split}/{view}_sizes.parquet",
@@ -126,11 +126,14 @@ rule pack_reading_images:
         mem_mb=growing(8000),
         runtime=growing(240),
     params:
-        *code("pack_reading_images", *settings.model_configs(config["reading"])),
+        *code(
+            "pack_reading_images",
+            *settings.configs_of_model(config["reading"]["model"]),
+        ),
         lambda wildcards: digests(*reading.image_sources(config, wildcards.split)),
         spec=canonical(
             reading.source_settings(config)
-            | sections(config, ["reading.model.name", "reading.model.config"])
+            | settings.packing(config["reading"]["model"])
         ),
     message:
         "pack the images of the {wildcards.split} split, view {wildcards.view}"
@@ -171,7 +174,7 @@ rule embed_reading:
             view=config["reading"]["view"],
         ),
         pool="results/reading/pool.csv",
-        model=config_inputs(*settings.model_files(config["reading"])),
+        model=config_inputs(*settings.files_of_model(config["reading"]["model"])),
     output:
         splits=expand(
             "results/reading/{split}/embeddings.safetensors", split=reading.SPLITS
@@ -191,7 +194,7 @@ rule embed_reading:
         gpu=settings.gpus(config, "embed_reading"),
         accelerator=config["evaluation"]["accelerator"],
     params:
-        *code("embed_reading", *settings.model_files(config["reading"])),
+        *code("embed_reading", *settings.files_of_model(config["reading"]["model"])),
         spec=canonical(reading.embedding_settings(config)),
     message:
         "embed images, questions and answers"
@@ -320,7 +323,7 @@ rule predict_reading_statements:
         pool="results/reading/pool.csv",
         pool_embeddings="results/reading/pool.safetensors",
         summary="results/reading/embeddings.json",
-        model=config_inputs(*settings.model_files(config["reading"])),
+        model=config_inputs(*settings.files_of_model(config["reading"]["model"])),
     output:
         predictions="results/reading/predictions/seed0/statements.parquet",
     log:
@@ -338,7 +341,7 @@ rule predict_reading_statements:
     params:
         *code(
             "predict_reading_statements",
-            *settings.model_files(config["reading"]),
+            *settings.files_of_model(config["reading"]["model"]),
         ),
         spec=canonical(reading.statement_settings(config)),
     message:
@@ -532,7 +535,7 @@ rule read_reading_words:
     input:
         words=config_inputs(*listed(config["reading"]["words"]["csv"])),
         summary="results/reading/embeddings.json",
-        model=config_inputs(*settings.model_files(config["reading"])),
+        model=config_inputs(*settings.files_of_model(config["reading"]["model"])),
         weights=reading.first_weights(config, "words"),
     output:
         words="results/reading/words.parquet",
@@ -549,7 +552,9 @@ rule read_reading_words:
         gpu=settings.gpus(config, "read_reading_words"),
         accelerator=config["evaluation"]["accelerator"],
     params:
-        *code("read_reading_words", *settings.model_files(config["reading"])),
+        *code(
+            "read_reading_words", *settings.files_of_model(config["reading"]["model"])
+        ),
         lambda wildcards: digests(
             *listed(config["reading"]["words"]["csv"]),
             *listed(config["reading"]["words"]["images"]),
@@ -626,7 +631,7 @@ rule look_at_reading_views:
         pool="results/reading/pool.csv",
         pool_embeddings="results/reading/pool.safetensors",
         summary="results/reading/embeddings.json",
-        model=config_inputs(*settings.model_files(config["reading"])),
+        model=config_inputs(*settings.files_of_model(config["reading"]["model"])),
         weights=reading.first_weights(config, "crops"),
     output:
         expand(
@@ -647,7 +652,10 @@ rule look_at_reading_views:
         accelerator=config["evaluation"]["accelerator"],
         batch=config["evaluation"]["batch"],
     params:
-        *code("look_at_reading_views", *settings.model_files(config["reading"])),
+        *code(
+            "look_at_reading_views",
+            *settings.files_of_model(config["reading"]["model"]),
+        ),
         spec=canonical(reading.reader_settings(config, "crops")),
     message:
         "ask each part of the images"

@@ -82,6 +82,11 @@ SECTIONS = (
     ),
     Section("benchmarks", "Further benchmarks", "The same models on other images."),
     Section(
+        "zero_shot",
+        "Other models, without training",
+        "How well pretrained models count as they are, on the same images.",
+    ),
+    Section(
         "retention",
         "Retention",
         "Learning to count may cost what a model knew before. WiSE-FT interpolates between the"
@@ -102,7 +107,8 @@ SECTIONS = (
     Section(
         "soft_labels",
         "Soft labels",
-        "Which objects captions name, and how rare most of them are.",
+        "Captions that name the same objects share a target (AlignCLIP's Object-IoU): what that"
+        " does to a CLIP in pretraining. And which objects captions name, and how rare most are.",
     ),
     Section(
         "reading",
@@ -144,6 +150,13 @@ RESULTS = (
         "results/benchmarks/{id}/table",
         TABLE,
         settings.further_benchmarks,
+    ),
+    Result(
+        "zero_shot",
+        "make_zero_shot_table",
+        "results/zero_shot/table",
+        TABLE,
+        _where(settings.zero_shot_models),
     ),
     Result(
         "retention",
@@ -226,6 +239,27 @@ RESULTS = (
     ),
     Result(
         "soft_labels",
+        "make_soft_label_table",
+        "results/soft_labels/table",
+        TABLE,
+        _where(settings.pretraining_nets),
+    ),
+    Result(
+        "soft_labels",
+        "plot_soft_labels",
+        "results/figures/soft_labels",
+        FIGURE,
+        _where(settings.pretraining_nets),
+    ),
+    Result(
+        "soft_labels",
+        "make_domain_table",
+        "results/soft_labels/domains",
+        TABLE,
+        _where(settings.has_domains),
+    ),
+    Result(
+        "soft_labels",
         "make_object_statistics",
         "results/soft_labels/statistics",
         TABLE,
@@ -260,6 +294,13 @@ RESULTS = (
             ),
         )
     ),  # fmt: skip
+    Result(
+        "soft_labels",
+        "plot_object_ranks",
+        "results/figures/object_ranks_{id}",
+        FIGURE,
+        settings.caption_sets,
+    ),
     Result("reading", "make_reading_published", "results/reading/published", TABLE),
     Result(
         "funnel",

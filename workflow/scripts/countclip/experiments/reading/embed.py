@@ -9,7 +9,7 @@ import numpy as np
 from countclip.experiments.reading import embeddings
 from countclip.experiments.reading.data import read_questions
 from countclip.experiments.reading.pool import read_pool, targets
-from countclip.model.clip import Clip
+from countclip.model.clip import Clip, lengths
 from countclip.model.embeddings import embed_images, embed_texts, fabric_of
 from countclip.runtime.files import write_json
 
@@ -86,8 +86,8 @@ def embed(
 def _tokens(clip: Clip, texts: list[str], name: str, summary: dict[str, Any]) -> np.ndarray:
     """Token ids (n, length); counts in the summary how many texts are cut."""
     tokens = clip.tokenize(texts)
-    full = np.flatnonzero(tokens.argmax(axis=1) == clip.tokenizer.context_length - 1)
-    cut = sum(len(clip.tokenizer.encode(texts[place])) > clip.token_limit for place in full)
+    full = np.flatnonzero(lengths(tokens, clip.pad) == clip.tokenizer.context_length)
+    cut = sum(len(clip.encode(texts[place])) > clip.token_limit for place in full)
     summary[f"{name}_cut"] = cut
     if cut:
         log.warning("%s: %d of %d texts are cut after %d tokens", name, cut, len(texts),

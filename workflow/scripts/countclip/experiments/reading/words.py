@@ -14,7 +14,7 @@ from countclip.experiments.reading.model import answers_of, make_reader, queries
 from countclip.experiments.reading.ranking import rank
 from countclip.model.clip import Clip
 from countclip.model.embeddings import embed_images, embed_texts, fabric_of
-from countclip.model.inputs import resize
+from countclip.model.preprocessing import Preprocessing
 from countclip.runtime.csv_files import Columns, raise_problems, read_rows
 from countclip.runtime.files import progress, write_table
 from countclip.runtime.folders import ImageFolder, inside
@@ -47,7 +47,7 @@ def read_words(
     clip = Clip(**model)
     clip.model.to(fabric.device)
     table = pd.DataFrame(read_rows(words_csv, COLUMNS, lambda row, _: row))
-    pixels, scales = _pixels(table["path"], folder, clip.image_size)
+    pixels, scales = _pixels(table["path"], folder, clip.preprocessing)
     with fabric.autocast():
         images = embed_images(clip, pixels, show=True).numpy()
         asked = embed_texts(clip, clip.tokenize([question])).numpy()
@@ -79,7 +79,9 @@ def read_words(
     write_table(pd.concat(parts, ignore_index=True), path)
 
 
-def _pixels(names: pd.Series, folder: ImageFolder, size: int) -> tuple[np.ndarray, np.ndarray]:
+def _pixels(
+    names: pd.Series, folder: ImageFolder, preprocessing: Preprocessing
+) -> tuple[np.ndarray, np.ndarray]:
     """The images as a model sees them, and by which factor they are made smaller."""
     problems, packed, scales = [], [], []
 
@@ -91,7 +93,7 @@ def _pixels(names: pd.Series, folder: ImageFolder, size: int) -> tuple[np.ndarra
                 problems.append(f"{name}: {error}")
 
     for image in images():
-        packed.append(resize(image, size))
-        scales.append(size / min(image.size))
+        packed.append(preprocessing.resize(image))
+        scales.append(preprocessing.size / min(image.size))
     raise_problems(folder.path, problems)
     return np.stack(packed), np.array(scales)
