@@ -13,6 +13,7 @@ from PIL import Image
 
 from countclip.benchmarks import adapters, check_links, custom
 from countclip.benchmarks.store import read_benchmark
+from countclip.data.published_sets import counted_noun
 from countclip.evaluation import counting
 from countclip.report import scores, table1
 from countclip.runtime.connection import connection
@@ -414,7 +415,7 @@ def test_another_file_is_not_taken_for_a_publishers(tmp_path, source):
     ],
 )
 def test_a_plain_question_says_what_is_counted(question, noun):
-    assert adapters.counted_noun(question) == noun
+    assert counted_noun(question) == noun
 
 
 def test_the_table_of_a_small_benchmark_with_two_numbers(tmp_path):

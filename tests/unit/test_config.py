@@ -148,6 +148,25 @@ def test_a_contradiction_names_its_key_and_what_there_is(config, wrong, call, me
         call(config | wrong)
 
 
+def test_only_leaves_out_all_other_variants(config):
+    nulls, only = copy.deepcopy(config), copy.deepcopy(config) | {"only": ["norm_sched", "sord"]}
+    for each in (only, nulls):
+        each["ordinal_variants"] = True
+        settings.add_ordinal_variants(each)
+    for name in set(nulls["variants"]) - {"norm_sched", "sord"}:
+        nulls["variants"][name] = None
+    settings.keep_only(nulls)  # null lists all
+    settings.keep_only(only)
+    assert only["variants"] == nulls["variants"]
+    assert settings.variants(only) == ["norm_sched", "sord"]
+    assert settings.reference(only) is None
+    assert settings.chosen_variants(only, "wise_ft.variants") == []
+    config["variants"]["log_sched"] = None
+    for name, why in (("sord", "is not there"), ("log_sched", "is set to null there")):
+        with pytest.raises(ConfigError, match=f"only: {name} {why}; variants has lambda1_nosched"):
+            settings.keep_only(config | {"only": ["norm_sched", name]})
+
+
 def test_only_sets_that_a_variant_trains_on_are_made(config):
     config["counting_sets"] |= {"strict": {"confidence": 0.5}, "nobodys": {}}
     config["variants"]["mine"] = {"label": "Mine", "counting_set": "strict"}
@@ -258,3 +277,95 @@ def test_runs_are_variants_times_seeds_and_predictions_begin_with_the_baseline(c
     paths = settings.predictions(config, "mine")
     assert paths[0] == "results/evaluation/mine/baseline/seed0/predictions.parquet"
     assert len(paths) == 5
+
+
+# ---- images that somebody counted ----
+
+
+def counted(config, **settings):
+    config["counting_sets"]["main"] = {"source": "folder", "path": "data/pairs.csv"} | settings
+    return config
+
+
+def test_a_counting_set_of_counted_images_needs_no_laion_and_no_detector(config):
+    assert settings.needs_laion(config)
+    assert settings.set_files(config, "main", "images")[0] == "results/images/part-00000.parquet"
+    counted(config)
+    config["network"], config["detector"]["confidence_floor"] = "internet", 1.0
+    assert not settings.needs_laion(config)
+    assert settings.counted_sets(config) == settings.set_parts(config, "main") == ["main"]
+    files = settings.set_files(config, "main", "candidates", "json")
+    assert files == ["results/counted/candidates/main.json"]
+    assert settings.candidates(config) == ["results/counted/candidates/main.parquet"]
+    assert settings.set_settings(config, "main")["class_rule"] == "none"
+    source = settings.set_source(config, "main")
+    assert (source["images"], source["caption"]) == ("data", "{number} {noun}")
+    assert "nouns" not in source
+    config["detector"]["confidence_floor"] = 0.1
+    counted(config, verify="detector", class_rule="any")
+    assert settings.set_settings(config, "main")["class_rule"] == "any"
+    config["counting_sets"]["main"] = {"verify": "none"}
+    assert settings.set_settings(config, "main")["class_rule"] == "none"
+    assert settings.needs_laion(config)
+
+
+def test_coco_is_counted_by_the_nouns_of_its_classes(config):
+    counted(config, source="coco", path="instances.json", captions="captions.json")
+    assert settings.set_source(config, "main")["nouns"] == "resources/coco_nouns.csv"
+    config["counting_sets"]["main"]["nouns"] = "mine.csv"
+    assert settings.set_source(config, "main")["nouns"] == "mine.csv"
+    assert settings.set_nouns(config, "main") == []  # of a detector's classes
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"path": None}, "source: folder needs path"),
+        ({"captions": "captions.json"}, "captions: not read of source: folder"),
+        ({"source": "laion"}, "path: not read of source: laion"),
+        ({"verify": "detector", "class_rule": "none"}, "class_rule none detects nothing"),
+    ],
+)
+def test_keys_of_a_counting_set_that_contradict_each_other_are_named(config, wrong, message):
+    counted(config, **wrong)
+    call = settings.set_settings if "verify" in wrong else settings.set_source
+    with pytest.raises(ConfigError, match=f"counting set main: .*{message}"):
+        call(config, "main")
+
+
+def test_a_replaced_image_of_a_counting_set_is_an_input(config, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("data/a.png", "pool/b.png"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_bytes(b"x")
+    (tmp_path / "data/pairs.csv").write_text("image,caption\na.png,two\nb.png,two\n../x,two\n")
+    assert settings.counted_images(counted(config), "main") == ["data/a.png"]
+    assert settings.counted_images(counted(config, images="pool"), "main") == ["pool/b.png"]
+    assert settings.counted_images(counted(config, source="tallyqa"), "main") == []
+
+
+# ---- a run without CountBench ----
+
+
+def test_the_first_further_benchmark_stands_for_a_countbench_that_is_null(config):
+    assert settings.main_benchmark(config) == "countbench"
+    assert settings.main_table(config) == "results/table1.csv"
+    assert settings.kept_apart(config, "main") == "results/countbench/benchmark.parquet"
+    assert settings.other_benchmark(config, "own") == "results/countbench/benchmark.parquet"
+    config["countbench"]["list"] = None
+    config["benchmarks"] |= {"own": None, "mine": {"source": "folder", "path": "x.csv"}, "b": {}}
+    assert settings.main_benchmark(config) == "mine"
+    assert settings.main_table(config) == "results/benchmarks/mine/table.csv"
+    assert settings.kept_apart(config, "main") == "results/benchmarks/mine/benchmark.parquet"
+    assert settings.other_benchmark(config, "mine") == []
+    assert settings.other_benchmark(config, "b") == "results/benchmarks/mine/benchmark.parquet"
+    assert (
+        settings.countbench_file(config, "summary.json") == settings.wise_ft_variants(config) == []
+    )
+    config["counting_set"]["decontaminate"] = []
+    assert settings.kept_apart(config, "main") == []
+    with pytest.raises(ConfigError, match="countbench.list is null.*results/benchmarks/<id>/table"):
+        settings.benchmark_list(config)
+    config["benchmarks"] = {"own": None}
+    with pytest.raises(ConfigError, match="countbench.list is null, and `benchmarks` has none"):
+        settings.main_benchmark(config)

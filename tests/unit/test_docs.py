@@ -15,6 +15,8 @@ import pytest
 import yaml
 
 from countclip.experiments.ordinal import scores as ordinal_scores
+from countclip.experiments.reading import scores as reading_scores
+from countclip.experiments.soft_labels import scores as soft_scores
 from countclip.report import scores
 from countclip.runtime import config_files
 from countclip.runtime.config_docs import FIRST_KEYS, SCHEMA
@@ -158,7 +160,13 @@ def test_the_files_page_names_what_the_rules_make():
 
 
 @pytest.mark.parametrize(
-    ("page", "columns"), [("table", scores.COLUMNS), ("ordinal-table", ordinal_scores.COLUMNS)]
+    ("page", "columns"),
+    [
+        ("table", scores.COLUMNS),
+        ("ordinal-table", ordinal_scores.COLUMNS),
+        ("reading-table", reading_scores.COLUMNS),
+        ("soft-labels-table", soft_scores.COLUMNS),
+    ],
 )
 def test_a_table_page_names_every_column(page, columns):
     text = TEXTS[HOME / f"docs/reference/{page}.md"]
@@ -214,7 +222,9 @@ def working_directory(tmp_path_factory) -> Path:
     """A folder with what the examples of the guides name."""
     folder = tmp_path_factory.mktemp("docs")
     (folder / "data").mkdir()
-    for guide, table in (("own-benchmark", "shelves"), ("own-ordinal-set", "decades")):
+    tables = (("own-benchmark", "shelves"), ("own-ordinal-set", "decades"),
+              ("own-images", "pairs"), ("own-images", "test"))  # fmt: skip
+    for guide, table in tables:
         for block in blocks(HOME / f"docs/guides/{guide}.md", "text"):
             (folder / f"data/{table}.csv").write_text(block, encoding="utf-8")
     for page in PAGES:

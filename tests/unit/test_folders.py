@@ -41,6 +41,9 @@ def test_what_tools_leave_is_passed_over_and_named(tmp_path):
     tops = {"a/.thumbnails" if name.startswith("a/.") else name for name in tops}
     assert set(names(found.passed, tmp_path)) == tops
     assert f"{len(tops)} hidden" in found.note()
+    quiet = {".DS_Store", "Thumbs.db", "a/Thumbs.db", "Desktop.ini", "Icon\r"}
+    assert set(names(found.unusual().passed, tmp_path)) == tops - quiet
+    assert found.unusual().files == found.files
     assert names(contents(tmp_path, deep=False).files, tmp_path) == ["b.jpg"]
     assert names(subfolders(tmp_path), tmp_path) == ["a"]
     hidden = tmp_path / ".ipynb_checkpoints"  # a user may name it

@@ -36,6 +36,10 @@ def test_what_was_trained_on_and_what_chose_the_checkpoint_is_counted(tmp_path):
     assert seen(("5 bits", "train"), ("4 bits", "heldout"), []) == [0, 2, 1]
     assert seen(("5 bits", "train"), ("4 bits", "heldout"), ["far", "far"]) == [2, 2, 1]
     assert seen(("0", "train"), ("far", "train"), ["far"]) == [3, 2, 1]
+    alone = overlap.count_overlaps(
+        benchmark=benchmark, counting=[], non_counting=[], countbench=None, distance=4
+    )
+    assert alone == {"near_training": 0, "near_countbench": None, "same_picture": 1}
 
 
 def test_rows_with_an_image_of_an_earlier_one_are_counted_among_those_that_count(tmp_path):

@@ -194,6 +194,78 @@ def test_what_is_wrong_is_named(trained, folder, tmp_path):
         predict.from_table(table)
 
 
+def test_a_config_file_stands_for_model_json(trained, folder, tmp_path, monkeypatch):
+    """Weights alone in a folder, and the file that describes their model in another."""
+    alone, described = tmp_path / "weights/alone.safetensors", tmp_path / "configs/tiny-test.json"
+    for path, of in ((alone, trained), (described, trained.with_name("tiny-test.json"))):
+        path.parent.mkdir()
+        path.write_bytes(of.read_bytes())
+    merges = "tiny-test.merges.txt.gz"
+    described.with_name(merges).write_bytes(trained.with_name(merges).read_bytes())
+    expected, output = folder / "expected.csv", folder / "counts.csv"
+    predict.predict(trained, predict.from_files([folder / "a.png"], "{} dogs"), expected, "cpu", 8)
+    arguments = ("--model", alone, "--config-file", described, "--images", folder / "a.png",
+                 "--caption", "{} dogs", "--output", output)  # fmt: skip
+    monkeypatch.setattr(sys, "argv", ["predict", *map(str, arguments)])
+    with pytest.raises(SystemExit, match="0"):
+        predict.main()
+    assert output.read_bytes() == expected.read_bytes()
+    wrong = described.with_name("other.json")
+    with pytest.raises(ValueError, match=r"--config-file .*other.json: there is no such file"):
+        predict.load(alone, wrong)
+    wrong.write_text('{"model_cfg": {}}', encoding="utf-8")
+    with pytest.raises(ValueError, match=r"other.json: must be open_clip's JSON .* `model_cfg`"):
+        predict.load(alone, wrong)
+    wrong.write_text("{", encoding="utf-8")
+    with pytest.raises(ValueError, match=r"--config-file .*other.json: is no JSON"):
+        predict.load(alone, wrong)
+
+
+def test_the_file_that_describes_a_model_is_looked_for_in_its_run(trained, tmp_path, monkeypatch):
+    run = tmp_path / "run"
+    weights = run / "results/training/mine/seed1/end.safetensors"
+    weights.parent.mkdir(parents=True)
+    weights.write_bytes(trained.read_bytes())
+    model = {"name": "tiny-test", "pretrained": None, "config": "models/tiny-test.json"}
+    write_json({"model": model}, weights.with_name("model.json"))
+    monkeypatch.chdir(tmp_path)
+    places = (tmp_path / "models", run / "models", weights.parent)
+    looked = ", ".join(str(place / "tiny-test.json") for place in places)
+    with pytest.raises(ValueError, match=r"--config-file") as raised:
+        predict.load(weights)
+    assert f"(looked for: {looked})" in str(raised.value)
+    assert f"{weights.with_name('model.json')} says that models/tiny-test.json" in str(raised.value)
+    (run / "models").mkdir()
+    for name in ("tiny-test.json", "tiny-test.merges.txt.gz"):
+        (run / "models" / name).write_bytes(trained.with_name(name).read_bytes())
+    assert predict.load(weights).image_size == predict.load(trained).image_size
+
+
+def test_broken_links_are_told_and_what_desktops_leave_is_not(trained, folder, monkeypatch, capsys):
+    for name in ("Thumbs.db", ".DS_Store", "below/desktop.ini", "below/.DS_Store"):
+        (folder / name).write_bytes(b"x")
+    (folder / "notes.txt").unlink()
+    (folder / "gone.jpg").symlink_to("../album/5.jpg")
+    (folder / "weights.safetensors").symlink_to("old/weights.safetensors")
+    with pytest.raises(ValueError, match=r"is a link to 'old/weights.safetensors', which is not"):
+        predict.load(folder / "weights.safetensors")
+    (folder / "weights.safetensors").unlink()
+    inputs = [*folder.glob("*.*"), folder / "below"]  # as a shell has photos/*, and more
+    arguments = ["--model", trained, "--images", *inputs, "--caption", "{} dogs"]
+    monkeypatch.setattr(sys, "argv", ["predict", *map(str, arguments)])
+    with pytest.raises(SystemExit, match="0"):
+        predict.main()
+    told = capsys.readouterr()
+    assert told.err.splitlines()[-1] == (
+        "predict: no answer for 1 of 6 images: unreadable (a link to '../album/5.jpg': No such file"
+        " or directory)"
+    )
+    for name in ("Thumbs", "DS_Store", "desktop.ini", "passed over"):
+        assert name not in told.err + told.out
+    with pytest.raises(ValueError, match="no file is in there"):
+        predict.from_files([folder / "Thumbs.db"], "{} dogs")
+
+
 def test_weights_of_another_model_are_named(trained, tmp_path):
     (tmp_path / "model.json").write_bytes(trained.with_name("model.json").read_bytes())
     other = tmp_path / "other.safetensors"

@@ -48,3 +48,12 @@ def test_results_follow_the_config():
     assert not [file for file in targets if "retention" in file or "wise_ft" in file]
     assert "results/ablations.csv" not in targets
     assert {Path(file).suffix for file in targets} >= {".csv", ".md", ".svg", ".png"}
+
+
+def test_a_run_without_countbench_has_nothing_that_is_measured_on_it():
+    config = copy.deepcopy(DEFAULT)
+    config["countbench"]["list"] = None
+    targets = results.targets(config)
+    on_countbench = ("table1", "confusion", "ablations", "wise_ft", "retrieval", "relevancy")
+    assert not [file for file in targets if any(name in file for name in on_countbench)]
+    assert {"results/benchmarks/own/table.csv", "results/retention.csv"} <= set(targets)

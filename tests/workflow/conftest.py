@@ -25,6 +25,7 @@ HOME = Path(__file__).parents[2]
 DEFAULT = config_files.default()
 KEPT = ("lambda1_sched", "modal_sched_plus")
 ORDINAL = ("constant", "zero_shot_concepts", "numclip_exp")
+READERS = ("zero_shot", "statements", "naive", "hard_both")
 
 # The miniature made smaller still: what is tested is the workflow, not what a model learns.
 TINY: dict[str, Any] = {
@@ -40,6 +41,24 @@ TINY: dict[str, Any] = {
         "sets": {"people": {"folds": {"count": 2}}},
         "methods": {name: None for name in DEFAULT["ordinal"]["methods"] if name not in ORDINAL},
         "training": {"steps": 2, "epochs": 1},
+    },
+    "soft_labels": {
+        "pretraining": {
+            "pairs": {"number": 200},
+            "nets": {
+                "small": {"steps": 2, "targets": ["hard", "objects"], "seeds": [1]},
+                "large": None,
+            },
+            "training": {"evaluations": 1},
+        },
+    },
+    "miniature_signs": {"train": 40, "validation": 12, "words": 4},
+    "reading": {
+        "variants": list(READERS),
+        "seeds": [1],
+        "training": {"batch_size": 16, "steps": 2, "evaluations": 1},
+        "crops": {"views": ["centre", "grid_2"]},
+        "panels": {"questions": 2},
     },
 }
 
@@ -136,11 +155,13 @@ class Workflow:
         return copy
 
 
-def dry_runs(commands: list[list[str]]) -> list[dict[str, int] | str]:
-    """What each command line would run: jobs by rule, or the error."""
+def dry_runs(
+    commands: list[list[str]], targets: Sequence[str] = ("all",)
+) -> list[dict[str, int] | str]:
+    """What each command line would run, with these targets first: jobs by rule, or the error."""
     done = subprocess.run(
         [sys.executable, str(Path(__file__).with_name("dry_runs.py"))], check=False,
-        input=json.dumps([["all", *command] for command in commands]),
+        input=json.dumps([[*targets, *command] for command in commands]),
         capture_output=True, text=True,
     )  # fmt: skip
     if done.returncode:

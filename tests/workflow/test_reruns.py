@@ -22,10 +22,14 @@ FOR_EXAMPLE = {
     "variants": (KEPT[1], "training"),
     "counting_sets": ("main", "counting_set"),
     "benchmarks": ("own", None),
+    "models": ("main", None),
+    "zero_shot.models": ("tiny", None),
     "figures.confusion": ("figure3", None),
     "retention.tasks": ("things", None),
     "ordinal.sets": ("people", None),
     "soft_labels.caption_sets": ("counting", None),
+    "soft_labels.pretraining.nets": ("small", None),
+    "soft_labels.pretraining.targets": ("objects", None),
     "ordinal.methods": ("numclip_exp", None),
 }
 
@@ -51,7 +55,7 @@ def place(key: str) -> tuple[list[str], Any]:
     if not name:
         return key.split("."), functools.reduce(dict.get, key.split("."), NOW)
     example, common = FOR_EXAMPLE[group]
-    values = functools.reduce(dict.get, [*group.split("."), example], NOW)
+    values = functools.reduce(dict.get, group.split("."), NOW).get(example, {})
     now = {**(NOW[common] if common else {}), **values}
     return [*group.split("."), example, *own.split(".")], functools.reduce(
         dict.get, own.split("."), now

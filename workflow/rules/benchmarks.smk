@@ -77,7 +77,7 @@ rule download_countbench:
 
 rule audit_countbench:
     input:
-        list=resource(config["countbench"]["list"]),
+        list=lambda wildcards: settings.countbench_list(config),
         answers="results/countbench/answers.parquet",
         lock=settings.lock(config),
     output:
@@ -96,7 +96,7 @@ rule audit_countbench:
     params:
         *code(
             "audit_countbench",
-            config["countbench"]["list"],
+            *listed(config["countbench"]["list"]),
             *listed(config["countbench"]["lock"]),
         ),
         spec=spec("countbench.picture"),
@@ -129,7 +129,7 @@ rule lock_countbench:
 # For people: the lines, and the pictures that they name in a folder beside them.
 rule offer_repairs:
     input:
-        list=resource(config["countbench"]["list"]),
+        list=lambda wildcards: settings.countbench_list(config),
         audit="results/countbench/audit.csv",
         pictures=config["countbench"]["copy"] or [],
     output:
@@ -143,7 +143,7 @@ rule offer_repairs:
     params:
         *code(
             "offer_repairs",
-            config["countbench"]["list"],
+            *listed(config["countbench"]["list"]),
             *listed(config["countbench"]["copy"]),
         ),
         spec=spec(
@@ -157,7 +157,7 @@ rule offer_repairs:
 
 rule repair_countbench:
     input:
-        list=resource(config["countbench"]["list"]),
+        list=lambda wildcards: settings.countbench_list(config),
         audit="results/countbench/audit.csv",
         images="results/countbench/audited_images.parquet",
         repairs=resource(config["countbench"]["repairs"]),
@@ -182,7 +182,7 @@ rule repair_countbench:
     params:
         *code(
             "repair_countbench",
-            config["countbench"]["list"],
+            *listed(config["countbench"]["list"]),
             config["countbench"]["repairs"],
         ),
         *digest_of_all("images of repairs.csv", settings.repair_images(config)),

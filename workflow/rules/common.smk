@@ -37,10 +37,11 @@ settings.refuse_folders(config)
 wildcard_constraints:
     part=r"[A-Za-z0-9._-]+",
     benchmark=r"[A-Za-z0-9_]+",
-    variant=r"[A-Za-z0-9_]+",
+    variant=r"[A-Za-z0-9_]+|baseline-[A-Za-z0-9_]+",
     seed=r"\d+",
     set=r"[A-Za-z0-9_]+",
     task=r"[A-Za-z0-9_]+",
+    model=r"[A-Za-z0-9_]+",
     name=r"[^/]+",
     form=r"onnx|engine",
 
@@ -94,7 +95,8 @@ def cost(job):
 
 def everything():
     """What a whole run makes; with `--report`, what is there of it, and how much is not."""
-    files = ["results/report.html", "results/countbench/audit.html", *targets(config)]
+    audit = ["results/countbench/audit.html"] if settings.has_countbench(config) else []
+    files = ["results/report.html", *audit, *targets(config)]
     if not any(argument.partition("=")[0] == "--report" for argument in sys.argv):
         return files
     missing = [file for file in files if not Path(prefixed(file)).exists()]
@@ -127,7 +129,7 @@ def listed(path):
 def list_digest(wildcards):
     """The digest of CountBench's list; none for another benchmark, whose links a rule lists."""
     is_other = "benchmark" in wildcards.keys()
-    return () if is_other else digests(config["countbench"]["list"])
+    return () if is_other else digests(settings.countbench_list(config))
 
 
 def retention_digests(name):
@@ -136,14 +138,14 @@ def retention_digests(name):
     return "results/miniature/retention/digests.tsv" if is_result(folder) else []
 
 
-def each_part(pattern):
-    """One path for every part of LAION."""
-    return expand(pattern, part=settings.parts(config), allow_missing=True)
-
-
 def each_set(pattern):
     """One path for every counting set that is trained on."""
     return expand(pattern, set=settings.counting_sets(config))
+
+
+def of_parts(stage, ending="parquet"):
+    """The files of a stage that a counting set is made from."""
+    return lambda wildcards: settings.set_files(config, wildcards.set, stage, ending)
 
 
 def of_set(pattern):
@@ -153,11 +155,32 @@ def of_set(pattern):
     )
 
 
+def packed(pattern):
+    """The path, for a variant's job, of images that are packed for its model."""
+
+    def path(wildcards):
+        filled = of_set(pattern)(wildcards) if "{set}" in pattern else pattern
+        return settings.packed_for(config, filled, wildcards.variant)
+
+    return path
+
+
+def model_inputs(wildcards):
+    """The files of the model of a variant's job."""
+    return config_inputs(*settings.model_files(config, wildcards.variant))
+
+
+def with_model(wildcards, *keys, **more):
+    """The spec of a variant's job: its model beside sections of the config."""
+    model = settings.model_of(config, wildcards.variant)
+    return canonical(sections(config, keys) | {"model": model} | more)
+
+
 def checkpoints(*names):
     """The weights of a run, each file named as its checkpoint; none for the pretrained baseline."""
     return lambda wildcards: (
         []
-        if wildcards.variant == "baseline"
+        if settings.is_baseline(wildcards.variant)
         else expand(
             "results/training/{variant}/seed{seed}/{name}.safetensors",
             name=names,
@@ -167,7 +190,12 @@ def checkpoints(*names):
 
 
 def laion_manifest():
-    """The table of LAION's parts. Of a person's, `manifest_line` says what counts, not its age."""
+    """The table of LAION's parts. Of a person's, `manifest_line` says what counts, not its age.
+
+    None where no counting set is made from LAION.
+    """
+    if not settings.needs_laion(config):
+        return []
     path = settings.manifest(config)
     return path if config["laion"]["manifest"] is None else ancient(path)
 
@@ -176,7 +204,7 @@ def set_detections(name):
     """The detections that a counting set is made with: none where captions alone decide."""
     if settings.set_settings(config, name)["class_rule"] == "none":
         return []
-    return each_part("results/detections/{part}.parquet")
+    return settings.set_files(config, name, "detections")
 
 
 def adapter(name):
@@ -200,12 +228,22 @@ def link_answers(name):
 
 def benchmark_files(wildcards):
     """The table and the images of a job's benchmark."""
-    folder = (
-        "results/countbench"
-        if wildcards.benchmark == "countbench"
-        else "results/benchmarks/{benchmark}"
-    )
+    folder = settings.benchmark_folder(config, wildcards.benchmark)
     return {
         "benchmark": f"{folder}/benchmark.parquet",
         "benchmark_images": f"{folder}/images.parquet",
+    }
+
+
+def packed_benchmark(wildcards):
+    """The table and the packed images of a job's benchmark.
+
+    Of a training it is the one that checkpoints are chosen on.
+    """
+    name = wildcards.get("benchmark") or settings.main_benchmark(config)
+    return {
+        "benchmark": f"{settings.benchmark_folder(config, name)}/benchmark.parquet",
+        "benchmark_images": settings.packed_for(
+            config, f"results/evaluation/{name}/images.npy", wildcards.variant
+        ),
     }

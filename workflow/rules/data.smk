@@ -1,8 +1,10 @@
 # From LAION's metadata to the pairs that teach counting: list, download, filter, fetch, detect, match.
+# Or from images that somebody counted, which are read where they lie.
 #
-# Needs: the config's `laion`, the detector's weights, and of benchmarks.smk the repaired CountBench.
-# Makes: results/laion/, results/candidates/, results/images/, results/detections/ for each part, and
-# results/counting_set/{set}/ for each counting set.
+# Needs: the config's `laion` or the files of a counting set, the detector's weights, and of
+# benchmarks.smk the benchmark that pairs are kept apart from.
+# Makes: results/laion/, results/candidates/, results/images/, results/detections/ for each part,
+# results/counted/ for images that somebody counted, and results/counting_set/{set}/ for each set.
 #
 # Keys that only say how hard to try are resources, which rerun nothing.
 
@@ -83,7 +85,10 @@ rule filter_captions:
         runtime=60,
     params:
         *code("filter_captions"),
-        spec=spec("captions"),
+        spec=canonical(
+            sections(config, ["captions"])
+            | {"laion": {"images": config["laion"]["images"] is not None}}
+        ),
     message:
         "filter the captions of {wildcards.part}"
     script:
@@ -115,7 +120,7 @@ rule fetch_images:
         attempts=config["fetch"]["attempts"],
     params:
         *code("fetch_images"),
-        spec=spec("network", "fetch.images"),
+        spec=spec("network", "fetch.images", "laion.images"),
     message:
         "fetch the images of {wildcards.part} with img2dataset"
     script:
@@ -210,16 +215,85 @@ rule detect_objects:
         "../scripts/detect_objects.py"
 
 
+# Their images are no inputs, as there may be many: their digest is a param.
+rule read_counted_images:
+    input:
+        rows=lambda wildcards: config_inputs(
+            settings.set_source(config, wildcards.set)["path"]
+        )[0],
+        captions=lambda wildcards: config_inputs(
+            *listed(settings.set_source(config, wildcards.set)["captions"])
+        ),
+        nouns=lambda wildcards: config_inputs(
+            *listed(settings.set_source(config, wildcards.set).get("nouns"))
+        ),
+    output:
+        candidates="results/counted/candidates/{set}.parquet",
+        counts="results/counted/candidates/{set}.json",
+        manifest="results/counted/images/{set}.parquet",
+    log:
+        "logs/read_counted_images/{set}.log",
+    benchmark:
+        cost("read_counted_images/{set}")
+    conda:
+        "../../environment.yml"
+    threads: 2
+    resources:
+        mem_mb=growing(4000),
+        runtime=growing(240),
+    params:
+        *code("read_counted_images"),
+        lambda wildcards: digests(
+            settings.set_source(config, wildcards.set)["path"],
+            *listed(settings.set_source(config, wildcards.set)["captions"]),
+            *listed(settings.set_source(config, wildcards.set).get("nouns")),
+        ),
+        lambda wildcards: digest_of_all(
+            f"images of {wildcards.set}",
+            settings.counted_images(config, wildcards.set),
+        ),
+        spec=lambda wildcards: canonical(
+            {"pairs": settings.set_source(config, wildcards.set)}
+            | sections(
+                config,
+                (
+                    "captions.several",
+                    "fetch.images.max_bytes",
+                    "fetch.images.max_pixels",
+                ),
+            )
+        ),
+    message:
+        "read the counted images of the counting set {wildcards.set}"
+    script:
+        "../scripts/read_counted_images.py"
+
+
+use rule detect_objects as detect_in_counted_images with:
+    input:
+        candidates="results/counted/candidates/{set}.parquet",
+        manifest="results/counted/images/{set}.parquet",
+        weights=config_inputs(settings.detector_weights(config)),
+    output:
+        detections="results/counted/detections/{set}.parquet",
+    log:
+        "logs/detect_in_counted_images/{set}.log",
+    benchmark:
+        cost("detect_in_counted_images/{set}")
+    message:
+        "detect objects in the counting images of the counting set {wildcards.set}"
+
+
 rule assemble_counting_set:
     input:
-        candidates=each_part("results/candidates/{part}.parquet"),
-        counts=each_part("results/candidates/{part}.json"),
-        images=each_part("results/images/{part}.parquet"),
+        candidates=of_parts("candidates"),
+        counts=of_parts("candidates", "json"),
+        images=of_parts("images"),
         detections=lambda wildcards: set_detections(wildcards.set),
         nouns=lambda wildcards: config_inputs(
             *settings.set_nouns(config, wildcards.set)
         ),
-        benchmark="results/countbench/benchmark.parquet",
+        benchmark=lambda wildcards: settings.kept_apart(config, wildcards.set),
     output:
         counting="results/counting_set/{set}/counting.parquet",
         non_counting="results/counting_set/{set}/non_counting.parquet",
@@ -240,7 +314,7 @@ rule assemble_counting_set:
         lambda wildcards: digests(*settings.set_nouns(config, wildcards.set)),
         spec=lambda wildcards: canonical(
             {
-                "parts": settings.parts(config),
+                "parts": settings.set_parts(config, wildcards.set),
                 "counting_set": settings.set_settings(config, wildcards.set),
             }
         ),
@@ -248,3 +322,35 @@ rule assemble_counting_set:
         "assemble the counting set {wildcards.set}"
     script:
         "../scripts/assemble_counting_set.py"
+
+
+# No part of the main job: what a user's counted images say about the detector's settings.
+rule detect_in_calibration:
+    input:
+        rows=config_inputs(config["calibration"]["path"]),
+        weights=config_inputs(settings.detector_weights(config)),
+    output:
+        found="results/detector/found.parquet",
+    log:
+        "logs/detect_in_calibration.log",
+    benchmark:
+        cost("detect_in_calibration")
+    conda:
+        "../../environment.yml"
+    threads: config["detector"]["threads"]
+    resources:
+        mem_mb=growing(8000),
+        runtime=480,
+        gpu=settings.gpus(config, "detect_in_calibration"),
+    params:
+        *code("detect_in_calibration", settings.detector_weights(config)),
+        lambda wildcards: digests(config["calibration"]["path"]),
+        lambda wildcards: digest_of_all(
+            "images of the calibration", settings.calibration_images(config)
+        ),
+        spec=canonical(settings.calibration(config)),
+        weights=lambda wildcards: prefixed(settings.detector_weights(config)),
+    message:
+        "detect objects in the counted images of the calibration"
+    script:
+        "../scripts/detect_in_calibration.py"

@@ -38,6 +38,7 @@ rule make_table1:
                 ),
                 "reference": settings.reference(config),
                 "scale": config["scale"],
+                **settings.with_baselines(config),
             }
         ),
     script:
@@ -50,7 +51,9 @@ rule make_benchmark_table:
         benchmark="results/benchmarks/{benchmark}/benchmark.parquet",
         counting=each_set("results/counting_set/{set}/counting.parquet"),
         non_counting=each_set("results/counting_set/{set}/non_counting.parquet"),
-        countbench="results/countbench/benchmark.parquet",
+        countbench=lambda wildcards: settings.other_benchmark(
+            config, wildcards.benchmark
+        ),
     output:
         csv=report(
             "results/benchmarks/{benchmark}/table.csv",
@@ -76,6 +79,8 @@ rule make_benchmark_table:
                 "reference": settings.reference(config),
                 "scale": config["scale"],
                 "distance": config["counting_set"]["phash_distance"],
+                **settings.with_baselines(config),
+                "chosen_on": settings.main_benchmark(config),
             }
         ),
     script:
@@ -105,6 +110,58 @@ rule make_paper:
         spec=spec(),
     script:
         "../scripts/make_paper.py"
+
+
+rule make_zero_shot_table:
+    input:
+        predictions=[
+            f"results/zero_shot/{benchmark}/{model['id']}.parquet"
+            for benchmark in settings.zero_shot_benchmarks(config)
+            for model in settings.zero_shot_models(config)
+        ],
+        facts=[
+            f"results/zero_shot/{benchmark}/{model['id']}.json"
+            for benchmark in settings.zero_shot_benchmarks(config)
+            for model in settings.zero_shot_models(config)
+        ],
+        countbench=settings.countbench_file(config, "benchmark.parquet"),
+        further=expand(
+            "results/benchmarks/{benchmark}/benchmark.parquet",
+            benchmark=settings.further_benchmarks(config),
+        ),
+        intersection=settings.intersection(config),
+        published=resource("resources/zero_shot_published.csv"),
+    output:
+        csv=report(
+            "results/zero_shot/table.csv",
+            category="Zero-shot",
+            labels={"format": "CSV"},
+            caption="../report/zero_shot.rst",
+        ),
+        json="results/zero_shot/table.json",
+        markdown="results/zero_shot/table.md",
+    log:
+        "logs/make_zero_shot_table.log",
+    localrule: True
+    conda:
+        "../../environment.yml"
+    threads: 1
+    params:
+        *code("make_zero_shot_table", *listed(settings.intersection(config))),
+        digests("resources/zero_shot_published.csv"),
+        spec=canonical(
+            {
+                "benchmark": config["countbench"]["variant"],
+                "further": settings.further_benchmarks(config),
+                "models": [
+                    {key: model[key] for key in ("id", "label", "name", "pretrained")}
+                    for model in settings.zero_shot_models(config)
+                ],
+                "scale": config["scale"],
+            }
+        ),
+    script:
+        "../scripts/make_zero_shot_table.py"
 
 
 rule make_ablations:
@@ -161,7 +218,11 @@ rule make_retention:
     params:
         *code("make_retention"),
         spec=canonical(
-            {"variants": settings.variant_rows(config), "scale": config["scale"]}
+            {
+                "variants": settings.variant_rows(config),
+                "scale": config["scale"],
+                **settings.with_baselines(config),
+            }
         ),
     script:
         "../scripts/make_retention.py"
@@ -246,6 +307,26 @@ rule plot_class_frequency:
         spec=spec("scale"),
     script:
         "../scripts/plot_class_frequency.py"
+
+
+rule make_calibration:
+    input:
+        found="results/detector/found.parquet",
+        nouns=config_inputs(*settings.calibration_nouns(config)),
+    output:
+        csv="results/detector/calibration.csv",
+    log:
+        "logs/make_calibration.log",
+    localrule: True
+    conda:
+        "../../environment.yml"
+    threads: 1
+    params:
+        *code("make_calibration", *settings.calibration_nouns(config)),
+        lambda wildcards: digests(*settings.calibration_nouns(config)),
+        spec=canonical(settings.calibration_table(config)),
+    script:
+        "../scripts/make_calibration.py"
 
 
 rule plot_lambdas:
@@ -414,7 +495,7 @@ rule plot_relevancy:
 
 rule render_audit:
     input:
-        list=resource(config["countbench"]["list"]),
+        list=lambda wildcards: settings.countbench_list(config),
         audit="results/countbench/audit.csv",
         audited_images="results/countbench/audited_images.parquet",
         repairs=resource(config["countbench"]["repairs"]),
@@ -447,7 +528,7 @@ rule render_audit:
     params:
         *code(
             "render_audit",
-            config["countbench"]["list"],
+            *listed(config["countbench"]["list"]),
             config["countbench"]["repairs"],
             *listed(settings.intersection(config)),
         ),
@@ -460,16 +541,16 @@ rule render_audit:
 
 rule render_report:
     input:
-        table1="results/table1.csv",
+        table1=lambda wildcards: settings.main_table(config),
         results=targets(config),
         funnels=each_set("results/counting_set/{set}/summary.json"),
-        benchmark="results/countbench/summary.json",
+        benchmark=lambda wildcards: settings.countbench_file(config, "summary.json"),
         further=expand(
             "results/benchmarks/{benchmark}/summary.json",
             benchmark=settings.further_benchmarks(config),
         ),
         models=settings.runs(config, "results/training/{variant}/seed{seed}/model.json"),
-        audit="results/countbench/audit.html",
+        audit=lambda wildcards: settings.countbench_file(config, "audit.html"),
         template=resource("resources/report.html.jinja"),
         styles=expand(
             resource("resources/{name}.css"), name=["page", "table", "report"]

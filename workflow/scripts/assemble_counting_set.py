@@ -11,7 +11,7 @@ nouns = settings.pop("nouns", None)
 roles = [role for role in ("candidates", "counts", "images", "detections") if inputs.get(role)]
 counting_set.assemble(
     parts={part: {role: inputs[role][i] for role in roles} for i, part in enumerate(spec["parts"])},
-    benchmark=inputs.benchmark,
+    benchmark=inputs.get("benchmark") or None,
     output=dict(snakemake.output.items()),  # noqa: F821
     nouns_csv=nouns and resource(nouns),
     **settings,

@@ -7,7 +7,9 @@ from countclip.runtime.resources import resource
 
 settings = start(snakemake)["detector"]  # noqa: F821
 # Each version of the code and settings has a folder, so that their blocks do not mix.
-state = f"results/.state/detect/{snakemake.wildcards.part}/{digest(*snakemake.params)}"  # noqa: F821
+wildcards = snakemake.wildcards  # noqa: F821
+name = wildcards.get("part") or f"counted/{wildcards.set}"
+state = f"results/.state/detect/{name}/{digest(*snakemake.params)}"  # noqa: F821
 del settings["weights"]
 if settings.pop("export"):
     del settings["sha256"]  # of the .pt file, which was verified at its export

@@ -11,7 +11,7 @@ wildcards, files, how = snakemake.wildcards, snakemake.input, snakemake.resource
 counting.evaluate(
     {Path(file).stem: file for file in files.checkpoints} or {"end": None},
     spec["model"],
-    store.read_benchmark(files.benchmark, files.benchmark_images),
+    store.read_packed(files.benchmark, files.benchmark_images),
     variant=wildcards.variant,
     seed=int(wildcards.seed),
     path=snakemake.output.predictions,  # noqa: F821

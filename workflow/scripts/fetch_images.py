@@ -16,6 +16,7 @@ with connection(spec["network"], inputs.get("world")) as environment:
         manifest=outputs.manifest,
         counts=outputs.counts,
         **spec["fetch"],
+        folder=spec["laion"]["images"],
         state=state,
         environment=environment,
         processes=snakemake.threads,  # noqa: F821

@@ -13,5 +13,6 @@ filtering.filter_part(
     counts=snakemake.output.counts,  # noqa: F821
     state=state,
     threads=snakemake.threads,  # noqa: F821
+    files=spec["laion"]["images"],
     **spec["captions"],
 )

@@ -17,7 +17,7 @@ table1.make_benchmark_table(
         benchmark=inputs.benchmark,
         counting=inputs.counting,
         non_counting=inputs.non_counting,
-        countbench=inputs.countbench,
+        countbench=inputs.get("countbench") or None,
         distance=spec["distance"],
     ),
     **spec,

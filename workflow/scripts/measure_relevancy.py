@@ -9,7 +9,7 @@ files, how = snakemake.input, snakemake.resources  # noqa: F821
 relevancy.measure(
     counting.baseline_and_runs(files.weights),
     spec["model"],
-    store.read_benchmark(files.benchmark, files.benchmark_images),
+    store.read_packed(files.benchmark, files.benchmark_images),
     snakemake.output.measured,  # noqa: F821
     accelerator=how.accelerator,
     **spec["evaluation"],

@@ -9,10 +9,10 @@ run_page.render_report(
     table1_csv=inputs.table1,
     results=inputs.results,
     funnels=inputs.funnels,
-    audit_summary=inputs.benchmark,
+    audit_summary=inputs.get("benchmark") or None,
     benchmark_summaries=inputs.further,
     models=inputs.models,
-    audit_page=inputs.audit,
+    audit_page=inputs.get("audit") or None,
     template=inputs.template,
     page=snakemake.output.page,  # noqa: F821
     scale=spec["scale"],

@@ -9,7 +9,7 @@ files, how = snakemake.input, snakemake.resources  # noqa: F821
 retrieval.retrieve(
     counting.baseline_and_runs(files.weights),
     spec["model"],
-    store.read_benchmark(files.benchmark, files.benchmark_images),
+    store.read_packed(files.benchmark, files.benchmark_images),
     snakemake.output.scores,  # noqa: F821
     table=files.nouns[0],
     accelerator=how.accelerator,

@@ -12,7 +12,7 @@ tasks = zip(spec["tasks"], files.images, files.texts, strict=True)
 wise_ft.sweep(
     files.weights,
     spec["model"],
-    store.read_benchmark(files.benchmark, files.benchmark_images),
+    store.read_packed(files.benchmark, files.benchmark_images),
     (files.counting, files.counting_images),
     {
         name: retention_data.unpack(*packed, *map(resource, templates))

@@ -14,7 +14,7 @@ counting.finetune(
     files.counting,
     files.non_counting,
     files.images,
-    store.read_benchmark(files.benchmark, files.benchmark_images),
+    store.read_packed(files.benchmark, files.benchmark_images),
     outputs=dict(snakemake.output.items()),  # noqa: F821
     state=f"results/.state/train_variant/{run['variant']}/seed{run['seed']}/{key}",
     metadata=run | spec | {"digest": key},

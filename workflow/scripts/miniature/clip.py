@@ -110,7 +110,7 @@ def train(
         evaluate,
         Outputs(outputs["history"], outputs["weights"]),
         f"{state}/{made_by['digest'][:16]}",
-        {"name": clip.name, "recipe": made_by["digest"]},
+        {"name": Path(outputs["weights"]).stem, "recipe": made_by["digest"]},
         **from_config(**settings),
     )
     weights = {"recipe": made_by, "sha256": sha256(outputs["weights"])}

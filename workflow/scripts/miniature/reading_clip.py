@@ -36,17 +36,17 @@ ARCHITECTURE: dict[str, Any] = {
     },
     "text_cfg": {"context_length": 40, "layers": 2, "width": 96, "heads": 3},
 }
-EASY = 0.5
-"""Share of a training after which scenes begin to grow harder; at its end all varies."""
-WINDOW = 0.4
+EASY, HARD = 0.3, 0.75
+"""Shares of all pairs: up to the first scenes are easy, from the second on all varies."""
+WINDOW = 0.15
 """Share of all pairs, the latest, from which a step draws."""
 
 
-def difficulty_at(progress: float) -> Difficulty:
-    """What varies at a share of the training, from 0 to 1."""
-    grown = max(0.0, (progress - EASY) / (1 - EASY))
+def difficulty_at(share: float) -> Difficulty:
+    """What varies in the scene at a share of all pairs, from 0 to 1."""
+    grown = min(1.0, max(0.0, (share - EASY) / (HARD - EASY)))
     return Difficulty(
-        look=min(1.0, 2 * grown), place=min(0.8, 1.6 * grown), signs=1 + min(2, int(4 * grown))
+        look=min(1.0, 2 * grown), place=0.8 * min(1.0, 2 * grown), signs=1 + min(2, int(4 * grown))
     )
 
 
@@ -99,8 +99,9 @@ class Growing:
         """The batch of a step, counted from 0: a function of the seed and the step alone."""
         n = len(self.images)
         rng = np.random.default_rng([self.seed, 1, step])
-        last = round(n * min(1.0, WINDOW + (1 - WINDOW) * step / (0.9 * self.steps)))
-        rows = rng.choice(np.arange(max(0, last - round(WINDOW * n)), last), self.size, False)
+        window = max(self.size, round(WINDOW * n))
+        last = window + round((n - window) * min(1.0, step / (0.9 * self.steps)))
+        rows = rng.choice(np.arange(last - window, last), self.size, False)
         nobody = torch.zeros(0)
         return Batch(
             Images(((self.images, rows),), "none", (self.seed, 2, step)),
@@ -125,7 +126,8 @@ class Development:
                 for number in range(n)
             ]
             made = [
-                signs.make([word], rng) for word, rng in zip(self.words[kind], rngs, strict=True)
+                signs.make([word], rng, difficulty=Difficulty(place=0.8))
+                for word, rng in zip(self.words[kind], rngs, strict=True)
             ]
             self.images[kind] = np.stack(
                 [resize(signs.draw(scene), clip.image_size) for scene in made]

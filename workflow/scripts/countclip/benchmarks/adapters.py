@@ -7,14 +7,14 @@ custom.py checks the rows.
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from countclip.data.captions import from_noun
 from countclip.data.number_words import NUMBERS
+from countclip.data.published_sets import files_by_sha256, read_parquet
 from countclip.runtime.csv_files import Columns, read_rows
-from countclip.runtime.files import progress, read_json, sha256, write_json
-from countclip.runtime.folders import ImageFolder, contents, inside
-from countclip.runtime.machine import raise_machine_error
+from countclip.runtime.files import read_json, sha256, write_json
+from countclip.runtime.folders import ImageFolder, inside
 
 
 class Entry(NamedTuple):
@@ -31,26 +31,6 @@ class Entry(NamedTuple):
     noun: str = ""
     question: str = ""
     is_simple: bool = True
-
-
-# A verb within the noun means that the question restricts what it counts: "... does the bus have".
-_VERB = r"(?:are|is|was|were|do|does|did|can|could|has|have|had)\b"
-_QUESTION = re.compile(
-    rf"how many (?!of\b)(?P<noun>(?!{_VERB})[^ ?]+(?: (?!{_VERB})[^ ?]+)*?)"
-    r"(?: (?:are|is)(?: there| shown| seen| visible| pictured)?| can be seen| (?:can|do) you see)?"
-    r"(?: in (?:the|this) (?:image|picture|photo|photograph|scene))? ?[?.]*",
-    re.IGNORECASE,
-)
-
-
-def counted_noun(question: str) -> str:
-    """The noun that a simple question counts, or '' for any other question.
-
-    "How many red cars are there in the picture?" -> "red cars"; "How many wheels does the car
-    have?" -> ''.
-    """
-    match = _QUESTION.fullmatch(" ".join(question.split()))
-    return match["noun"].rstrip(".") if match else ""
 
 
 # ---- adapters: the publisher's file, and the place of its images -> its rows, unchanged ----
@@ -85,7 +65,7 @@ def countbenchqa(path: Path, _: ImageFolder) -> list[Entry]:
     benchmark would be CountBench.
     """
     entries = []
-    for n, row in enumerate(_read_parquet(path, ["image", "question", "number"])):
+    for n, row in enumerate(read_parquet(path, ["image", "question", "number"])):
         image = row["image"]
         body = image.get("bytes") if isinstance(image, dict) else image
         entries.append(Entry(f"row {n}", row["number"], body, question=row["question"]))
@@ -98,14 +78,11 @@ def pixmo_count(path: Path, images: ImageFolder) -> list[Entry]:
     images: a folder of files and folders, or the Parquet file of check_links.py. Either way an
         image is found by its sha256, not by its name or address.
     """
-    rows = _read_parquet(path, ["image_sha256", "count", "label"])
+    rows = read_parquet(path, ["image_sha256", "count", "label"])
     if images.path.is_dir():
-        listed = contents(images.path)
-        listed.log_passed(images.path)
-        files = [file for file in listed.files if file.is_file()]
-        found = {sha256(file): file for file in progress(files, unit="file", desc="images")}
+        found = files_by_sha256(images.path)
     else:
-        bodies = [row["body"] for row in _read_parquet(images.path, ["body"])]
+        bodies = [row["body"] for row in read_parquet(images.path, ["body"])]
         found = {sha256(body): body for body in bodies if body}
     return [
         Entry(f"row {n}", row["count"], found.get(row["image_sha256"]), noun=row["label"])
@@ -115,7 +92,7 @@ def pixmo_count(path: Path, images: ImageFolder) -> list[Entry]:
 
 def write_links(path: str, links_json: str, template: str) -> None:
     """Write the links of PixMo-Count's rows of two to ten as a list for check_links.py."""
-    rows = _read_parquet(Path(path), ["image_url", "count", "label"])
+    rows = read_parquet(Path(path), ["image_url", "count", "label"])
     links = [
         {
             "image_url": row["image_url"],
@@ -171,14 +148,3 @@ ADAPTERS = {
     "pixmo_count": Adapter(pixmo_count, needs_links=True),
     "tallyqa": Adapter(tallyqa),
 }
-
-
-def _read_parquet(path: Path, columns: list[str]) -> list[dict[str, Any]]:
-    import pyarrow as pa  # the rules read ADAPTERS, and parse without it
-    import pyarrow.parquet as pq
-
-    try:
-        return pq.read_table(path, columns=columns).to_pylist()
-    except (pa.ArrowException, KeyError, OSError) as error:
-        raise_machine_error(error)
-        raise ValueError(f"{path}: must be Parquet with {', '.join(columns)}: {error}") from error

@@ -13,12 +13,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from countclip.benchmarks import countbench
-from countclip.benchmarks.adapters import ADAPTERS, Entry, counted_noun
+from countclip.benchmarks.adapters import ADAPTERS, Entry
 from countclip.benchmarks.image_checks import examine
 from countclip.data import number_words
 from countclip.data.captions import from_noun
 from countclip.data.images import Unusable, read_file
 from countclip.data.number_words import NUMBERS, word_for
+from countclip.data.published_sets import counted_noun
 from countclip.runtime.files import progress, publish, sha256, write_json, write_table
 from countclip.runtime.folders import ImageFolder
 

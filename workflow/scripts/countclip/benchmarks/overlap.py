@@ -15,26 +15,33 @@ INCLUDED = ("included", "==", True)
 
 
 def count_overlaps(
-    *, benchmark: str, counting: list[str], non_counting: list[str], countbench: str, distance: int
-) -> dict[str, int]:
+    *,
+    benchmark: str,
+    counting: list[str],
+    non_counting: list[str],
+    countbench: str | None,
+    distance: int,
+) -> dict[str, int | None]:
     """Number of the benchmark's included rows whose image was seen before, in three ways.
 
-    benchmark, countbench: their benchmark.parquet. counting, non_counting: the pairs of all
-        counting sets that are trained on. distance: largest Hamming distance of perceptual hashes
-        (64 bits) between near duplicates.
+    benchmark, countbench: their benchmark.parquet; in a run without CountBench that of the main
+        benchmark, and None if it is this one. counting, non_counting: the pairs of all counting
+        sets that are trained on. distance: largest Hamming distance of perceptual hashes (64 bits)
+        between near duplicates.
     `near_training`: near duplicates of a training image. `near_countbench`: of an image of
-        CountBench, by which a checkpoint is chosen. `same_picture`: the very file of an earlier
-        row.
+        CountBench, by which a checkpoint is chosen; None without one. `same_picture`: the very file
+        of an earlier row.
     """
     hashes = _column(benchmark, "phash", INCLUDED)
     trained = [
         *(phash for path in counting for phash in _column(path, "phash", ("split", "==", "train"))),
         *(phash for path in non_counting for phash in _column(path, "phash")),
     ]
-    measured = _column(countbench, "phash", INCLUDED)
+    measured = None if countbench is None else _column(countbench, "phash", INCLUDED)
+    near = None if measured is None else int(is_near(hashes, measured, distance).sum())
     return {
         "near_training": int(is_near(hashes, trained, distance).sum()),
-        "near_countbench": int(is_near(hashes, measured, distance).sum()),
+        "near_countbench": near,
         "same_picture": _repeats(_column(benchmark, "sha256", INCLUDED)),
     }
 

@@ -18,7 +18,7 @@ from countclip.benchmarks.countbench import USABLE, Row, load
 from countclip.benchmarks.image_checks import examine
 from countclip.data.images import Unusable, format_of
 from countclip.data.near_duplicates import hamming_distance
-from countclip.runtime.files import publish, write_text
+from countclip.runtime.files import parquet_batches, publish, write_text
 
 log = logging.getLogger(__name__)
 
@@ -88,8 +88,7 @@ def suggest(
 
 def _images_of(copy_parquet: str, rows: list[Row]) -> Iterator[tuple[int, bytes]]:
     """Yield index and image of the rows that the copy has, a few at a time."""
-    table = pq.ParquetFile(copy_parquet)
-    if missing := sorted(set(COPY_COLUMNS).difference(table.schema_arrow.names)):
+    if missing := sorted(set(COPY_COLUMNS).difference(pq.read_schema(copy_parquet).names)):
         raise ValueError(
             f"{copy_parquet}: has no column {', '.join(missing)}; needed: {', '.join(COPY_COLUMNS)}"
         )
@@ -97,7 +96,7 @@ def _images_of(copy_parquet: str, rows: list[Row]) -> Iterator[tuple[int, bytes]
     for row in rows:  # CountBench has two addresses twice
         by_url.setdefault(row.url, []).append(row.index)
         by_caption.setdefault((row.caption, row.number), []).append(row.index)
-    for batch in table.iter_batches(batch_size=16, columns=list(COPY_COLUMNS)):
+    for batch in parquet_batches(copy_parquet, 16, list(COPY_COLUMNS)):
         for entry in batch.to_pylist():
             body = entry["image"]
             body = body.get("bytes") if isinstance(body, dict) else body

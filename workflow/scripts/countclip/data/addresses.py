@@ -14,6 +14,7 @@ from countclip.runtime.config import (
     benchmark_settings,
     further_benchmarks,
     local_files,
+    needs_laion,
 )
 from countclip.runtime.files import read_json
 from countclip.runtime.resources import resource
@@ -21,7 +22,9 @@ from countclip.runtime.resources import resource
 ROWS = 1000  # of each file
 MINIATURE = ".miniature.example"
 SERVED = (
-    "Images are fetched over http or https alone. For files of yours, serve their folder (`python"
+    "Images are fetched over http or https alone. Counted images of yours are a counting set of"
+    " `source: folder`, and metadata may name files below the folder `laion.images` in a column"
+    " `file` (docs/guides/own-images.md). Otherwise serve their folder (`python"
     " -m http.server --bind 127.0.0.1 --directory FOLDER 8000`), write http://127.0.0.1:8000/NAME"
     " as addresses, and set network: internet and fetch.images.private_networks: [127.0.0.0/8]"
 )
@@ -35,6 +38,8 @@ def check_addresses(config: dict[str, Any]) -> None:
     """
     for key, file, addresses, advice in _files(config):
         web = [url for url in addresses if url.lower().startswith(("http://", "https://"))]
+        if key == "laion.folder" and _names_files(config, addresses):
+            continue  # the fetch says which of them lie elsewhere
         if addresses and not web:
             raise ConfigError(
                 f"{key}: the addresses in {file} are paths and the like, such as"
@@ -43,6 +48,12 @@ def check_addresses(config: dict[str, Any]) -> None:
         otherwise = "" if advice == SERVED else advice
         _check_network(config, f"{key}: the addresses in {file}", web, otherwise)
     _check_downloads(config)
+
+
+def _names_files(config: dict[str, Any], addresses: list[str]) -> bool:
+    """Whether addresses name files, and the config says below which folder they may lie."""
+    is_allowed = config["laion"]["images"] is not None
+    return is_allowed and any(url.lower().startswith("file:") for url in addresses)
 
 
 def _check_network(config: dict[str, Any], what: str, web: list[str], otherwise: str) -> None:
@@ -72,9 +83,9 @@ def _check_downloads(config: dict[str, Any]) -> None:
 
 def _files(config: dict[str, Any]) -> Iterator[tuple[str, str, list[str], str]]:
     """Key, file, first addresses and advice, for each file of the config with addresses."""
-    for file in local_files(config):
+    for file in local_files(config) if needs_laion(config) else ():
         yield "laion.folder", file, _of_parquet(file, None), SERVED
-    path = resource(config["countbench"]["list"])
+    path = resource(config["countbench"]["list"] or "results/")
     if not path.startswith("results/") and Path(path).is_file():
         yield "countbench.list", path, _of_list(path), IN_FOLDER
     for name in further_benchmarks(config):
@@ -91,11 +102,16 @@ def _of_parquet(path: str, column: str | None) -> list[str]:
     import pyarrow as pa  # only for users' files: it is slow to import
     import pyarrow.parquet as pq
 
-    from countclip.data.filtering import find_columns
+    from countclip.data.filtering import ALIASES, FILE, find_columns
 
     try:
-        file = pq.ParquetFile(path)
+        file = pq.ParquetFile(path, pre_buffer=False)
         names = file.schema_arrow.names
+        listed = [name for name in names if name.lower() == FILE] if column is None else []
+        rows = next(file.iter_batches(ROWS, columns=listed), None) if listed else None
+        files = [] if rows is None else rows.column(0).to_pylist()
+        if files and not any(name.lower() in ALIASES["url"] for name in names):
+            return [f"{FILE}:{text}" for text in files if text]
         column = column or find_columns(names, path, ["url"])["url"]
         if column not in names:
             return []  # an adapter's error
@@ -103,7 +119,8 @@ def _of_parquet(path: str, column: str | None) -> list[str]:
     except (pa.ArrowException, OSError):
         return []  # the rule that reads it says what is wrong
     values = [] if rows is None else rows.column(0).to_pylist()
-    return [text for value in values if value is not None and (text := str(value).strip())]
+    named = [f"{FILE}:{text}" for text in files if text]
+    return named + [text for value in values if value is not None and (text := str(value).strip())]
 
 
 def _of_list(path: str) -> list[str]:

@@ -140,7 +140,7 @@ def hold_out(numbers: list[int], digests: list[str], fraction: float, seed: int)
 def assemble(
     *,
     parts: dict[str, dict[str, str]],
-    benchmark: str | Path,
+    benchmark: str | Path | None,
     output: dict[str, str],
     nouns_csv: str | Path | None = None,
     **settings: Any,
@@ -149,8 +149,8 @@ def assemble(
 
     parts: name -> paths of its candidates, counts, images (manifest) and, unless `class_rule` is
         none, detections.
-    benchmark: path of its benchmark.parquet. output: paths for counting, non_counting,
-        class_frequency and summary.
+    benchmark: path of its benchmark.parquet; None where nothing is decontaminated. output: paths
+        for counting, non_counting, class_frequency and summary.
     nouns_csv: the table of `nouns.Nouns`, for `class_rule` caption_noun.
     settings: the config's section `counting_set`:
     class_rule: as in `match`; or none: all downloaded pairs (the naive filtering of Paiss et al.).
@@ -166,7 +166,7 @@ def assemble(
         raise ValueError(f"counting_set.decontaminate: unknown {sorted(unknown)}")
     seed, distance = settings["seed"], settings["phash_distance"]
     rows = pl.concat([_read(name, paths) for name, paths in sorted(parts.items())])
-    benchmark_rows = pl.read_parquet(benchmark, columns=["url", "caption", "phash"])
+    benchmark_rows = _benchmark_rows(benchmark, settings["decontaminate"])
 
     funnel, candidates = _candidates(rows, parts, counting=True)
     downloaded = _drop(funnel, "download", candidates, _failures(candidates))
@@ -223,9 +223,24 @@ def assemble(
         left = ", ".join(f"{step['step']} {step['kept']}" for step in funnel.steps)
         raise RuntimeError(
             f"no pair is left to teach counting. Of {funnel.steps[0]['rows']} rows these were left "
-            f"after each step: {left}. Use more parts (laion.parts) or lower "
-            "counting_set.confidence"
+            f"after each step: {left}. Use more parts (laion.parts) or more images of yours, or "
+            "lower counting_set.confidence"
         )
+
+
+def _benchmark_rows(benchmark: str | Path | None, criteria: list[str]) -> pl.DataFrame:
+    """Url, caption and phash of a benchmark's rows; further benchmarks have no addresses."""
+    columns = {"url": pl.String, "caption": pl.String, "phash": pl.String}
+    if benchmark is None:
+        if criteria:
+            raise ValueError(
+                f"counting_set.decontaminate is {criteria}, and there is no benchmark: set it to []"
+            )
+        return pl.DataFrame(schema=columns)
+    rows = pl.read_parquet(benchmark)
+    if "url" not in rows.columns:
+        rows = rows.with_columns(url=pl.lit(None, pl.String))
+    return rows.select(list(columns))
 
 
 def _read(part: str, paths: dict[str, str]) -> pl.DataFrame:
@@ -269,7 +284,8 @@ def _matched(
     """The rows whose image shows as many objects as the caption says, with their class_name."""
     rule = settings["class_rule"]
     if rule == "none":
-        rows = rows.with_columns(class_name=pl.lit(None, pl.String))
+        noun = pl.col("noun") if "noun" in rows.columns else pl.lit(None, pl.String)
+        rows = rows.with_columns(class_name=noun)
         return _drop(funnel, "detect", rows, [None] * len(rows))
     names = _class_names(parts)
     caption_classes = Nouns(nouns_csv, names) if rule == "caption_noun" else lambda _: None
@@ -359,8 +375,9 @@ def _benchmark_pairs(
 ) -> list[str | None]:
     """Reason why each row is a benchmark duplicate (url, caption or phash), or None."""
     criteria = settings["decontaminate"]
-    urls = {_address(url) for url in benchmark_rows["url"]} if "url" in criteria else set()
-    texts = benchmark_rows["caption"] if "caption" in criteria else ()
+    listed = benchmark_rows["url"].drop_nulls() if "url" in criteria else ()
+    urls = {_address(url) for url in listed}
+    texts = benchmark_rows["caption"].drop_nulls() if "caption" in criteria else ()
     captions = {_words(text) for text in texts}
     hashes = benchmark_rows["phash"].drop_nulls().to_list() if "phash" in criteria else []
     near = is_near(rows["phash"].to_list(), hashes, settings["phash_distance"])

@@ -37,6 +37,8 @@ DETECTIONS = pa.schema(
     }
 )
 BLOCK = 2048  # images between two checkpoints of a job
+OVERLAP = 0.2  # of a tile's side, which its neighbour sees too
+EDGE = 0.01  # of a tile's side; a box so near to where the tile is cut is of a part of an object
 MARGIN = 0.04  # of a score; bf16 changes those of YOLOv8n by 0.006 on average, a few by much more
 
 
@@ -49,10 +51,16 @@ class Detection(NamedTuple):
 
 
 class Prepared(NamedTuple):
-    """An image prepared for a detector, and its original height and width."""
+    """An image prepared for a detector, and its original height and width.
+
+    place: where it begins in the image that it is cut from, x and y. tiles: parts of it, each
+        prepared too.
+    """
 
     pixels: np.ndarray  # uint8 (height, width, 3), RGB, resized and padded
     size: tuple[int, int]
+    place: tuple[int, int] = (0, 0)
+    tiles: tuple["Prepared", ...] = ()
 
 
 class Detector:
@@ -62,6 +70,8 @@ class Detector:
     device: `cpu`, or a GPU as torch names it. precision, threads: see `detector_backends.load`.
     exact_near: a score, or None. Images whose count depends on scores close to it are detected
         again in f32, so that a coarser `precision` miscounts few of them.
+    tiles: 1, or n for n x n overlapping tiles that are looked at beside the whole image; small
+        objects are larger in them.
     """
 
     def __init__(
@@ -75,6 +85,7 @@ class Detector:
         sha256: str | None = None,
         precision: str = "f32",
         exact_near: float | None = None,
+        tiles: int = 1,
         device: str = "cpu",
         threads: int = 1,
     ) -> None:
@@ -93,11 +104,21 @@ class Detector:
         # Without padding to a square, if the weights allow it: a quarter less to compute.
         self._fit = LetterBox(image_size, auto=self._network.square is None, stride=32)
         self._floor, self._iou, self._most = confidence_floor, iou, max_detections
+        self._tiles = tiles
         self.names = self._network.names
 
     def prepare(self, image: Image.Image) -> Prepared:
         """Prepare an image (RGB) for the network; threads may call this ahead of the detector."""
-        return Prepared(self._fit(image=np.asarray(image)), (image.height, image.width))
+        pixels = np.asarray(image)
+        tiles = tuple(
+            self._prepared(pixels[y0:y1, x0:x1], (x0, y0))
+            for x0, y0, x1, y1 in tiles_of(image.width, image.height, self._tiles)
+        )
+        return self._prepared(pixels, (0, 0))._replace(tiles=tiles)
+
+    def _prepared(self, pixels: np.ndarray, place: tuple[int, int]) -> Prepared:
+        fitted = self._fit(image=np.ascontiguousarray(pixels))
+        return Prepared(fitted, pixels.shape[:2], place)
 
     def __call__(self, images: list[Prepared]) -> list[Detection]:
         """The detections of each image."""
@@ -109,16 +130,108 @@ class Detector:
                 found[i] = each
         return found
 
-    def _run(self, network: Network, images: list[Prepared]) -> list[Detection]:
-        raw = network([image.pixels for image in images])
-        return [self._detection(each, image) for each, image in zip(raw, images, strict=True)]
+    def at(self, images: list[Prepared], ious: list[float]) -> list[list[Detection]]:
+        """The detections of each image at each of some IoUs, from one run of the network."""
+        return self._run_at(self._network, images, ious)
 
-    def _detection(self, raw: Any, image: Prepared) -> Detection:
+    def _run(self, network: Network, images: list[Prepared]) -> list[Detection]:
+        return [found for (found,) in self._run_at(network, images, [self._iou])]
+
+    def _run_at(
+        self, network: Network, images: list[Prepared], ious: list[float]
+    ) -> list[list[Detection]]:
+        views = [view for image in images for view in (image, *image.tiles)]
+        size = len(images)  # of a batch, so that tiles need no more memory
+        chunks = (views[start : start + size] for start in range(0, len(views), size or 1))
+        raw = (
+            pair
+            for chunk in chunks
+            for pair in zip(network([view.pixels for view in chunk]), chunk, strict=True)
+        )
+        found = []
+        for image in images:
+            parts = [next(raw) for _ in (image, *image.tiles)]
+            found.append([self._merged(image, parts, iou) for iou in ious])
+        return found
+
+    def _merged(self, image: Prepared, parts: list[tuple[Any, Prepared]], iou: float) -> Detection:
+        """The detections of an image and its tiles as one, in pixels of the image."""
+        whole, *tiles = (self._detection(raw, view, iou) for raw, view in parts)
+        if not tiles:
+            return whole
+        others = [
+            uncut(found, view, image.size) for found, view in zip(tiles, image.tiles, strict=True)
+        ]
+        return without_doubles([whole, *others], iou, self._most)
+
+    def _detection(self, raw: Any, image: Prepared, iou: float) -> Detection:
         from ultralytics.utils import nms, ops
 
-        found = nms.non_max_suppression(raw, self._floor, self._iou, max_det=self._most)[0].cpu()
+        # A copy, as it writes into what it gets.
+        found = nms.non_max_suppression(raw.clone(), self._floor, iou, max_det=self._most)[0].cpu()
         boxes = ops.scale_boxes(image.pixels.shape[:2], found[:, :4], image.size)
         return Detection(found[:, 5].int().tolist(), found[:, 4].tolist(), boxes.tolist())
+
+
+def tiles_of(width: int, height: int, n: int) -> list[tuple[int, int, int, int]]:
+    """n x n tiles that overlap by OVERLAP, as x1, y1, x2, y2; none for n = 1."""
+    if n == 1:
+        return []
+
+    def spans(length: int) -> list[tuple[int, int]]:
+        side = length / (n - (n - 1) * OVERLAP)
+        starts = [round(i * (length - side) / (n - 1)) for i in range(n)]
+        return [(start, min(length, start + max(1, round(side)))) for start in starts]
+
+    return [(x0, y0, x1, y1) for y0, y1 in spans(height) for x0, x1 in spans(width)]
+
+
+def uncut(found: Detection, tile: Prepared, size: tuple[int, int]) -> Detection:
+    """Detections of a tile in pixels of its image, without those that its border may have cut.
+
+    size: height and width of the image, at whose own border nothing is cut.
+    """
+    (height, width), (x0, y0) = tile.size, tile.place
+    near_x, near_y = EDGE * width, EDGE * height
+    kept: list[tuple[int, float, list[float]]] = []
+    for class_id, score, (x1, y1, x2, y2) in zip(*found, strict=True):
+        is_cut = (
+            (x0 > 0 and x1 < near_x)
+            or (y0 > 0 and y1 < near_y)
+            or (x0 + width < size[1] and x2 > width - near_x)
+            or (y0 + height < size[0] and y2 > height - near_y)
+        )
+        if not is_cut:
+            kept.append((class_id, score, [x1 + x0, y1 + y0, x2 + x0, y2 + y0]))
+    return Detection(*map(list, zip(*kept, strict=True))) if kept else Detection([], [], [])
+
+
+def without_doubles(parts: list[Detection], iou: float, most: int) -> Detection:
+    """Detections of several views as one; of two boxes of a class that overlap, the surer stays.
+
+    iou: overlap above which they are of one object. most: detections that stay at most.
+    """
+    rows = [row for part in parts for row in zip(*part, strict=True)]
+    rows.sort(key=lambda row: -row[1])  # stable: of equal scores the whole image's goes first
+    if not rows:
+        return Detection([], [], [])
+    boxes = np.array([box for *_, box in rows])
+    classes = np.array([class_id for class_id, *_ in rows])
+    areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+    is_left = np.ones(len(rows), bool)
+    for i in range(len(rows)):
+        if not is_left[i]:
+            continue
+        later = np.flatnonzero(is_left & (classes == classes[i]))
+        later = later[later > i]
+        low = np.maximum(boxes[later, :2], boxes[i, :2])
+        high = np.minimum(boxes[later, 2:], boxes[i, 2:])
+        shared = np.clip(high - low, 0, None).prod(axis=1)
+        union = areas[later] + areas[i] - shared
+        is_left[later[shared > iou * union]] = False
+    return Detection(
+        *map(list, zip(*(rows[i] for i in np.flatnonzero(is_left)[:most]), strict=True))
+    )
 
 
 def is_unsure(found: Detection, score: float) -> bool:
@@ -144,6 +257,7 @@ def detect_objects(
     max_detections: int,
     precision: str = "f32",
     exact_near: float | None = None,
+    tiles: int = 1,
     batch: int,
     device: str = "cpu",
     state: str | Path,
@@ -163,6 +277,8 @@ def detect_objects(
         "precision": precision,
         "exact_near": exact_near,
     }
+    if tiles > 1:
+        settings["tiles"] = tiles
     numbers = pq.read_table(candidates, columns=["number"])["number"].to_pylist()
     statuses = pq.read_table(manifest, columns=["key", "status"]).to_pylist()
     keys = [

@@ -21,31 +21,22 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from countclip.data import fetch_worker
-from countclip.data.shards import shards_of
+from countclip.data import fetch_worker, local_images
+from countclip.data.local_images import check_all
+from countclip.data.shards import MANIFEST, shards_of
 from countclip.runtime import network
 from countclip.runtime.files import digest, progress, publish, sha256, write_json, write_table
+from countclip.runtime.folders import ImageFolder, inside
 from countclip.runtime.machine import affordable_connections, raise_machine_error
 from countclip.runtime.network import sendable
 
 log = logging.getLogger(__name__)
 
-MANIFEST = pa.schema(
-    {
-        "key": pa.string(),  # the candidate's row, nine digits
-        "sample_id": pa.string(),
-        "url": pa.string(),
-        "status": pa.string(),
-        "sha256": pa.string(),  # of the downloaded bytes
-        "width": pa.int32(),  # of the stored image
-        "height": pa.int32(),
-    }
-)
 # The place of an image depends on when it arrived. The manifest must not, so this is a file apart.
 INDEX = pa.schema(
     {
@@ -69,6 +60,7 @@ def fetch_images(
     images: dict[str, Any],
     state: str | Path,
     environment: dict[str, str],
+    folder: str | Path | None = None,
     shard_rows: int = 1000,
     success_percent_min: int = 50,
     connections: int = 16,
@@ -84,6 +76,8 @@ def fetch_images(
         (documented in config.schema.yaml).
     state: folder for finished shards; a killed job continues from there.
     environment: as `connection` yields it (connection.py).
+    folder: where files may lie that candidates name (`file:` addresses, `local_file`); they are
+        read where they are. None allows no file.
     shard_rows: candidates of a shard. connections: at a time, per process.
     stall_minutes: without a byte written, until img2dataset is killed and started again, `attempts`
         times in all.
@@ -99,15 +93,22 @@ def fetch_images(
                 f"fetch.images.private_networks: {error}; write it as 10.1.0.0/16 or fd12::/16"
             ) from error
     rows = pq.read_table(candidates, columns=["sample_id", "url"])
-    urls = [sendable(url, images["private_networks"]) for url in rows["url"].to_pylist()]
-    answers = {i: {"status": reason} for i, (_, reason) in enumerate(urls) if reason}
+    named = rows["url"].to_pylist()
+    answers = _local_answers(named, folder, images, processes)
+    urls = [
+        (url, answers[i]["status"]) if i in answers else sendable(url, images["private_networks"])
+        for i, url in enumerate(named)
+    ]
+    answers |= {
+        i: {"status": reason} for i, (_, reason) in enumerate(urls) if reason and i not in answers
+    }
     connections = affordable_connections(connections, "fetch.connections")
     settings = json.dumps([images, shard_rows], sort_keys=True)
-    folder = Path(state).resolve() / digest(sha256(candidates), settings)
+    shards = Path(state).resolve() / digest(sha256(candidates), settings)
 
     def run_pass(name: str, indices: list[int]) -> _Pass:
         sent = {i: urls[i][0] for i in indices}
-        run = _Pass(folder / name, sent, images, environment, shard_rows, connections, processes)
+        run = _Pass(shards / name, sent, images, environment, shard_rows, connections, processes)
         run.supervise(stall_minutes * 60, attempts)
         answers.update(run.answers())
         return run
@@ -122,11 +123,56 @@ def fetch_images(
     again = [i for i in sorted(answers) if TEMPORARY.fullmatch(answers[i]["status"])]
     _wait_for_hosts(answers[i] for i in again)
     run_pass("again", again)
-    _publish(rows, answers, folder, Path(manifest))
+    _publish(rows, answers, shards, Path(manifest))
     recovered = sum(answers[i]["status"] == "ok" for i in again)
     second = {"asked_again": len(again), "recovered": recovered}
     write_json(_counted(answers, urls) | second, counts)
-    shutil.rmtree(folder)
+    shutil.rmtree(shards, ignore_errors=True)
+
+
+def local_file(url: str, folder: str | Path) -> Path:
+    """The file that a `file:` address names, which must lie in a folder of the config.
+
+    `file:a/b.jpg` is relative to the folder, as it stands; `file:///data/a%20b.jpg` is absolute.
+    ValueError for any other place, also one that a link or `..` leads to.
+    """
+    rest = url.strip()[len("file:") :]
+    if rest.startswith("//"):
+        parts = urlsplit(url.strip())
+        if parts.netloc.lower() not in ("", "localhost") or parts.query or parts.fragment:
+            raise ValueError("names a host, a query or a fragment")
+        place = Path(os.path.abspath(unquote(parts.path)))
+        tops = (os.path.abspath(folder), os.path.realpath(folder))
+        top = next((top for top in tops if place.is_relative_to(top)), None)
+        if top is None:
+            raise ValueError(f"is outside {folder}")
+        rest = str(place.relative_to(top))
+    return inside(ImageFolder(Path(folder)), rest)
+
+
+def _local_answers(
+    urls: list[str], folder: str | Path | None, images: dict[str, Any], threads: int
+) -> dict[int, dict[str, Any]]:
+    """Row -> its status and image, of rows that name files (`local_images.check`).
+
+    Without a folder these are addresses that cannot be requested, as any other path.
+    """
+    if folder is None:
+        return {}
+    files: dict[int, Path] = {}
+    answers: dict[int, dict[str, Any]] = {}
+    for i, url in enumerate(urls):
+        if not url.strip().lower().startswith("file:"):
+            continue
+        try:
+            files[i] = local_file(url, folder)
+        except ValueError as error:
+            answers[i] = {"status": "forbidden_file"}
+            if len(answers) <= 5:
+                log.info("%.200r: %s", url, error)
+    limits = {key: images[key] for key in ("max_bytes", "max_pixels")}
+    checked = check_all(files.values(), threads=threads, **limits) if files else {}
+    return answers | {i: dict(checked[file]) for i, file in files.items()}
 
 
 def classify(status: str, message: str | None) -> str:
@@ -326,6 +372,8 @@ REASONS = {
     "too_large": "raise fetch.images.max_bytes",
     "too_many_pixels": "raise fetch.images.max_pixels",
     "timeout": "raise fetch.images.timeout or deadline, or lower fetch.connections",
+    "forbidden_file": "a file must lie in laion.images, without links to files elsewhere",
+    "missing": "these files are not there: laion.images must be the folder that holds them",
     "not_allowed": "the hosts opt out of programs like this one: name other parts in laion.parts",
 }
 """What to do against a status of many candidates; for the others the network is to be checked."""
@@ -370,7 +418,10 @@ def _publish(
                 except OSError:  # another file system, or one without links
                     shutil.copyfile(tar, temporary / name / tar.name)
         stored = [row for row in table if row["status"] == "ok"]
-        write_table(pa.Table.from_pylist(stored, schema=INDEX), temporary / "index.parquet")
+        schema = INDEX
+        if any("file" in row for row in stored):
+            schema = pa.unify_schemas([INDEX, local_images.INDEX])
+        write_table(pa.Table.from_pylist(stored, schema=schema), temporary / "index.parquet")
     write_table(pa.Table.from_pylist(table, schema=MANIFEST), manifest)
 
 

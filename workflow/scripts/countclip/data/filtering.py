@@ -37,6 +37,8 @@ ALIASES = {
     "height": ("height", "original_height"),
 }
 OPTIONAL = ("sample_id", "nsfw")
+FILE = "file"
+"""Name, in lower case, of a column of files below `laion.images`; url is then `file:` and that."""
 WORD = pa.struct({"number": pa.int8(), "start": pa.int32(), "end": pa.int32()})
 CANDIDATES = pa.schema(
     {
@@ -62,6 +64,7 @@ class Settings(NamedTuple):
     nsfw_drop: list[str]  # verdicts, in any case; a row without verdict passes
     similarity_min: float | None
     min_side: int | None  # pixels of the shorter side
+    files: bool = False  # whether rows may name files (laion.images)
 
 
 def find_columns(names: list[str], path: str | Path, roles: list[str]) -> dict[str, str]:
@@ -86,6 +89,29 @@ def find_columns(names: list[str], path: str | Path, roles: list[str]) -> dict[s
                 f"{', '.join(ALIASES[role])}, in any case. Rename yours, or {advice}"
             )
     return found
+
+
+def _columns(names: list[str], path: str | Path, roles: list[str], files: bool) -> dict[str, str]:
+    """Role -> its column, as `find_columns` has it; with `files` a column of files may stand alone.
+
+    The role `file` is that of a column which names files in `laion.images`.
+    """
+    file = [name for name in names if name.lower() == FILE]
+    if not file:
+        return find_columns(names, path, roles)
+    if not files:
+        try:
+            return find_columns(names, path, roles)
+        except ValueError as error:
+            if not any(name.lower() in ALIASES["url"] for name in names):
+                raise ValueError(
+                    f"{error}; or set laion.images to the folder in which its column {file[0]}"
+                    " names files"
+                ) from error
+            raise
+    has_url = any(name.lower() in ALIASES["url"] for name in names)
+    rest = [role for role in roles if role != "url" or has_url]
+    return find_columns(names, path, rest) | {FILE: file[0]}
 
 
 def filter_part(
@@ -113,7 +139,7 @@ def filter_part(
     roles += [] if chosen.min_side is None else ["width", "height"]
     metadata = pq.read_metadata(part)
     columns = metadata.schema.to_arrow_schema().names
-    names = find_columns(columns, part, roles)
+    names = _columns(columns, part, roles, chosen.files)
     if "nsfw" in roles and "nsfw" not in names:
         others = [name for name in columns if re.search("nsfw|unsafe|safety", name.lower())]
         log.warning(
@@ -193,7 +219,7 @@ def _filter_group(
         for batch in source.iter_batches(
             BATCH, row_groups=[group], columns=list(names.values()), use_threads=False
         ):
-            rows = {role: batch.column(name) for role, name in names.items()}
+            rows = _with_files({role: batch.column(name) for role, name in names.items()})
             generator = np.random.default_rng([*seed, first])
             try:
                 table = _select(rows, first, settings, generator, reasons)
@@ -257,6 +283,21 @@ def _select(
         },
         schema=CANDIDATES,
     )
+
+
+def _with_files(columns: dict[str, pa.Array]) -> dict[str, pa.Array]:
+    """The columns with a file's name, where a row has one, as its address: `file:a/b.jpg`."""
+    if FILE not in columns:
+        return columns
+    files = _text(_unchecked(columns[FILE]))
+    is_named = pa.array(~_blank(files))
+    urls = pc.binary_join_element_wise("file:", files, "")
+    if "url" in columns:
+        others = _text(_unchecked(columns["url"]))
+    else:
+        others = pa.nulls(len(files), pa.string())
+    rest = {role: column for role, column in columns.items() if role != FILE}
+    return rest | {"url": pc.if_else(is_named, urls, others)}
 
 
 def _unusable(columns: dict[str, pa.Array], settings: Settings) -> dict[str, np.ndarray]:

@@ -1,14 +1,17 @@
 """Nouns in captions, and the detector's classes that they name, from a table of nouns.
 
-The table is written by hand. WordNet's many senses ("a bat", "an orange bus", "Mouse Trap") would
-add more errors than nouns, since captions use few words for the detector's few classes.
+COCO's table is written by hand and by WordNet, of whose many senses ("a bat", "an orange bus",
+"Mouse Trap") the usual ones alone count (noun_table.py).
 """
 
 import re
 from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 
 from countclip.runtime.csv_files import Columns, read_rows
+
+_WORD = re.compile(r"(?<!\w)(?<!\w-)\w+")
 
 
 class Nouns:
@@ -37,25 +40,42 @@ class Nouns:
             for noun in (name, *nouns[name].split(";")):
                 if key := _key(noun):
                     self._classes[key].add(number)
-        longest_first = sorted(self._classes, key=lambda noun: (-len(noun), noun))
-        words = "|".join(re.escape(noun).replace("\\ ", r"[\s-]+") for noun in longest_first)
-        self._find = re.compile(rf"(?<!\w)(?<!\w-)(?:{words})(?!\w|-\w|['’]s\b)")
+        self._nouns: dict[str, list[str]] = defaultdict(list)
+        """Nouns by their first word, the longest first: a table has thousands."""
+        for noun in sorted(self._classes, key=lambda noun: (-len(noun), noun)):
+            if first := _WORD.match(noun):
+                self._nouns[first[0]].append(noun)
+        self._patterns: dict[str, re.Pattern[str]] = {}
 
     def __call__(self, caption: str) -> set[int]:
         """The ids of the classes that a caption names."""
-        return {
-            number
-            for noun in self._find.findall(caption.casefold())
-            for number in self._classes[_key(noun)]
-        }
+        return {n for noun in self._find(caption.casefold()) for n in self._classes[noun]}
 
     def first(self, caption: str, start: int) -> set[int]:
         """The ids of the class that a caption names first from its character `start` on.
 
         From the end of a number word this is what that counts: "three women with two dogs".
         """
-        found = self._find.search(caption.casefold(), len(caption[:start].casefold()))
-        return self._classes[_key(found[0])] if found else set()
+        found = self._find(caption.casefold(), len(caption[:start].casefold()))
+        noun = next(found, None)
+        return set() if noun is None else self._classes[noun]
+
+    def _find(self, text: str, start: int = 0) -> Iterator[str]:
+        """The nouns of a text in lower case, from left to right."""
+        end = start
+        for word in _WORD.finditer(text, start):
+            if word.start() >= end and word[0] in self._nouns:
+                found = self._pattern(word[0]).match(text, word.start())
+                if found:
+                    yield _key(found[0])
+                    end = found.end()
+
+    def _pattern(self, first: str) -> re.Pattern[str]:
+        """A pattern of the nouns that begin with a word."""
+        if first not in self._patterns:
+            nouns = (re.escape(noun).replace("\\ ", r"[\s-]+") for noun in self._nouns[first])
+            self._patterns[first] = re.compile(rf"(?:{'|'.join(nouns)})(?!\w|-\w|['’]s\b)")
+        return self._patterns[first]
 
 
 def plurals(nouns_csv: str | Path) -> dict[str, str]:

@@ -97,13 +97,13 @@ def build(folder: str | Path, lexicon_csv: str | Path = LEXICON) -> None:
         otherwise, `rare` for the others. FileNotFoundError for a file that the folder lacks.
     """
     folder = Path(folder)
-    counts, as_noun, otherwise = _counts(folder)
-    nouns = _nouns(folder, counts)
+    frequency_of, as_noun, otherwise = counts(folder)
+    nouns = _nouns(folder, frequency_of)
     common = {word for word, senses in nouns.items() if any(sense.common for sense in senses)}
-    others = {line.split()[0] for part in OTHERS for line in _lines(folder / f"index.{part}")}
-    verbs = {line.split()[0] for line in _lines(folder / "index.verb")}
+    others = {line.split()[0] for part in OTHERS for line in lines(folder / f"index.{part}")}
+    verbs = {line.split()[0] for line in lines(folder / "index.verb")}
     irregular = defaultdict(list)
-    for line in _lines(folder / "noun.exc"):
+    for line in lines(folder / "noun.exc"):
         word, *lemmas = line.split()
         irregular[word] += [lemma for lemma in lemmas if lemma in common]
     rows = []
@@ -154,12 +154,12 @@ def _is_form_of_verb(word: str, verbs: set[str]) -> bool:
 def _nouns(folder: Path, counts: dict[tuple[str, int], int]) -> dict[str, list[Sense]]:
     """Single word, lower case -> its senses as a noun, the most frequent first."""
     synsets = {}
-    for line in _lines(folder / "data.noun"):
+    for line in lines(folder / "data.noun"):
         fields = line.partition(" | ")[0].split()
         words = fields[4 : 4 + 2 * int(fields[3], 16) : 2]
         synsets[fields[0]] = (int(fields[1]), frozenset(words), "@i" in fields)
     nouns = {}
-    for line in _lines(folder / "index.noun"):
+    for line in lines(folder / "index.noun"):
         word, _, number, *rest = line.split()
         if "_" in word or not word[0].isalpha():
             continue
@@ -171,11 +171,11 @@ def _nouns(folder: Path, counts: dict[tuple[str, int], int]) -> dict[str, list[S
     return nouns
 
 
-def _counts(folder: Path) -> tuple[Counter, Counter, Counter]:
+def counts(folder: Path) -> tuple[Counter, Counter, Counter]:
     """How often WordNet's texts have (word, sense as a noun), a word as a noun, and otherwise."""
     senses, as_noun, otherwise = Counter(), Counter(), Counter()
     most: dict[str, Counter] = defaultdict(Counter)
-    for line in _lines(folder / "cntlist.rev"):
+    for line in lines(folder / "cntlist.rev"):
         key, sense, count = line.split()
         word, _, rest = key.partition("%")
         most[word][rest[0].replace("5", "3")] += int(count)
@@ -187,7 +187,7 @@ def _counts(folder: Path) -> tuple[Counter, Counter, Counter]:
     return senses, as_noun, otherwise
 
 
-def _lines(path: Path) -> Iterator[str]:
+def lines(path: Path) -> Iterator[str]:
     """The lines of a database file, without the licence at its head."""
     with path.open(encoding="latin-1") as file:
         yield from (line for line in file if not line.startswith("  "))

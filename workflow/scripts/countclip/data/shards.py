@@ -1,4 +1,4 @@
-"""Images of a part of LAION, read from the tar shards that the fetch wrote."""
+"""Images of a part, read from the tar shards that the fetch wrote, or where they lie."""
 
 import tarfile
 from collections.abc import Iterable, Iterator
@@ -6,7 +6,23 @@ from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
+
+from countclip.data.images import MAX_BYTES, Unusable, read_file
+from countclip.runtime.files import sha256
+
+MANIFEST = pa.schema(
+    {
+        "key": pa.string(),  # the candidate's row, nine digits
+        "sample_id": pa.string(),
+        "url": pa.string(),
+        "status": pa.string(),
+        "sha256": pa.string(),  # of the bytes that were downloaded, or of the user's file
+        "width": pa.int32(),  # of the stored image
+        "height": pa.int32(),
+    }
+)
 
 
 def shards_of(manifest: str | Path) -> Path:
@@ -19,7 +35,9 @@ def read_images(
 ) -> Iterator[tuple[str, bytes]]:
     """Yield the images of a manifest (or of `keys`) as (key, file), sorted by key.
 
-    KeyError for a key without an image; FileNotFoundError if the shards are gone.
+    An image is a member of a shard, or a file of a user, whose sha256 the index has too
+    (local_images.py). KeyError for a key without an image; FileNotFoundError if the shards are
+    gone; ValueError for a user's file that has changed.
     """
     folder = shards_of(manifest)
     # One open tar for each pass of the fetch, whose shards are in order. It is closed as soon as
@@ -29,6 +47,9 @@ def read_images(
         index = pq.read_table(folder / "index.parquet").to_pylist()
         images = {row["key"]: row for row in index}
         for key in sorted(images if keys is None else set(keys)):
+            if images[key].get("file") is not None:
+                yield key, _read_unchanged(images[key], manifest)
+                continue
             shard, member = images[key]["shard"], images[key]["member"]
             name = shard.split("/")[0]
             if name not in tars or tars[name][0] != shard:
@@ -44,6 +65,21 @@ def read_images(
     finally:
         for _, tar in tars.values():
             tar.close()
+
+
+def _read_unchanged(image: dict[str, str], manifest: str | Path) -> bytes:
+    """The bytes of a user's file, which must be those that the manifest lists."""
+    try:
+        body = read_file(Path(image["file"]), MAX_BYTES)
+        why = "" if sha256(body) == image["sha256"] else "has changed"
+    except Unusable as error:
+        why = error.detail
+    if why:
+        raise ValueError(
+            f"{image['file']}: {why} since {manifest} listed it: delete {manifest} and run again,"
+            " or put the file back"
+        )
+    return body
 
 
 def read_pairs(manifests: Iterable[str | Path], *tables: str | Path) -> Iterator[bytes]:

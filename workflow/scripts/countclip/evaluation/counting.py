@@ -15,11 +15,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from countclip.benchmarks.store import PackedBenchmark, PackedImages
 from countclip.data.number_words import NUMBERS
 from countclip.model.clip import Clip
 from countclip.model.concepts import ConceptHead, concept_captions, trained_head
 from countclip.model.embeddings import cosines, each_checkpoint, embed, embed_texts, fabric_of
-from countclip.model.inputs import nine_captions, resize, tokens_of
+from countclip.model.inputs import nine_captions, tokens_of
 from countclip.runtime.files import write_table
 
 log = logging.getLogger(__name__)
@@ -27,12 +28,13 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class Questions:
-    """Images with their nine captions, two to ten: `images` uint8 (n, size, size, 3), `tokens`
-    uint16 (n, 9, length), `numbers` (n,) the true ones, `indices` (n,) of their rows.
+    """Images with their nine captions, two to ten: `images` uint8 (n, size, size, 3), in memory or
+    in a file, `tokens` uint16 (n, 9, length), `numbers` (n,) the true ones, `indices` (n,) of their
+    rows.
 
     captions, everywhere: what the tokens are made from (`Questions.of`)."""
 
-    images: np.ndarray
+    images: np.ndarray | PackedImages
     tokens: np.ndarray
     numbers: np.ndarray
     indices: np.ndarray
@@ -47,6 +49,10 @@ class Questions:
         array of its images (`inputs.pack_images`)."""
         table, pixels = pd.read_parquet(counting), np.load(images, mmap_mode="r")
         held = table[table["split"] == "heldout"]
+        if held.empty:
+            raise ValueError(
+                f"{counting}: no pair is held out, as no number has two pairs: add images"
+            )
         rows = (
             {"index": i, "image": Image.fromarray(pixels[i]), **row}
             for i, row in zip(held.index, held.to_dict("records"), strict=True)
@@ -58,16 +64,18 @@ class Questions:
         cls, clip: Clip, rows: Iterable[dict[str, Any]], everywhere: bool = False
     ) -> "Questions":
         """From rows with `index`, `image` (PIL), `caption` and `number`; everywhere: as
-        `captions.with_each_number` has it."""
+        `captions.with_each_number` has it. Packed images stay in their file."""
+        packed = rows.images if isinstance(rows, PackedBenchmark) else None
         images, texts, numbers, indices, captions = [], [], [], [], []
-        for row in rows:  # resized one by one: full-size images of a benchmark fill the memory
-            images.append(resize(row["image"], clip.image_size))
+        for row in rows if packed is None else rows.rows:
+            if packed is None:  # one by one: full-size images of a benchmark fill the memory
+                images.append(clip.preprocessing.resize(row["image"]))
             texts.append(nine_captions(clip, row["caption"], row["number"], everywhere))
             numbers.append(row["number"])
             indices.append(row["index"])
             captions.append(row["caption"])
         return cls(
-            np.stack(images),
+            np.stack(images) if packed is None else packed,
             tokens_of(clip, texts),
             np.array(numbers),
             np.array(indices),

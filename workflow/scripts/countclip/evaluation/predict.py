@@ -27,12 +27,13 @@ from countclip.data.number_words import WORDS
 from countclip.evaluation import counting
 from countclip.model import embeddings
 from countclip.model.clip import Clip
-from countclip.model.inputs import nine_captions, resize, tokens_of
+from countclip.model.inputs import nine_captions, tokens_of
 from countclip.model.libraries import Fabric
 from countclip.runtime.csv_files import Columns, read_rows
 from countclip.runtime.files import progress, read_json
-from countclip.runtime.folders import contents, stored
+from countclip.runtime.folders import contents, is_of_desktop, stored
 from countclip.runtime.job import message
+from countclip.runtime.resources import resource
 
 AT_ONCE = 64
 """Images, or a batch if that is larger, after which the rows are written."""
@@ -49,42 +50,99 @@ class Pair(NamedTuple):
     number: int
 
 
-def load(weights: Path) -> Clip:
-    """The model of a training run's weights, as model.json beside them says."""
+def load(weights: Path, config_file: Path | None = None) -> Clip:
+    """The model of some weights: as a config file says, else model.json beside them.
+
+    config_file: JSON of open_clip's form, called as the model; then no model.json is read.
+    """
     if weights.suffix != ".safetensors":
         raise ValueError(f"{weights}: weights are read from a .safetensors file alone")
     if not weights.is_file():
-        raise ValueError(f"{weights}: there is no such file; name the weights of a training run")
+        raise ValueError(f"{_absent(weights)}: name the weights of a training run")
+    if config_file is not None:
+        _check_config(config_file)
+        return Clip(config_file.stem, str(weights.resolve()), str(config_file.resolve()))
     model_json = weights.with_name("model.json")
+    otherwise = "name the file that describes the model as --config-file"
     try:
         model = read_json(model_json)["model"]
-        name, config = model["name"], model["config"]
+        name, config, pretrained = model["name"], model["config"], model.get("pretrained")
     except (OSError, ValueError, KeyError, TypeError) as error:
+        is_absent = isinstance(error, FileNotFoundError)
+        why = _absent(model_json) if is_absent else f"{type(error).__name__}: {error}"
         raise ValueError(
             f"{model_json}: it must say which model {weights.name} is of, as a training writes it"
-            f" beside its weights ({type(error).__name__}: {error}); copy it from there"
+            f" beside its weights ({why}); copy it from there, or {otherwise}"
         ) from error
+    if config is not None:
+        places = _places(config, weights)
+        found = next((place for place in places if place.is_file()), None)
+        if found is None:
+            looked = ", ".join(dict.fromkeys(map(os.path.abspath, places)))
+            raise ValueError(
+                f"{model_json} says that {config} describes the model, and it is not there (looked"
+                f" for: {looked}); copy it to one of these places, or {otherwise}"
+            )
+        config = str(found)
     try:
-        return Clip(name, str(weights.resolve()), config)
+        return Clip(name, pretrained, config, weights=str(weights.resolve()))
     except ValueError as error:
         message = f"{error}\n{model_json} says which model they are of; name those of a training"
         raise ValueError(message) from error
 
 
+def _places(config: str, weights: Path) -> list[Path]:
+    """Where the file may be that a training's config names: here, in its run, beside the weights.
+
+    A path of the config is relative to the folder of the run, the one that holds results/.
+    """
+    runs = [folder.parent for folder in weights.resolve().parents if folder.name == "results"]
+    beside = weights.with_name(Path(config).name)
+    return [Path(resource(config)), *(run / config for run in runs), beside]
+
+
+def _check_config(config_file: Path) -> None:
+    """Raise ValueError for a --config-file that does not describe a model of open_clip."""
+    try:
+        described = read_json(config_file)
+    except FileNotFoundError as error:
+        raise ValueError(f"--config-file {_absent(config_file)}") from error
+    except (OSError, ValueError) as error:
+        raise ValueError(f"--config-file {config_file}: {error}") from error
+    parts = ("embed_dim", "vision_cfg", "text_cfg")
+    described = described.get("model_cfg", described) if isinstance(described, dict) else None
+    if not isinstance(described, dict) or any(part not in described for part in parts):
+        raise ValueError(
+            f"--config-file {config_file}: must be open_clip's JSON of a model, with"
+            f" {', '.join(parts)}, called <name>.json; or an open_clip_config.json, which has"
+            " them below `model_cfg`"
+        )
+
+
+def _absent(path: Path) -> str:
+    """That a file is not there: where it was looked for, and where a broken link leads."""
+    if os.path.islink(path):
+        return f"{path}: is a link to {os.readlink(path)!r}, which is not there"
+    return f"{path}: there is no such file, looked for as {os.path.abspath(path)}"
+
+
 def from_files(paths: list[Path], caption: str) -> list[Pair]:
     """Each file, and each file in a folder and below it, with the same caption.
 
-    Links are followed. What tools left in a folder is passed over, and named.
+    Links are followed; a broken one is an image that cannot be read. What tools left in a folder
+    is passed over, and named, but for what a desktop put there.
     """
     filled = captions.fill(caption)
     found: list[Path] = []
     for path in map(stored, paths):
         if not path.exists() and not path.is_symlink():
-            raise ValueError(f"{path}: there is no such image or folder")
+            raise ValueError(
+                f"{path}: there is no such image or folder, looked for as {os.path.abspath(path)}"
+            )
         if not path.is_dir():
-            found.append(path)
+            found += [] if is_of_desktop(path.name) else [path]  # of a shell's photos/*
             continue
-        listed = contents(path)
+        listed = contents(path).unusual()
         found += listed.files
         if listed.passed:
             print(f"predict: {path}: {listed.note()}", file=sys.stderr)
@@ -114,7 +172,7 @@ def count(clip: Clip, pairs: list[Pair], fabric: Fabric, batch: int) -> pd.DataF
     for pair in pairs:
         row = {"image": _shown(pair.image), "caption": pair.caption}
         try:
-            image = resize(decode(read_file(pair.image, MAX_BYTES)), clip.image_size)
+            image = clip.preprocessing.resize(decode(read_file(pair.image, MAX_BYTES)))
             readable.append((row, image, pair))
         except Unusable as error:
             row["problem"] = str(error)
@@ -171,18 +229,23 @@ def writing(output: Path | None) -> Iterator[TextIO]:
 
 
 def predict(
-    weights: Path, pairs: list[Pair], output: Path | None, accelerator: str, batch: int
+    weights: Path,
+    pairs: list[Pair],
+    output: Path | None,
+    accelerator: str,
+    batch: int,
+    config_file: Path | None = None,
 ) -> Counter:
     """Write the CSV, to standard output without `output`, as the answers come.
 
-    Returns how many images had which problem.
+    config_file: as in `load`. Returns how many images had which problem.
     """
     with writing(output) as file:
         try:
             fabric = Fabric(accelerator=accelerator, devices=1)
         except RuntimeError as error:
             raise ValueError(f"--accelerator {accelerator}: {error}") from error
-        clip = load(weights)
+        clip = load(weights, config_file)
         clip.model.to(fabric.device)
         problems, step = Counter(), max(AT_ONCE, batch)
         with progress(total=len(pairs), unit="image", desc="count") as bar:
@@ -210,6 +273,8 @@ def main() -> None:
         prog="predict", description="Count in your images with a trained model."
     )
     parser.add_argument("--model", type=Path, required=True, help="weights, .safetensors")
+    described = "JSON of a model of yours, <name>.json; without it model.json beside --model"
+    parser.add_argument("--config-file", type=Path, help=described)
     inputs = parser.add_mutually_exclusive_group(required=True)
     inputs.add_argument("--images", type=Path, nargs="+", help="files or folders; with --caption")
     inputs.add_argument("--table", type=Path, help="CSV with the columns image and caption")
@@ -229,7 +294,14 @@ def main() -> None:
             pairs = from_table(chosen.table)
         else:
             pairs = from_files(chosen.images, chosen.caption)
-        problems = predict(chosen.model, pairs, chosen.output, chosen.accelerator, chosen.batch)
+        problems = predict(
+            chosen.model,
+            pairs,
+            chosen.output,
+            chosen.accelerator,
+            chosen.batch,
+            chosen.config_file,
+        )
     except (ValueError, OSError) as error:
         sys.exit(f"predict: {message(error)}")
     for problem, n in problems.most_common():

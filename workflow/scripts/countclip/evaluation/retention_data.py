@@ -19,8 +19,9 @@ from PIL import Image
 from countclip.data.images import MAX_BYTES, SUFFIXES, Unusable, decode, read_file
 from countclip.model import inputs
 from countclip.model.libraries import datasets, open_clip
+from countclip.model.preprocessing import Preprocessing
 from countclip.runtime.csv_files import raise_problems
-from countclip.runtime.files import read_json, read_text, write_json
+from countclip.runtime.files import parquet_batches, read_json, read_text, write_json
 from countclip.runtime.folders import Contents, ImageFolder, contents, inside, subfolders
 
 log = logging.getLogger(__name__)
@@ -164,7 +165,7 @@ def _parquet(folder: str) -> Task:
 
     def stored() -> Iterator[Image.Image]:
         for file in files:
-            parts = pq.ParquetFile(file).iter_batches(batch_size=64, columns=[image])
+            parts = parquet_batches(file, 16, [image])
             rows = chain.from_iterable(part.to_pylist() for part in parts)
             for number, row in enumerate(rows):
                 body = (row[image] or {}).get("bytes") or b""
@@ -246,9 +247,10 @@ SOURCES: dict[str, Callable[..., Task]] = {
 pickles, so it comes as Parquet, and ImageNet without the file of labels that torchvision keeps."""
 
 
-def pack(task: Task, size: int, images: str, texts: str) -> None:
-    """Publish the images at the model's size, uint8 (n, size, size, 3), and the rest as JSON."""
-    inputs.pack_images(task.images, len(task.of_image), size, images)
+def pack(task: Task, how: Preprocessing | int, images: str, texts: str) -> None:
+    """Publish the images at the model's size, uint8 (n, size, size, 3), and the rest as JSON; `how`
+    as `inputs.pack_images` has it."""
+    inputs.pack_images(task.images, len(task.of_image), how, images)
     ids = {"of_image": task.of_image.tolist(), "of_text": task.of_text.tolist()}
     write_json({"texts": list(task.texts), **ids}, texts)
 

@@ -22,7 +22,7 @@ from countclip.data import number_words
 from countclip.data.images import decode
 from countclip.data.number_words import NUMBERS, WORDS, word_for
 from countclip.report import pages
-from countclip.runtime.files import progress, sha256, write_text
+from countclip.runtime.files import parquet_batches, progress, sha256, write_text
 
 log = logging.getLogger(__name__)
 
@@ -127,12 +127,10 @@ def _thumbnails(
     images: str, share: int, *, only: set[int] | None = None, without: set[int] = frozenset()
 ) -> dict[int, str]:
     """Row index -> its image as a data URI, of at most `share` bytes before base64."""
-    file = pq.ParquetFile(images)
-    batches = file.iter_batches(batch_size=16)
-    stored = (row for batch in batches for row in batch.to_pylist())
+    stored = (row for batch in parquet_batches(images, 16) for row in batch.to_pylist())
     return {
         row["index"]: thumbnail(decode(row["image"]), share)
-        for row in progress(stored, file.metadata.num_rows, "image", "thumbnails")
+        for row in progress(stored, pq.read_metadata(images).num_rows, "image", "thumbnails")
         if row["index"] not in without and (only is None or row["index"] in only)
     }
 

@@ -89,10 +89,10 @@ def render_report(
     table1_csv: str,
     results: list[str],
     funnels: list[str],
-    audit_summary: str,
+    audit_summary: str | None,
     benchmark_summaries: list[str],
     models: list[str],
-    audit_page: str,
+    audit_page: str | None,
     template: str,
     page: str,
     scale: str,
@@ -102,6 +102,8 @@ def render_report(
 ) -> None:
     """Publish the page of a run.
 
+    table1_csv: Table 1, or the same table of the main benchmark in a run without CountBench, which
+        has no audit either.
     results: the tables and figures of this run in all their forms (runtime/results.py). The page
         shows the JSON of a table (sheets.write_sheets) and links to its other forms.
     funnels: summary.json of each counting set; audit_summary: that of the audit;
@@ -112,7 +114,7 @@ def render_report(
     """
     table = scores.read_table1(table1_csv)
     sections = _sections(results, funnels)
-    audited = [*_audit(audit_summary), *_further(benchmark_summaries)]
+    audited = [*(_audit(audit_summary) if audit_summary else []), *_further(benchmark_summaries)]
     sections += [
         Section("audit", "The benchmark and its audit", AUDIT, _tables(audited)),
         _config(config),
@@ -126,8 +128,8 @@ def render_report(
         Section("costs", "Costs", COSTS, _tables([_costs(Path(costs), gpus)])),
     ]
     inputs = [
-        *(audit_page, table1_csv, *results),
-        *(*funnels, audit_summary, *benchmark_summaries, *models),
+        *filter(None, (audit_page, table1_csv, audit_summary)),
+        *(*results, *funnels, *benchmark_summaries, *models),
     ]
     text = pages.render(
         template,
@@ -150,13 +152,14 @@ def render_report(
 
 
 def _facts(
-    table: pd.DataFrame, funnels: list[str], audit_summary: str, config: dict[str, Any]
+    table: pd.DataFrame, funnels: list[str], audit_summary: str | None, config: dict[str, Any]
 ) -> dict[str, str]:
     """The size of the run: name and value."""
     baseline, variants = main_result.models(table)
-    sets, listed = [_json(path) for path in funnels], _json(audit_summary)["rows"]
+    sets = [_json(path) for path in funnels]
+    listed = f" of {_json(audit_summary)['rows']}" if audit_summary else ""
     return {
-        f"images of the benchmark, {baseline['benchmark']}": f"{baseline['n']} of {listed}",
+        f"images of the benchmark, {baseline['benchmark']}": f"{baseline['n']}{listed}",
         "variant" + "s" * (len(variants) != 1): f"{len(variants)}",
         "seed" + "s" * (len(config["seeds"]) != 1) + " per variant": f"{len(config['seeds'])}",
         "training pairs": " / ".join(f"{one['train']:,}" for one in sets),

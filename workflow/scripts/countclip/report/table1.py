@@ -1,6 +1,7 @@
 """Table 1 as readers see it: ours beside the paper's, with notes."""
 
 import logging
+from collections.abc import Sequence
 
 import pandas as pd
 
@@ -8,6 +9,7 @@ from countclip.benchmarks import countbench
 from countclip.data.number_words import WORDS
 from countclip.report import pages, sheets
 from countclip.report.scores import (
+    BASELINE,
     CHANCE,
     CHECKPOINTS,
     CONTROLS,
@@ -51,17 +53,20 @@ def make_table1(
     reference: str | None,
     scale: str,
     repeated: int = 0,
+    baselines: Sequence[dict[str, str]] = (),
 ) -> None:
     """Publish Table 1 as CSV, JSON, Markdown and LaTeX, and each class of it as CSV.
 
     rows: of `benchmark`, the variant of CountBench that is counted (countbench.rows_of).
     repeated: how many of them show the image of an earlier one (overlap.repeated_images).
+    baselines: as `scores.table1` has it.
     """
     loaded = load_predictions(predictions, rows)
     paper = sheets.read_csv(paper_csv)
-    table = table1(loaded, variants, paper, benchmark, scale, reference)
+    table = table1(loaded, variants, paper, benchmark, scale, reference, baselines)
     sheets.write_csv(table, csv_path)
-    sheets.write_csv(per_class(loaded, [variant["id"] for variant in variants]), per_class_csv)
+    ids = ([row["id"] for row in of] for of in (variants, baselines or [BASELINE]))
+    sheets.write_csv(per_class(loaded, *ids), per_class_csv)
     view = sheet(table, repeated)
     sheets.write_sheets([view], json_path, markdown_path)
     write_text(sheets.latex(view, "tab:counting"), latex_path)
@@ -79,21 +84,25 @@ def make_benchmark_table(
     variants: list[dict[str, str]],
     reference: str | None,
     scale: str,
-    seen: dict[str, int],
+    seen: dict[str, int | None],
     distance: int,
+    chosen_on: str = "countbench",
+    baselines: Sequence[dict[str, str]] = (),
 ) -> None:
     """Publish the same table of a further benchmark, with how many images were seen in training.
 
     It has no values of the paper.
     rows: index -> number of those that are measured on (custom.rows_of).
-    seen, distance: of `overlap.count_overlaps`.
+    seen, distance: of `overlap.count_overlaps`. chosen_on: id of the benchmark that checkpoints are
+        chosen on. baselines: as `scores.table1` has it.
     """
     no_paper = pd.DataFrame(columns=["variant", "end", "best"])
     loaded = load_predictions(predictions, rows)
-    table = table1(loaded, variants, no_paper, benchmark, scale, reference)
+    table = table1(loaded, variants, no_paper, benchmark, scale, reference, baselines)
     table = table.assign(**seen, near_distance=distance)
     sheets.write_csv(table, csv_path)
-    sheets.write_sheets([sheet(table, seen["same_picture"])], json_path, markdown_path)
+    view = sheet(table, seen["same_picture"], chosen_on)
+    sheets.write_sheets([view], json_path, markdown_path)
 
 
 def heading(table: pd.DataFrame) -> str:
@@ -103,10 +112,11 @@ def heading(table: pd.DataFrame) -> str:
     return f"{title}. {stamp.short}" if stamp else title
 
 
-def sheet(table: pd.DataFrame, repeated: int = 0) -> Sheet:
+def sheet(table: pd.DataFrame, repeated: int = 0, chosen_on: str = "countbench") -> Sheet:
     """The main columns of Table 1, the highest accuracies marked; the CSV has the rest.
 
-    repeated: rows of the benchmark that show the image of an earlier row.
+    repeated: rows of the benchmark that show the image of an earlier row. chosen_on: id of the
+        benchmark that checkpoints are chosen on.
     """
     highest = {name: table[f"accuracy_{name}"].max() for name in CHECKPOINTS}
     has_paper = table["paper_end"].notna().any()
@@ -130,7 +140,7 @@ def sheet(table: pd.DataFrame, repeated: int = 0) -> Sheet:
         heading(table),
         list(lines[0]),
         [list(cells.values()) for cells in lines],
-        notes(table, repeated),
+        notes(table, repeated, chosen_on),
         pages.stamp(table["scale"][0]),
     )
 
@@ -142,8 +152,8 @@ def _with_interval(value: str, text: dict[str, str], key: str, best: bool = Fals
     return Cell(value, f"[{text[key + '_low']}, {text[key + '_high']}]", best)
 
 
-def notes(table: pd.DataFrame, repeated: int) -> list[str]:
-    """What a reader must know to read the table right; `repeated`: see `sheet`."""
+def notes(table: pd.DataFrame, repeated: int, chosen_on: str = "countbench") -> list[str]:
+    """What a reader must know to read the table right; `repeated`, `chosen_on`: see `sheet`."""
     benchmark, n = table["benchmark"][0], table["n"][0]
     source = f"benchmark “{benchmark}”"
     if benchmark in countbench.VARIANTS:
@@ -160,9 +170,10 @@ def notes(table: pd.DataFrame, repeated: int) -> list[str]:
         " for multiple comparisons.",
         "Intervals and p values cover the choice of images. Only several seeds show how much"
         " trainings of the same variant differ.",
-        _best_note(benchmark),
-        *_overlap_notes(table),
+        _best_note(benchmark, chosen_on),
+        *_overlap_notes(table, chosen_on),
         *_repeated_notes(repeated),
+        *_baseline_notes(table),
         "p: exact McNemar test against the baseline at the end of training (several seeds: twice"
         " the median p), Holm-corrected over all McNemar tests of the CSV. The CSV also has"
         " differences to the reference, macro-F1, mean absolute error and more.",
@@ -173,25 +184,40 @@ def notes(table: pd.DataFrame, repeated: int) -> list[str]:
     ]
 
 
-def _best_note(benchmark: str) -> str:
-    if benchmark not in countbench.VARIANTS:
-        return "“Best on the benchmark” is the checkpoint that did best on CountBench."
+def _baseline_notes(table: pd.DataFrame) -> list[str]:
+    if "baseline" not in table:
+        return []
+    labels = dict(zip(table["variant"], table["label"], strict=True))
+    own = table.dropna(subset="baseline").groupby("baseline", sort=False)["label"]
+    pairs = "; ".join(f"“{labels[row]}” of {', '.join(of)}" for row, of in own)
+    return [f"The baseline of each variant is its own model before training: {pairs}."]
+
+
+def _title(benchmark: str) -> str:
+    return "CountBench" if benchmark == "countbench" else f"the benchmark “{benchmark}”"
+
+
+def _best_note(benchmark: str, chosen_on: str) -> str:
+    if benchmark not in (*countbench.VARIANTS, chosen_on):
+        return f"“Best on the benchmark” is the checkpoint that did best on {_title(chosen_on)}."
     return (
         "“Best on the benchmark” is the paper's protocol: the checkpoint was chosen on the same"
         " images that it is measured on, so its accuracy is optimistic."
     )
 
 
-def _overlap_notes(table: pd.DataFrame) -> list[str]:
+def _overlap_notes(table: pd.DataFrame, chosen_on: str) -> list[str]:
     if "near_training" not in table:
         return []
     first = table.iloc[0]
     rows = "Rows whose image has" if first["same_picture"] else "Images with"
+    near = first["near_countbench"]
+    where = f"{_title(chosen_on)}, on which “best on the benchmark” was chosen"
+    other = "" if pd.isna(near) else f"; with one in {where}: {near}"
     return [
-        f"{rows} a near duplicate in the training data: {first['near_training']}; with one in"
-        " CountBench, on which “best on the benchmark” was chosen:"
-        f" {first['near_countbench']}. They count like the others. Near duplicate: perceptual"
-        f" hashes differ in at most {first['near_distance']} of 64 bits."
+        f"{rows} a near duplicate in the training data: {first['near_training']}{other}."
+        " They count like the others. Near duplicate: perceptual hashes differ in at most"
+        f" {first['near_distance']} of 64 bits."
     ]
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from countclip.runtime.csv_files import Columns, read_lines
-from countclip.runtime.files import check_name
+from countclip.runtime.files import check_name, read_json
 from countclip.runtime.folders import stored
 from countclip.runtime.resources import name_of, resource
 
@@ -120,6 +120,24 @@ def add_ordinal_variants(config: Config) -> None:
         config["variants"].setdefault(loss, variant)
 
 
+def keep_only(config: Config) -> None:
+    """Leave out, in place, the variants that `only` does not list; null lists all.
+
+    ConfigError for an id that no variant has, or that an overlay sets to null.
+    """
+    listed = config["only"]
+    if listed is None:
+        return
+    for name in listed:
+        if name not in variants(config):
+            why = "is set to null there" if name in config["variants"] else "is not there"
+            known = ", ".join(variants(config)) or "none"
+            raise ConfigError(f"only: {name} {why}; variants has {known}")
+    for name in config["variants"]:
+        if name not in listed:
+            config["variants"][name] = None
+
+
 def add_soft_variants(config: Config) -> None:
     """Put the variants that `soft_variants` asks for behind the others, in place.
 
@@ -203,7 +221,7 @@ def variant_settings(config: Config, variant: str) -> Config:
 
 def training_settings(config: Config, variant: str) -> Config:
     """The keys that decide the result of a training on its counting set; not the label."""
-    others = ("label", "counting_set", *NO_RESULT)
+    others = ("label", "counting_set", "model", *NO_RESULT)
     settings = variant_settings(config, variant)
     return {key: value for key, value in settings.items() if key not in others}
 
@@ -220,9 +238,14 @@ def variant_rows(config: Config, *keys: str, by: str | None = None) -> list[Conf
 
     by: the key that lists the variants; an empty list there, or None, means all.
     """
-    listed = chosen_variants(config, by) if by and value_at(config, by) else variants(config)
+    if by in ("retrieval.variants", "relevancy.variants"):
+        listed = of_first_model(config, by.partition(".")[0])
+    else:
+        listed = chosen_variants(config, by) if by and value_at(config, by) else variants(config)
+    several = bool(baselines(config))
     return [
         {"id": name, "label": config["variants"][name]["label"]}
+        | ({"baseline": baseline_of(config, name)} if several else {})
         | {key: training_settings(config, name)[key] for key in keys}
         for name in listed
     ]
@@ -244,7 +267,8 @@ def view(config: Config, section: str, *keys: str, **more: Any) -> Config:
     rows that are counted, and `more`.
     """
     settings = value_at(config, section)
-    return {
+    rows = with_baselines(config) if section.startswith("figures.confusion") else {}
+    return rows | {
         "benchmark": config["countbench"]["variant"],
         "variants": variant_rows(config, by=f"{section}.variants"),
         "scale": config["scale"],
@@ -261,7 +285,9 @@ def ablation_settings(config: Config) -> Config:
             "trained as `reference`"
         )
     settings = {
-        name: training_settings(config, name) | {"counting_set": counting_set_of(config, name)}
+        name: training_settings(config, name)
+        | {"counting_set": counting_set_of(config, name)}
+        | ({"model": model_id(config, name)} if baselines(config) else {})
         for name in variants(config)
     }
     return {
@@ -269,6 +295,157 @@ def ablation_settings(config: Config) -> Config:
         "reference": reference(config),
         "benchmark": config["countbench"]["variant"],
     }
+
+
+# ---- base models ----
+
+BASELINE = "baseline"
+"""Id of the first model where it stands among the variants; of others it is `baseline-<id>`, which
+no variant can have."""
+
+
+def set_default_model(config: Config) -> None:
+    """Put the first of `models` into `model`, in place, where there are any.
+
+    So what knows one model alone takes the first. ConfigError for one without weights to begin
+    with, and for a variant that no model is there for.
+    """
+    for name in active(config, "models"):
+        config["models"][name].setdefault("config", None)
+    if first := next(iter(active(config, "models")), None):
+        config["model"] = config["models"][first]
+    for variant in variants(config):
+        model_id(config, variant)
+
+
+def model_id(config: Config, variant: str) -> str | None:
+    """Id of the model that a variant is trained from, or that a baseline is; None without `models`.
+
+    ConfigError for one that `models` lacks.
+    """
+    known = active(config, "models")
+    named = (
+        variant.removeprefix(BASELINE).removeprefix("-") or None
+        if is_baseline(variant)
+        else entry(config, "variants", variant).get("model")
+    )
+    if named is None:
+        return next(iter(known), None)
+    if named not in known:
+        raise ConfigError(
+            f"variants.{variant}.model: there is no {named!r}; models has"
+            f" {', '.join(known) or 'none: name it there'}"
+        )
+    return named
+
+
+def model_of(config: Config, variant: str) -> Config:
+    """Name, pretrained and config of the model that a variant is trained from, or a baseline is."""
+    name = model_id(config, variant)
+    return config["model"] if name is None else config["models"][name]
+
+
+def is_baseline(variant: str) -> bool:
+    """Whether an id among those of variants is a pretrained model's."""
+    return variant == BASELINE or variant.startswith(f"{BASELINE}-")
+
+
+def baseline_of(config: Config, variant: str) -> str:
+    """Id of the baseline that a variant is compared with: its own model before training."""
+    name = model_id(config, variant)
+    return BASELINE if name in (None, *active(config, "models")[:1]) else f"{BASELINE}-{name}"
+
+
+def baselines(config: Config) -> list[Config]:
+    """Id and label of each model as a row of tables; empty where there is one alone, whose row is
+    always the same."""
+    names = active(config, "models")
+    if len(names) < 2:
+        return []
+    ids = [BASELINE, *(f"{BASELINE}-{name}" for name in names[1:])]
+    return [
+        {"id": row, "label": f"baseline {name}, not fine-tuned"}
+        for row, name in zip(ids, names, strict=True)
+    ]
+
+
+def baseline_ids(config: Config) -> list[str]:
+    """Ids of the pretrained models among those of variants."""
+    return [row["id"] for row in baselines(config)] or [BASELINE]
+
+
+def with_baselines(config: Config) -> Config:
+    """What a table's spec has beside its variants, where there are several models."""
+    rows = baselines(config)
+    return {"baselines": rows} if rows else {}
+
+
+def of_first_model(config: Config, section: str) -> list[str]:
+    """The variants that a section lists (none means all), which measures the first model alone.
+
+    ConfigError for a listed one of another model.
+    """
+    key = f"{section}.variants"
+    listed = chosen_variants(config, key)
+    others = [name for name in listed if baseline_of(config, name) != BASELINE]
+    if others:
+        raise ConfigError(
+            f"{key}: {', '.join(others)}: trained from another model than the first of models,"
+            f" which {section} compares with; list variants of that one alone"
+        )
+    return listed or [v for v in variants(config) if baseline_of(config, v) == BASELINE]
+
+
+def zero_shot_models(config: Config) -> list[Config]:
+    """Id, label, name, pretrained and config of each model that is measured without training."""
+    rows = []
+    for name in active(config, "zero_shot.models"):
+        model = {"config": None} | config["zero_shot"]["models"][name]
+        label = f"{model['name']}, {Path(model['pretrained']).name}"
+        rows.append({"id": name, "label": label} | model)
+    refuse_equal_labels("zero_shot.models", {row["id"]: row["label"] for row in rows})
+    return rows
+
+
+def zero_shot_model(config: Config, name: str) -> Config:
+    """Name, pretrained and config of one of them."""
+    row = next(row for row in zero_shot_models(config) if row["id"] == name)
+    return {key: row[key] for key in ("name", "pretrained", "config")}
+
+
+def zero_shot_benchmarks(config: Config) -> list[str]:
+    """Ids of the benchmarks that they are measured on."""
+    return [*(["countbench"] if has_countbench(config) else []), *further_benchmarks(config)]
+
+
+def zero_shot_weights(config: Config, name: str) -> list[str]:
+    """The weights that a model of the list needs from the hub; none where it has a file."""
+    if not is_tag(zero_shot_model(config, name)["pretrained"]):
+        return []
+    if config["network"] == "miniature":
+        raise ConfigError(
+            f"zero_shot.models.{name}: its weights are on the internet, and network is miniature;"
+            f" name a .safetensors file of yours as pretrained, {OVER_PAPER}"
+        )
+    return [f"results/weights/zero_shot/{name}.safetensors"]
+
+
+def zero_shot_before(config: Config, name: str) -> list[str]:
+    """Answers that must be there before a model's weights are downloaded.
+
+    None where all weights stay; else those of the downloaded model before it in the list, whose
+    weights are deleted by then.
+    """
+    fetched = [
+        row["id"] for row in zero_shot_models(config) if zero_shot_weights(config, row["id"])
+    ]
+    place = fetched.index(name)
+    if config["zero_shot"]["keep_weights"] or not place:
+        return []
+    return [
+        f"results/zero_shot/{benchmark}/{fetched[place - 1]}.parquet"
+        for benchmark in zero_shot_benchmarks(config)
+    ]
 
 
 # ---- counting sets ----
@@ -291,9 +468,34 @@ def counting_sets(config: Config) -> list[str]:
     return [name for name in config["counting_sets"] if name in used]
 
 
+SOURCE = {
+    "source": "laion",
+    "path": None,
+    "images": None,
+    "captions": None,
+    "caption": "{number} {noun}",
+    "sha256": None,
+    "follow_links": False,
+    "verify": None,
+}
+"""Keys of a counting set that are not of `counting_set`, and their defaults."""
+COCO_NOUNS = "resources/coco_nouns.csv"
+
+
 def set_settings(config: Config, name: str) -> Config:
-    """The keys of `counting_set`, with the set's laid over them; nouns only where they are used."""
-    settings = config["counting_set"] | config["counting_sets"][name]
+    """The keys of `counting_set`, with the set's laid over them; nouns only where they are used.
+
+    A set whose pairs no detector verifies has `class_rule: none`.
+    """
+    given = config["counting_sets"][name]
+    settings = config["counting_set"] | {k: v for k, v in given.items() if k not in SOURCE}
+    if not _is_verified(config, name):
+        settings |= {"class_rule": "none"}
+    elif settings["class_rule"] == "none" and "verify" in given:
+        raise ConfigError(
+            f"counting set {name}: verify is detector, and class_rule none detects nothing; set"
+            " another class_rule, or verify: none"
+        )
     floor = config["detector"]["confidence_floor"]
     if settings["class_rule"] != "none" and settings["confidence"] < floor:
         raise ConfigError(
@@ -302,6 +504,86 @@ def set_settings(config: Config, name: str) -> Config:
         )
     unused = () if settings["class_rule"] == "caption_noun" else ("nouns",)
     return {key: value for key, value in settings.items() if key not in unused}
+
+
+def _is_verified(config: Config, name: str) -> bool:
+    """Whether a detector verifies a set's pairs, as it does LAION's unless the set says no."""
+    settings = SOURCE | config["counting_sets"][name]
+    default = "detector" if settings["source"] == "laion" else "none"
+    return (settings["verify"] or default) == "detector"
+
+
+def set_source(config: Config, name: str) -> Config:
+    """Where the pairs of a counting set come from: the keys of SOURCE, without `verify`.
+
+    ConfigError for a key that its source does not read, or that it lacks. `nouns` are of COCO's
+    classes.
+    """
+    given = config["counting_sets"][name]
+    settings = SOURCE | {key: value for key, value in given.items() if key in SOURCE}
+    source = settings["source"]
+    read = {
+        "laion": {"source", "verify"},
+        "coco": set(SOURCE),
+    }.get(source, set(SOURCE) - {"captions"})
+    unread = sorted(key for key in given if key in SOURCE and key not in read)
+    if unread:
+        raise ConfigError(
+            f"counting set {name}: {' and '.join(unread)}: not read of source: {source}; set the"
+            " source whose files these are, or leave them out"
+        )
+    del settings["verify"]
+    if source == "laion":
+        return settings
+    if settings["path"] is None:
+        raise ConfigError(f"counting set {name}: source: {source} needs path, its file")
+    if source == "coco":
+        settings["nouns"] = given.get("nouns", COCO_NOUNS)
+    settings = _on_disk(settings, "path", "images", "captions")
+    settings["images"] = settings["images"] or str(Path(settings["path"]).parent)
+    return settings
+
+
+def is_of_laion(config: Config, name: str) -> bool:
+    """Whether a counting set is made from the parts of LAION."""
+    return set_source(config, name)["source"] == "laion"
+
+
+def counted_sets(config: Config) -> list[str]:
+    """Ids of the counting sets that are trained on and whose images somebody counted."""
+    return [name for name in counting_sets(config) if not is_of_laion(config, name)]
+
+
+def needs_laion(config: Config) -> bool:
+    """Whether some counting set is made from the parts of LAION."""
+    return any(is_of_laion(config, name) for name in counting_sets(config))
+
+
+def set_files(config: Config, name: str, stage: str, ending: str = "parquet") -> list[str]:
+    """The files of a stage (candidates, images, detections) that a counting set is made from."""
+    if not is_of_laion(config, name):
+        return [f"results/counted/{stage}/{name}.{ending}"]
+    return [f"results/{stage}/{part}.{ending}" for part in parts(config)]
+
+
+def candidates(config: Config) -> list[str]:
+    """The candidates of all counting sets that are trained on."""
+    files = (set_files(config, name, "candidates") for name in counting_sets(config))
+    return list(dict.fromkeys(file for listed in files for file in listed))
+
+
+def set_parts(config: Config, name: str) -> list[str]:
+    """What the files of a counting set are called: LAION's parts, or the set itself."""
+    return parts(config) if is_of_laion(config, name) else [name]
+
+
+def counted_images(config: Config, name: str) -> list[str]:
+    """The images that a counting set's CSV lists, to notice one that is replaced."""
+    settings = set_source(config, name)
+    table = Path(resource(settings["path"]))
+    if settings["source"] != "folder" or table.is_relative_to("results"):
+        return []
+    return files_in_column(table, "image", Path(resource(settings["images"])))
 
 
 def set_nouns(config: Config, name: str) -> list[str]:
@@ -316,6 +598,57 @@ def set_nouns(config: Config, name: str) -> list[str]:
 def further_benchmarks(config: Config) -> list[str]:
     """Ids of the benchmarks beside CountBench."""
     return active(config, "benchmarks")
+
+
+def has_countbench(config: Config) -> bool:
+    """Whether this run measures on CountBench."""
+    return config["countbench"]["list"] is not None
+
+
+def main_benchmark(config: Config) -> str:
+    """The benchmark that checkpoints are chosen on and training pairs are kept apart from.
+
+    It is CountBench, or the first of `benchmarks` in a run without it.
+    """
+    if has_countbench(config):
+        return "countbench"
+    listed = further_benchmarks(config)
+    if not listed:
+        raise ConfigError(
+            "countbench.list is null, and `benchmarks` has none: name a benchmark of yours, or"
+            " CountBench's list"
+        )
+    return listed[0]
+
+
+def benchmark_folder(config: Config, name: str) -> str:
+    """The folder of a benchmark's table and images."""
+    return "results/countbench" if name == "countbench" else f"results/benchmarks/{name}"
+
+
+def main_table(config: Config) -> str:
+    """The table of the main benchmark: Table 1, or that of a further one."""
+    if has_countbench(config):
+        return "results/table1.csv"
+    return f"{benchmark_folder(config, main_benchmark(config))}/table.csv"
+
+
+def countbench_file(config: Config, name: str) -> list[str] | str:
+    """A file of CountBench; none in a run without it."""
+    return f"results/countbench/{name}" if has_countbench(config) else []
+
+
+def other_benchmark(config: Config, name: str) -> list[str] | str:
+    """The rows of the main benchmark, for another one's overlap with it."""
+    main = main_benchmark(config)
+    return [] if main == name else f"{benchmark_folder(config, main)}/benchmark.parquet"
+
+
+def kept_apart(config: Config, name: str) -> list[str] | str:
+    """The rows of the benchmark that a counting set is decontaminated against, if it is."""
+    if not set_settings(config, name)["decontaminate"]:
+        return []
+    return f"{benchmark_folder(config, main_benchmark(config))}/benchmark.parquet"
 
 
 def benchmark_settings(config: Config, name: str) -> Config:
@@ -354,8 +687,9 @@ def templates(config: Config, *names: str) -> list[str]:
 
 
 def wise_ft_variants(config: Config) -> list[str]:
-    """Variants whose interpolated weights are measured; none without a retention task."""
-    return chosen_variants(config, "wise_ft.variants") if retention_tasks(config) else []
+    """Variants whose interpolated weights are measured, on CountBench and the retention tasks."""
+    is_measured = retention_tasks(config) and has_countbench(config)
+    return chosen_variants(config, "wise_ft.variants") if is_measured else []
 
 
 # ---- ordinal sets ----
@@ -383,6 +717,24 @@ def ordinal_studies(config: Config) -> list[str]:
     return [name for name in config["ordinal"]["studies"]["made"] if name != "cost"]
 
 
+# ---- reading ----
+
+
+def reading_is_made(config: Config) -> bool:
+    """Whether there are questions to read the answers of."""
+    return config["reading"]["source"] != "none"
+
+
+def reading_words(config: Config) -> bool:
+    """Whether single words are read too."""
+    return reading_is_made(config) and config["reading"]["words"]["csv"] is not None
+
+
+def reading_crops(config: Config) -> bool:
+    """Whether parts of images are asked too."""
+    return reading_is_made(config) and bool(config["reading"]["crops"]["views"])
+
+
 # ---- soft labels ----
 
 LEXICONS = tuple(
@@ -407,6 +759,62 @@ def caption_set(config: Config, name: str) -> Config:
     """The settings of one of them, with the defaults of what it does not set."""
     default = {"path": None, "column": None, "rows": "all"}
     return _on_disk(default | entry(config, "soft_labels.caption_sets", name), "path")
+
+
+def pretraining_nets(config: Config) -> list[str]:
+    """Ids of the nets that are pretrained with hard and soft labels."""
+    return active(config, "soft_labels.pretraining.nets")
+
+
+def has_domains(config: Config) -> bool:
+    """Whether a run makes the table of text domains."""
+    return config["soft_labels"]["pretraining"]["domains"]["made"]
+
+
+# ---- calibration of the detector ----
+
+
+def calibration(config: Config) -> Config:
+    """What the detections of the calibration follow from: the counted images, and the detector."""
+    images = dict(_on_disk(config["calibration"], "path", "images"))
+    images["images"] = images["images"] or str(Path(images["path"]).parent)
+    images["confidence_floor"] = min(images.pop("confidence"))
+    del images["rules"]
+    unused = ("download", "threads", "confidence_floor", "iou", "tiles", "exact_near")
+    detector = {key: value for key, value in config["detector"].items() if key not in unused}
+    return {"calibration": images, "detector": detector}
+
+
+def calibration_images(config: Config) -> list[str]:
+    """The images that the calibration's CSV lists, to notice one that is replaced."""
+    images = calibration(config)["calibration"]
+    table = Path(resource(images["path"]))
+    if table.is_relative_to("results"):
+        return []
+    return files_in_column(table, "image", Path(resource(images["images"])))
+
+
+def calibration_nouns(config: Config) -> list[str]:
+    """The table of nouns that the calibration reads, if any."""
+    is_read = "caption_noun" in config["calibration"]["rules"]
+    return [config["counting_set"]["nouns"]] if is_read else []
+
+
+def calibration_table(config: Config) -> Config:
+    """What the table of the calibration follows from, beside the detections."""
+    detector, counting = config["detector"], config["counting_set"]
+    return {
+        "confidence": config["calibration"]["confidence"],
+        "rules": config["calibration"]["rules"],
+        "nouns": next(iter(calibration_nouns(config)), None),
+        "configured": {
+            "tiles": detector["tiles"],
+            "iou": detector["iou"],
+            "confidence": counting["confidence"],
+            "rule": counting["class_rule"],
+        },
+        "scale": config["scale"],
+    }
 
 
 def llm_sets(config: Config) -> list[str]:
@@ -440,7 +848,10 @@ def listed_objects(config: Config, variant: str) -> list[str]:
 
 DEVICES = {
     "detect_objects": "detector.device",
+    "detect_in_counted_images": "detector.device",
+    "detect_in_calibration": "detector.device",
     "evaluate": "evaluation.accelerator",
+    "measure_zero_shot": "evaluation.accelerator",
     "measure_retention": "evaluation.accelerator",
     "sweep_wise_ft": "evaluation.accelerator",
     "retrieve": "evaluation.accelerator",
@@ -448,14 +859,29 @@ DEVICES = {
     "predict_ordinal": "evaluation.accelerator",
     "embed_ordinal": "evaluation.accelerator",
     "run_ordinal_study": "ordinal.training.accelerator",
+    "classify_zero_shot": "evaluation.accelerator",
+    "classify_domains": "evaluation.accelerator",
+    "embed_reading": "evaluation.accelerator",
+    "predict_reading_statements": "evaluation.accelerator",
+    "read_reading_words": "evaluation.accelerator",
+    "look_at_reading_views": "evaluation.accelerator",
+    "train_reading": "reading.training.accelerator",
 }
 """The key that says where the jobs of a rule run; trainings have an `accelerator` of theirs."""
 
 
+TRAININGS = {
+    "train_variant": "training",
+    "train_ordinal": "ordinal.training",
+    "pretrain_clip": "soft_labels.pretraining.training",
+}
+"""The section of each rule of trainings."""
+
+
 def gpus(config: Config, rule: str, variant: str | None = None) -> int:
     """GPUs that a job of a rule holds; `variant` for a training."""
-    if rule in ("train_variant", "train_ordinal"):
-        settings = config["training"] if rule == "train_variant" else config["ordinal"]["training"]
+    if rule in TRAININGS:
+        settings = value_at(config, TRAININGS[rule])
         settings = variant_settings(config, variant) if variant else settings
         return 0 if settings["accelerator"] == "cpu" else settings["devices"]
     return int(rule in DEVICES and value_at(config, DEVICES[rule]) != "cpu")
@@ -467,7 +893,8 @@ def gpus_by_job(config: Config) -> dict[str, int]:
         f"train_variant/{name}_seed": gpus(config, "train_variant", name)
         for name in variants(config)
     }
-    return {rule: gpus(config, rule) for rule in (*DEVICES, "train_ordinal")} | trainings
+    others = (*DEVICES, "train_ordinal", "pretrain_clip")
+    return {rule: gpus(config, rule) for rule in others} | trainings
 
 
 # ---- files that the config names ----
@@ -507,35 +934,75 @@ def _files(config: Config) -> Iterator[tuple[str, str]]:
     pairs = [
         *((f"countbench.{key}", config["countbench"][key])
           for key in ("list", "intersection", "lock", "repairs", "copy")),
-        *((f"counting_sets.{name}.nouns", settings.get("nouns"))
-          for name, settings in config["counting_sets"].items()),
+        *((f"counting_sets.{name}.{key}", settings.get(key))
+          for name, settings in config["counting_sets"].items()
+          for key in ("nouns", "path", "captions")),
         *((f"benchmarks.{name}.path", benchmark_settings(config, name)["path"])
           for name in further_benchmarks(config)),
         *((f"retention.tasks.{name}.{key}", config["retention"]["tasks"][name][key])
           for name in retention_tasks(config) for key in ("annotations", "templates")),
         *((f"ordinal.sets.{name}.csv", ordinal_set(config, name)["csv"])
           for name in ordinal_sets(config)),
+        *((f"soft_labels.pretraining.nets.{name}.config",
+           config["soft_labels"]["pretraining"]["nets"][name]["config"])
+          for name in pretraining_nets(config)),
+        ("soft_labels.pretraining.domains.descriptions",
+         config["soft_labels"]["pretraining"]["domains"]["descriptions"]),
+        ("soft_labels.pretraining.test.templates",
+         config["soft_labels"]["pretraining"]["test"]["templates"]),
         ("laion.manifest", config["laion"]["manifest"]),
         ("counting_set.nouns", config["counting_set"]["nouns"]),
+        ("calibration.path", config["calibration"]["path"]),
         ("detector.weights", config["detector"]["weights"]),
-        ("model.config", config["model"]["config"]),
+        *((f"reading.splits.{name}.{key}", path)
+          for name, split in config["reading"]["splits"].items() for key, path in split.items()
+          if key == "ocr" or config["reading"]["source"] == "json"),
+        ("reading.manifest", config["reading"]["manifest"]),
+        ("reading.words.csv", config["reading"]["words"]["csv"]),
+        *((f"{key}.config", model.get("config")) for key, model in _models(config)),
+        *((f"{key}.pretrained", model["pretrained"]) for key, model in _models(config)
+          if not is_tag(model["pretrained"])),
     ]  # fmt: skip
-    pretrained = config["model"]["pretrained"]
-    if pretrained.endswith(".safetensors") or len(Path(pretrained).parts) > 1:  # else it is a tag
-        pairs.append(("model.pretrained", pretrained))
     return ((key, path) for key, path in pairs if path is not None)
+
+
+def _models(config: Config) -> list[tuple[str, Config]]:
+    """Key and settings of each model that the config names."""
+    several = [
+        (f"{section}.{name}", value_at(config, section)[name])
+        for section in ("models", "zero_shot.models")
+        for name in active(config, section)
+    ]
+    several.append(("reading.model", config["reading"]["model"]))
+    return several if active(config, "models") else [("model", config["model"]), *several]
+
+
+def is_tag(pretrained: str) -> bool:
+    """Whether weights are named by a tag of open_clip, and not by their file."""
+    return not (pretrained.endswith(".safetensors") or len(Path(pretrained).parts) > 1)
 
 
 def _folders(config: Config) -> Iterator[tuple[str, str]]:
     """Key and path of each folder that the config names."""
     pairs = [
         ("laion.folder", config["laion"]["folder"]),
+        ("laion.images", config["laion"]["images"]),
+        ("calibration.images", config["calibration"]["images"]),
+        *((f"counting_sets.{name}.images", settings.get("images"))
+          for name, settings in config["counting_sets"].items()),
         *((f"benchmarks.{name}.images", benchmark_settings(config, name)["images"])
           for name in further_benchmarks(config)),
         *((f"retention.tasks.{name}.folder", config["retention"]["tasks"][name]["folder"])
           for name in retention_tasks(config)),
         *((f"ordinal.sets.{name}.images", ordinal_set(config, name)["images"])
           for name in ordinal_sets(config)),
+        *((f"soft_labels.pretraining.{name}.folder",
+           config["soft_labels"]["pretraining"][name]["folder"]) for name in ("pairs", "test")),
+        *((f"reading.splits.{name}.questions", split["questions"])
+          for name, split in config["reading"]["splits"].items()
+          if config["reading"]["source"] == "parquet"),
+        ("reading.images", config["reading"]["images"]),
+        ("reading.words.images", config["reading"]["words"]["images"]),
     ]  # fmt: skip
     return ((key, path) for key, path in pairs if path is not None)
 
@@ -548,22 +1015,62 @@ def detector_weights(config: Config) -> str:
     return f"results/weights/exported/{Path(detector['weights']).stem}.{detector['export']}"
 
 
-def model_configs(config: Config) -> list[str]:
-    """The file that describes the model, where open_clip does not know it by itself."""
-    path = config["model"]["config"]
-    return [] if path is None else [path]
+def packing(model: Config) -> Config:
+    """What decides how images are packed for a model, as a spec.
+
+    A model's own JSON says it: then its name does not count, nor do its weights. Of a model that
+    open_clip knows the spec is its name, and the tag of its weights.
+    """
+    try:
+        described = read_json(resource(model["config"])) if model["config"] else {}
+        whole = described if "model_cfg" in described else {"model_cfg": described}
+        size = whole["model_cfg"]["vision_cfg"].get("image_size", 224)
+        keys = ("resize_mode", "interpolation", "fill_color")
+        said = whole.get("preprocess_cfg") or {}
+        return {"preprocessing": {"size": size} | {k: said[k] for k in keys if k in said}}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        pass  # the rule reports it
+    tag = model["pretrained"] if is_tag(model["pretrained"]) else None
+    return {"model": model | {"pretrained": tag}}
 
 
-def model_files(config: Config) -> list[str]:
-    """The files that the pretrained model is read from; a tag such as `openai` is none."""
-    name, pretrained = config["model"]["name"], config["model"]["pretrained"]
-    files = model_configs(config)
+def model_configs(config: Config, variant: str = BASELINE) -> list[str]:
+    """The file that describes a variant's model, where open_clip does not know it by itself."""
+    return configs_of_model(model_of(config, variant))
+
+
+def model_files(config: Config, variant: str = BASELINE) -> list[str]:
+    """The files that a variant's pretrained model is read from; a tag such as `openai` is none."""
+    return files_of_model(model_of(config, variant))
+
+
+def configs_of_model(model: Config) -> list[str]:
+    """The file that describes a model, where open_clip does not know it by itself."""
+    return [] if model["config"] is None else [model["config"]]
+
+
+def files_of_model(model: Config) -> list[str]:
+    """The files that a model is read from: its JSON, its weights, its vocabulary."""
+    name, pretrained = model["name"], model["pretrained"]
+    configs = configs_of_model(model)
+    files = list(configs)
     if pretrained.endswith(".safetensors"):
         files.append(pretrained)
-    for path in model_configs(config):
+    for path in configs:
         merges = str(Path(path).with_name(f"{name}.merges.txt.gz"))
         files += [merges] if Path(resource(merges)).exists() else []
     return files
+
+
+def packed_for(config: Config, path: str, variant: str) -> str:
+    """Where images are packed for a variant's model: at `path` for the first, else in its folder.
+
+    path: such as results/training/images/main.npy; another model's is main/<id>.npy there.
+    """
+    if baseline_of(config, variant) == BASELINE:
+        return path
+    place = Path(path)
+    return str(place.with_suffix("") / f"{model_id(config, variant)}{place.suffix}")
 
 
 def lock(config: Config) -> list[str] | str:
@@ -658,9 +1165,20 @@ def _composed(text: str) -> str:
     return unicodedata.normalize("NFC", text)
 
 
+def countbench_list(config: Config) -> str:
+    """CountBench's list; ConfigError in a run without it."""
+    path = config["countbench"]["list"]
+    if path is None:
+        raise ConfigError(
+            "countbench.list is null, so this run has no CountBench and nothing that is measured on"
+            " it, such as Table 1: name its list, or ask for results/benchmarks/<id>/table.csv"
+        )
+    return resource(path)
+
+
 def benchmark_list(config: Config) -> str:
     """CountBench's list, whose links are checked on the config's network."""
-    path = config["countbench"]["list"]
+    path = countbench_list(config)
     if config["network"] == "internet" and Path(path).is_relative_to("results/miniature"):
         raise ConfigError(
             f"countbench.list: the links of {path} are on the miniature's network alone, and "
@@ -730,7 +1248,7 @@ def predictions(config: Config, benchmark: str = "countbench") -> list[str]:
     """The predictions on a benchmark of the pretrained baseline and of every run."""
     folder = f"results/evaluation/{benchmark}"
     return [
-        f"{folder}/baseline/seed0/predictions.parquet",
+        *(f"{folder}/{name}/seed0/predictions.parquet" for name in baseline_ids(config)),
         *runs(config, f"{folder}/{{variant}}/seed{{seed}}/predictions.parquet"),
     ]
 
@@ -741,7 +1259,7 @@ def retention_answers(config: Config) -> list[str]:
         path
         for name in retention_tasks(config)
         for path in (
-            f"results/retention/{name}/baseline/seed0.parquet",
+            *(f"results/retention/{name}/{row}/seed0.parquet" for row in baseline_ids(config)),
             *runs(config, f"results/retention/{name}/{{variant}}/seed{{seed}}.parquet"),
         )
     ]

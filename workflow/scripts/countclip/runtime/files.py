@@ -77,6 +77,17 @@ def write_table(table: Any, path: str | Path, metadata: dict[str, str] | None = 
         pq.write_table(table, temporary, compression="zstd")
 
 
+def parquet_batches(path: str | Path, rows: int, columns: list[str] | None = None) -> Iterator[Any]:
+    """Yield the record batches of a Parquet file, `rows` each, a row group at a time.
+
+    By default pyarrow reads the column chunks of all row groups ahead: of images the whole file.
+    """
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(path, pre_buffer=False, buffer_size=1 << 20) as file:
+        yield from file.iter_batches(batch_size=rows, columns=columns, use_threads=False)
+
+
 def write_json(value: Any, path: str | Path) -> None:
     """Write `value` as JSON with sorted keys, so that equal values give equal bytes."""
     write_text(json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n", path)

@@ -21,6 +21,12 @@ _LEFT_BEHIND = {
 }
 """Names, in lower case, of what macOS, Windows, network drives and other tools leave in folders."""
 
+_OF_DESKTOPS = {
+    *(".ds_store", ".localized", ".directory", "thumbs.db", "thumbs.db:encryptable", "ehthumbs.db"),
+    *("ehthumbs_vista.db", "desktop.ini", "icon\r"),
+}
+"""Names, in lower case, of what macOS, Windows and KDE put into folders that a user only opens."""
+
 _UNFINISHED = ("~", ".crdownload", ".part", ".partial", ".tmp")
 """Ends of names, in lower case, of editors' backups and of downloads that were cut short."""
 
@@ -29,6 +35,11 @@ def is_left_behind(name: str) -> bool:
     """Whether a file or folder is hidden, or is what a tool left: nothing that a user put there."""
     name = name.lower()
     return name.startswith((".", "~$")) or name.endswith(_UNFINISHED) or name in _LEFT_BEHIND
+
+
+def is_of_desktop(name: str) -> bool:
+    """Whether a file is what a desktop puts into any folder, at which nobody wonders."""
+    return name.lower() in _OF_DESKTOPS
 
 
 class Contents(NamedTuple):
@@ -41,9 +52,15 @@ class Contents(NamedTuple):
     files: list[Path]
     passed: list[Path]
 
+    def unusual(self) -> "Contents":
+        """The same, but nothing that a desktop put there is among what is passed over."""
+        return Contents(self.files, [p for p in self.passed if not is_of_desktop(p.name)])
+
     def log_passed(self, folder: str | Path) -> None:
-        if self.passed:
-            log.warning("%s: %s", folder, self.note())
+        """Warn of what is passed over, but for what a desktop put there."""
+        unusual = self.unusual()
+        if unusual.passed:
+            log.warning("%s: %s", folder, unusual.note())
 
     def note(self) -> str:
         """Number and first names of what is passed over."""

@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from countclip.runtime.config import gpus, local_files
+from countclip.runtime.config import counted_sets, gpus, local_files, needs_laion, set_source
 from countclip.runtime.provenance import leaves
+from countclip.runtime.resources import resource
 
 PUBLISHED_ROWS = 12_933_524
 """Rows of part-00000 of LAION-400M; the other 31 parts have about as many."""
@@ -81,10 +82,11 @@ def expected_amounts(config: dict[str, Any]) -> dict[str, float]:
 
     Outside the miniature they follow from published figures: the caption rule selects 1.5 % of
     LAION's rows; 78 % of its links were alive late in 2023; 2,102 pairs remained of 2,000,000 rows.
-    Local files are counted. If `non_counting_per_counting` is null, four are assumed.
+    Local files are counted, and so are the lines of images that somebody counted, each of which
+    may be a pair. If `non_counting_per_counting` is null, four are assumed.
     """
     parts = len(config["laion"]["parts"])
-    miniature = config["miniature"]
+    miniature, counted = config["miniature"], _counted_rows(config)
     if config["network"] == "miniature":
         rows = miniature["rows"] / miniature["parts"] * parts
         captions = rows * (miniature["counting_share"] + miniature["lying_share"])
@@ -93,6 +95,8 @@ def expected_amounts(config: dict[str, Any]) -> dict[str, float]:
     else:
         rows = _local_rows(config["laion"]) or parts * PUBLISHED_ROWS
         captions, alive, pairs = rows * 0.0147, 0.78, rows * 2102 / 2e6
+    if not needs_laion(config):
+        rows, captions, pairs = counted, 0, counted
     most = config["counting_set"]["max_per_number"]
     pairs = min(pairs, sum(most)) if most else pairs
     others = config["counting_set"]["non_counting_per_counting"]
@@ -107,6 +111,7 @@ def expected_amounts(config: dict[str, Any]) -> dict[str, float]:
         "links to fetch": links,
         "images": links * alive,
         "images to detect in": captions * alive,
+        "images of counted sets": counted,
         "counting pairs of a set": pairs,
         "pairs to pack": pairs * (1 + (4 if others is None else others)),
         "variants": len(variants),
@@ -115,6 +120,22 @@ def expected_amounts(config: dict[str, Any]) -> dict[str, float]:
         "steps a run": steps,
         "benchmark rows": 540,
     }
+
+
+def _counted_rows(config: dict[str, Any]) -> int:
+    """Rows of the counting sets whose images somebody counted, as far as that is quickly known."""
+    rows = 0
+    for name in counted_sets(config):
+        settings = set_source(config, name)
+        path = Path(resource(settings["path"]))
+        if settings["source"] == "folder" and path.is_file():
+            with open(path, "rb") as lines:
+                rows += max(sum(1 for _ in lines) - 1, 0)
+        elif settings["source"] == "pixmo_count" and path.is_file():
+            import pyarrow.parquet as pq
+
+            rows += pq.read_metadata(path).num_rows
+    return rows
 
 
 def _local_rows(laion: dict[str, Any]) -> int:

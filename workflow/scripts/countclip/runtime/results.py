@@ -57,6 +57,9 @@ def _where(condition: Callable[[Config], object]) -> Callable[[Config], list[str
     return lambda config: [""] if condition(config) else []
 
 
+ON_COUNTBENCH = _where(settings.has_countbench)
+"""One result in a run that measures on CountBench."""
+
 SECTIONS = (
     Section(
         "table1",
@@ -79,6 +82,11 @@ SECTIONS = (
     ),
     Section("benchmarks", "Further benchmarks", "The same models on other images."),
     Section(
+        "zero_shot",
+        "Other models, without training",
+        "How well pretrained models count as they are, on the same images.",
+    ),
+    Section(
         "retention",
         "Retention",
         "Learning to count may cost what a model knew before. WiSE-FT interpolates between the"
@@ -99,13 +107,14 @@ SECTIONS = (
     Section(
         "soft_labels",
         "Soft labels",
-        "Which objects captions name, and how rare most of them are.",
+        "Captions that name the same objects share a target (AlignCLIP's Object-IoU): what that"
+        " does to a CLIP in pretraining. And which objects captions name, and how rare most are.",
     ),
     Section(
         "reading",
         "Reading",
-        "Can CLIP read the text in an image? So far what the published accuracies can tell.",
-        folded=True,
+        "Can CLIP read the text in an image? Questions are answered by similarity, after training"
+        " with several kinds of batches, beside controls that look at no image.",
     ),
     Section(
         "funnel",
@@ -117,24 +126,37 @@ SECTIONS = (
 """In the order of the report."""
 
 RESULTS = (
-    Result("table1", "make_table1", "results/table1", (*TABLE, "tex")),
-    Result("table1", "make_table1", "results/table1_per_class", ("csv",)),
+    Result("table1", "make_table1", "results/table1", (*TABLE, "tex"), ON_COUNTBENCH),
+    Result("table1", "make_table1", "results/table1_per_class", ("csv",), ON_COUNTBENCH),
     Result(
         "table1",
         "plot_confusion",
         "results/figures/confusion_{id}",
         FIGURE,
-        lambda config: list(config["figures"]["confusion"]),
+        lambda config: list(config["figures"]["confusion"] if ON_COUNTBENCH(config) else []),
     ),
     Result("table1", "plot_training_curves", "results/figures/training_curves", FIGURE),
     Result("paper", "make_paper", "results/paper", TABLE),
-    Result("ablations", "make_ablations", "results/ablations", TABLE, _where(settings.reference)),
+    Result(
+        "ablations",
+        "make_ablations",
+        "results/ablations",
+        TABLE,
+        _where(lambda config: settings.has_countbench(config) and settings.reference(config)),
+    ),
     Result(
         "benchmarks",
         "make_benchmark_table",
         "results/benchmarks/{id}/table",
         TABLE,
         settings.further_benchmarks,
+    ),
+    Result(
+        "zero_shot",
+        "make_zero_shot_table",
+        "results/zero_shot/table",
+        TABLE,
+        _where(settings.zero_shot_models),
     ),
     Result(
         "retention",
@@ -157,10 +179,10 @@ RESULTS = (
         FIGURE,
         _where(settings.wise_ft_variants),
     ),
-    Result("retrieval", "make_retrieval_table", "results/retrieval", TABLE),
-    Result("retrieval", "plot_retrieval", "results/figures/retrieval", FIGURE),
-    Result("retrieval", "plot_relevancy", "results/relevancy", ("csv", "json")),
-    Result("retrieval", "plot_relevancy", "results/figures/relevancy", FIGURE),
+    Result("retrieval", "make_retrieval_table", "results/retrieval", TABLE, ON_COUNTBENCH),
+    Result("retrieval", "plot_retrieval", "results/figures/retrieval", FIGURE, ON_COUNTBENCH),
+    Result("retrieval", "plot_relevancy", "results/relevancy", ("csv", "json"), ON_COUNTBENCH),
+    Result("retrieval", "plot_relevancy", "results/figures/relevancy", FIGURE, ON_COUNTBENCH),
     Result(
         "ordinal",
         "join_ordinal_tables",
@@ -217,11 +239,61 @@ RESULTS = (
     ),
     Result(
         "soft_labels",
+        "make_soft_label_table",
+        "results/soft_labels/table",
+        TABLE,
+        _where(settings.pretraining_nets),
+    ),
+    Result(
+        "soft_labels",
+        "plot_soft_labels",
+        "results/figures/soft_labels",
+        FIGURE,
+        _where(settings.pretraining_nets),
+    ),
+    Result(
+        "soft_labels",
+        "make_domain_table",
+        "results/soft_labels/domains",
+        TABLE,
+        _where(settings.has_domains),
+    ),
+    Result(
+        "soft_labels",
         "make_object_statistics",
         "results/soft_labels/statistics",
         TABLE,
         _where(settings.caption_sets),
     ),
+    *(
+        Result("reading", rule, path, kinds, _where(is_made))
+        for rule, path, kinds, is_made in (
+            ("make_reading_table", "results/reading/table", TABLE, settings.reading_is_made),
+            ("make_reading_words", "results/reading/words", TABLE, settings.reading_words),
+            ("plot_reading_words", "results/figures/reading_words", FIGURE, settings.reading_words),
+            ("make_reading_crops", "results/reading/crops", TABLE, settings.reading_crops),
+            (
+                "plot_reading_panels",
+                "results/figures/reading_panels",
+                FIGURE,
+                settings.reading_is_made,
+            ),
+            ("make_reading_counts", "results/reading/overlap", TABLE, settings.reading_is_made),
+            ("make_reading_counts", "results/reading/counts", ("csv",), settings.reading_is_made),
+            (
+                "plot_reading_counts",
+                "results/figures/reading_questions",
+                FIGURE,
+                settings.reading_is_made,
+            ),
+            (
+                "plot_reading_counts",
+                "results/figures/reading_answers",
+                FIGURE,
+                settings.reading_is_made,
+            ),
+        )
+    ),  # fmt: skip
     Result(
         "soft_labels",
         "plot_object_ranks",

@@ -16,7 +16,7 @@ from countclip.model.embeddings import similarities
 from countclip.model.inputs import nine_captions, tokens_of
 from countclip.model.libraries import rank_zero_only
 from countclip.runtime.files import write_json, write_text
-from countclip.training import checkpoints
+from countclip.training import checkpoints, open_clip_files
 from countclip.training.batches import Batch, Images
 from countclip.training.checkpoints import Metric, Outputs
 from countclip.training.contrastive import Contrastive
@@ -27,6 +27,7 @@ from countclip.training.losses import (
     CountClipLoss,
     NineWordsLoss,
     OrdinalClipLoss,
+    SigmoidLoss,
 )
 from countclip.training.settings import from_config
 from countclip.training.soft_targets import (
@@ -64,13 +65,14 @@ class Pairs:
     them each pair has. tokens: uint16 (n, 1 + C, length), the caption first and then its C
     counterfactuals (C is 8 for counting pairs, 0 for others) or, in their place, its concepts.
     numbers: int (n,), the label of each pair, which decides its lambda: the number that its
-    caption names, 0 for none.
+    caption names, 0 for none. pad: the token id behind a text.
     """
 
     images: np.ndarray
     rows: np.ndarray
     tokens: np.ndarray
     numbers: np.ndarray
+    pad: int = 0
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -94,7 +96,8 @@ class Pairs:
             row = nine_captions(clip, text, number)
             row.insert(0, row.pop(number_words.NUMBERS.index(number)))
             captions.append([row[0], *concept_captions(clip, text, number)] if concepts else row)
-        return cls(images, rows, tokens_of(clip, captions), np.asarray(numbers, dtype=np.int64))
+        tokens = tokens_of(clip, captions)
+        return cls(images, rows, tokens, np.asarray(numbers, dtype=np.int64), clip.pad)
 
     @classmethod
     def plain(
@@ -102,7 +105,7 @@ class Pairs:
     ) -> "Pairs":
         """Pairs that only the contrastive loss of CLIP sees."""
         tokens = tokens_of(clip, [[text] for text in texts])
-        return cls(images, rows, tokens, np.zeros(len(texts), dtype=np.int64))
+        return cls(images, rows, tokens, np.zeros(len(texts), dtype=np.int64), clip.pad)
 
 
 class Batches:
@@ -143,8 +146,14 @@ class Batches:
             ("non-counting", others, size - n_counting),
         ):
             if n > len(pairs):
+                more = (
+                    "lower training.counting_per_batch"
+                    if kind == "counting"
+                    else ("raise training.counting_per_batch, up to training.batch_size")
+                )
                 raise ValueError(
-                    f"a batch needs {n} {kind} pairs; the training set has {len(pairs)}"
+                    f"a batch needs {n} {kind} pairs; the training set has {len(pairs)}: {more}, or"
+                    " add pairs"
                 )
         self.counting, self.others = counting, others
         self.size, self.n_counting = size, n_counting
@@ -181,7 +190,12 @@ class Batches:
         ]
         length = max(part.shape[1] for part in parts)
         tokens = np.concatenate(
-            [np.pad(part, ((0, 0), (0, length - part.shape[1]))) for part in parts]
+            [
+                np.pad(
+                    part, ((0, 0), (0, length - part.shape[1])), constant_values=self.counting.pad
+                )
+                for part in parts
+            ]
         )
         numbers = self.counting.numbers[counting]
         lambdas = [self.lambdas[int(number)] for number in numbers]
@@ -194,7 +208,7 @@ class Batches:
                 self.augment,
                 (self.seed, 4, step),
             ),
-            torch.from_numpy(cut_padding(tokens).astype(np.int64)),
+            torch.from_numpy(cut_padding(tokens, self.counting.pad).astype(np.int64)),
             torch.from_numpy(np.concatenate([numbers, self.others.numbers[others]])),
             torch.tensor(lambdas, dtype=torch.float32),
         )
@@ -272,7 +286,8 @@ def finetune(
         (`inputs.pack_images`), the counting rows first.
     benchmark: rows of `store.read_benchmark`, for the paper's protocol, which selects on them.
     outputs: `end`, `best` (of the benchmark's accuracy) and `selected` (of the held-out pairs'),
-        the weights; `history`; `lambdas` (number, n, lambda); `model`, a JSON of what they are of.
+        the weights; `history`; `lambdas` (number, n, lambda); `model`, a JSON of what they are of;
+        `config` and `link`, of `selected`, as `open_clip_files.write` has them.
     metadata: the variant, the seed, all settings and their digest, for that JSON and the weights.
     replace: as `evaluation.counting.evaluate` has it, of both accuracies.
     objects: with `soft_objects: llm`, files of `soft_targets.read_objects`.
@@ -314,6 +329,13 @@ def finetune(
     )
     torch.manual_seed(seed)  # of a head
     criterion = make_criterion(loss, count_logit_scale, micro_batch)
+    if getattr(clip.model, "logit_bias", None) is not None:
+        if targets is not None:
+            raise ValueError(
+                f"training.clip_target {clip_target}: {model['name']} is trained with a sigmoid"
+                " loss, whose pairs are right or wrong; set it to hard"
+            )
+        criterion.clip_loss = SigmoidLoss(clip.model, micro_batch)
     if targets is not None:
         criterion.clip_loss = SoftClipLoss(micro_batch)
     objective = Contrastive(
@@ -364,3 +386,6 @@ def finetune(
         table = pd.DataFrame(rows)
         write_text(table.to_csv(index=False, lineterminator="\n"), outputs["lambdas"])
         write_json(metadata | {"steps": steps_of}, outputs["model"])
+        open_clip_files.write(
+            clip, outputs["selected"], config=outputs["config"], link=outputs["link"]
+        )
