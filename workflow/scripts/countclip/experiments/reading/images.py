@@ -26,8 +26,9 @@ def pack(
 ) -> None:
     """Publish n images as uint8 (n k, size, size, 3), k parts each, and their index, width, height.
 
-    images: name, and file or its bytes. size: as `inputs.pack_images` has it. ValueError lists
-    every image that cannot be read; then nothing is published.
+    images: name, and file or its bytes. size: a side in pixels, or a model's preprocessing, as
+    `inputs.pack_images` has it. ValueError lists every image that cannot be read; then nothing is
+    published.
     """
     sizes: list[tuple[int, int]] = []
     parts = (part for image in _decoded(images, sizes) for part in views(image, view))
