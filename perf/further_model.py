@@ -1,4 +1,4 @@
-"""How many seconds, and how much memory, does a further model take on a benchmark?
+"""Seconds and memory that a further model takes on a benchmark, before and after packing.
 
 Before: each model decodes and resizes every image of the benchmark's Parquet file. After: the
 images were packed once. Both embed images of photo-like noise with a CLIP of random weights and

@@ -57,6 +57,7 @@ class Contents(NamedTuple):
         return Contents(self.files, [p for p in self.passed if not is_of_desktop(p.name)])
 
     def log_passed(self, folder: str | Path) -> None:
+        """Warn of all that is passed over, what a desktop put there too."""
         if self.passed:
             log.warning("%s: %s", folder, self.note())
 
