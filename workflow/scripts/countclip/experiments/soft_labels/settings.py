@@ -25,17 +25,13 @@ UNITS = ("concrete", "nouns", "phrases")
 """Those of the parser, data/objects.py; another is a language model's, `llm`."""
 
 
-def caption_file(config: Config, name: str) -> str | None:
-    """The file that a user's set is, or that is missing; None for a folder."""
-    path = resource(caption_set(config, name)["path"])
-    return None if Path(path).is_dir() else path
-
-
 def captions(config: Config, name: str) -> list[str]:
-    """The files that a caption set is read from, as inputs; none for a folder."""
-    if not caption_set(config, name)["path"]:
+    """The files that a caption set is read from, also a missing one; none for a folder."""
+    path = caption_set(config, name)["path"]
+    if not path:
         return candidates(config)
-    return [file for file in [caption_file(config, name)] if file]
+    found = resource(path)
+    return [] if Path(found).is_dir() else [found]
 
 
 def set_settings(config: Config, name: str) -> Config:
