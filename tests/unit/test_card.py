@@ -113,6 +113,9 @@ def test_a_model_card_has_the_results_and_its_folder_opens_anywhere(trained, tmp
     assert {file.name for file in output.iterdir()} == names
     assert not (output / card.WEIGHTS).is_symlink()
     same_answers(output, trained, bpe_path=str(output / "tiny-test.merges.txt.gz"))
+    again = Clip("again", str(output / card.WEIGHTS), str(output / card.CONFIG))
+    ours = tiny_training.make_clip(trained.parents[3] / "tiny-test.json")
+    assert again.encode(CAPTIONS[1]) == ours.encode(CAPTIONS[1])
     text = (output / "README.md").read_text(encoding="utf-8")
     home = str(trained.parents[3])
     assert home.encode() in (trained / "selected.safetensors").read_bytes()

@@ -288,6 +288,18 @@ def test_a_json_that_is_no_model_is_refused(tmp_path):
         Clip("mine", None, str(path))
 
 
+def test_a_tokenizer_that_would_run_foreign_code_is_refused(tmp_path):
+    architecture, _ = copy.deepcopy(families.MEMBERS["vit"])
+    architecture["text_cfg"] |= {
+        "hf_tokenizer_name": "nobody/nothing",
+        "tokenizer_kwargs": {"trust_remote_code": True},
+    }
+    path = tmp_path / "foreign.json"
+    path.write_text(json.dumps(architecture), encoding="utf-8")
+    with pytest.raises(ValueError, match="foreign.json: tokenizer_kwargs has trust_remote_code"):
+        Clip("foreign", None, str(path))
+
+
 def test_images_are_packed_by_the_preprocessing(tmp_path):
     spec = {"preprocessing": {"size": 24, "resize_mode": "longest", "fill_color": 200}}
     pack_images(images(), 4, preprocessing_from(spec), str(tmp_path / "images.npy"))

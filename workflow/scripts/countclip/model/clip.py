@@ -47,7 +47,7 @@ class Clip:
     ) -> None:
         self.architecture = _architecture(name, config)
         self.preprocessing = _preprocessing(self.architecture, name, pretrained, config)
-        self.merges = _merges(name, config)
+        self.merges = _merges(name, self.architecture, config)
         self.model = _model(name, weights or pretrained)
         self.tokenizer = _tokenizer(name, self.architecture, config, self.merges)
         # What a tokenizer puts behind a text; where the towers see it, it must be theirs.
@@ -137,10 +137,14 @@ class Padding(NamedTuple):
     token: int
 
 
-def _merges(name: str, config: str | None) -> Path | None:
-    """The vocabulary beside a model's config, if there is one."""
-    path = config and Path(resource(config)).with_name(f"{name}.merges.txt.gz")
-    return path if path and path.exists() else None
+def _merges(name: str, architecture: dict[str, Any], config: str | None) -> Path | None:
+    """The vocabulary beside a model's config, by the model's name or as the config names it."""
+    if config is None:
+        return None
+    folder = Path(resource(config)).parent
+    named = (architecture["text_cfg"].get("tokenizer_kwargs") or {}).get("bpe_path")
+    places = [folder / f"{name}.merges.txt.gz", *([folder / named] if named else [])]
+    return next((place for place in places if place.exists()), None)
 
 
 def _tokenizer(
@@ -156,13 +160,18 @@ def _tokenizer(
         if config is None:
             return open_clip.get_tokenizer(name)
         options = dict(text.get("tokenizer_kwargs") or {})
+        folder = Path(resource(config)).parent
         if merges:
             options["bpe_path"] = str(merges)
         length = text.get("context_length", 77)
         source = text.get("hf_tokenizer_name")
         if not source:
             return open_clip.SimpleTokenizer(context_length=length, **options)
-        folder = Path(resource(config)).parent
+        if options.pop("trust_remote_code", False):
+            raise ValueError(
+                f"model.config {config}: tokenizer_kwargs has trust_remote_code, which would run"
+                " the code of whoever made the tokenizer; delete it, or use another model"
+            )
         if any((folder / file).is_file() for file in TOKENIZER_FILES):
             source = str(folder)
         return open_clip.tokenizer.HFTokenizer(
