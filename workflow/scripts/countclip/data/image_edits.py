@@ -34,15 +34,16 @@ class EditSettings:
 
     margin: what a box is grown by, a share of its longer side; at least a pixel.
     fill: of a hole: `patch`, ground of the same image that fits around it; `telea`, inpainting.
-        Where there is no such ground, a hole is inpainted.
-    copied: of a box: the `object` in it alone (GrabCut), the whole `box` with soft edges, or with
-        its colours moved to those of the place (`poisson`).
+    copied: of a box: the `object` in it alone (GrabCut), or the whole `box` with soft edges.
+    max_difference: greatest difference of the ground around a hole to that around its patch, and
+        around a copy to that around its original: root mean square of smoothed values to 255.
     crop_min: least side of a crop, a share of the image's shorter side.
     """
 
     margin: float = 0.1
     fill: str = "patch"
     copied: str = "object"
+    max_difference: float = 20.0
     crop_min: float = 0.5
 
 
@@ -90,7 +91,7 @@ def erase(
     """Paint objects out: each grown box is filled with ground.
 
     others: boxes that must stay whole. Refused: `crowded` where a grown box meets one of them,
-    `no_ground` where it leaves no ground to fill it with.
+    `no_ground` where no ground fits.
     """
     size = image.shape[:2]
     holes = grown(boxes, settings.margin, size)
@@ -100,50 +101,77 @@ def erase(
     things = np.vstack([holes, grown(others, settings.margin, size)])
     image = image.copy()
     for hole in holes:
-        filled = _patched(image, hole, things) if settings.fill == "patch" else None
-        if filled is None:
-            filled = _inpainted(image, hole, things, rng)
         x1, y1, x2, y2 = hole
-        image[y1:y2, x1:x2] = filled
+        image[y1:y2, x1:x2] = (
+            _patched(image, hole, things, settings.max_difference)
+            if settings.fill == "patch"
+            else _inpainted(image, hole, things, rng)
+        )
     return image
 
 
-def _patched(image: np.ndarray, hole: np.ndarray, things: np.ndarray) -> np.ndarray | None:
-    """A hole's pixels from where the image's ground fits best around it; None if it has no such.
+def _patched(image: np.ndarray, hole: np.ndarray, things: np.ndarray, most: float) -> np.ndarray:
+    """A hole's pixels from where the ground around them is most like that around the hole.
 
-    What fits is judged by a ring around the hole, which the patch is blended with. `things` hold no
-    ground.
+    things: grown boxes, which hold no ground. most: EditSettings.max_difference.
     """
-    (height, width), (x1, y1, x2, y2) = image.shape[:2], hole
+    x1, y1, x2, y2 = hole
+    window, differences = _unlikeness(image, hole, things)
+    top, left, bottom, right = window
+    height, width = bottom - top, right - left
+    # A patch is ground throughout: nothing of a thing is in its window.
+    is_thing = _painted(image.shape[:2], things)
+    sums = cv2.integral(is_thing)
+    held = (
+        sums[height:, width:] - sums[:-height, width:] - sums[height:, :-width]
+        + sums[:-height, :-width]
+    )  # fmt: skip
+    differences = np.where(held == 0, differences, np.inf)
+    if not differences.min() <= most:
+        raise Refused("no_ground")
+    row, column = np.unravel_index(differences.argmin(), differences.shape)
+    patch = image[row : row + height, column : column + width].astype(np.float32)
+    # The light of the place: the patch's colour is moved to that of the ring.
+    known = is_thing[top:bottom, left:right] == 0
+    shift = (image[top:bottom, left:right] - patch)[known].mean(axis=0)
+    filled = patch[y1 - top : y2 - top, x1 - left : x2 - left] + shift
+    return np.clip(np.round(filled), 0, 255).astype(np.uint8)
+
+
+def _unlikeness(
+    image: np.ndarray, box: np.ndarray, things: np.ndarray
+) -> tuple[tuple[int, int, int, int], np.ndarray]:
+    """How unlike the ground around a grown box is to that of each other place.
+
+    Returns the window of the box with a ring around it (top, left, bottom, right), and the root
+    mean square difference of the ring at each place of the window's corner. `things` are left out
+    of the ring; Refused (`no_ground`) if nothing is left of it.
+    """
+    x1, y1, x2, y2 = box
     ring = max(3, round(RING_SHARE * max(x2 - x1, y2 - y1)))
-    left, top = max(0, x1 - ring), max(0, y1 - ring)
-    right, bottom = min(width, x2 + ring), min(height, y2 + ring)
-    part = image[top:bottom, left:right]
-    is_ground = np.ones((height, width), np.float32)
-    for a1, b1, a2, b2 in things:
-        is_ground[b1:b2, a1:a2] = 0
-    known = np.ascontiguousarray(is_ground[top:bottom, left:right])
+    top, left = max(0, y1 - ring), max(0, x1 - ring)
+    bottom, right = min(image.shape[0], y2 + ring), min(image.shape[1], x2 + ring)
+    known = 1 - _painted(image.shape[:2], things)[top:bottom, left:right].astype(np.float32)
+    known[y1 - top : y2 - top, x1 - left : x2 - left] = 0
     if not known.any():
-        return None
-    differences = cv2.matchTemplate(
-        image.astype(np.float32),
-        part.astype(np.float32),
+        raise Refused("no_ground")
+    smooth = cv2.blur(image, (3, 3)).astype(np.float32)
+    squares = cv2.matchTemplate(
+        smooth,
+        np.ascontiguousarray(smooth[top:bottom, left:right]),
         cv2.TM_SQDIFF,
         mask=np.repeat(known[..., None], 3, axis=2),
     )
-    # A patch must be ground throughout: the sum of what is none is 0 in its window.
-    sums = cv2.integral(1 - is_ground)
-    h, w = part.shape[:2]
-    nothing = sums[h:, w:] - sums[:-h, w:] - sums[h:, :-w] + sums[:-h, :-w]
-    fits = (nothing < 0.5) & np.isfinite(differences)
-    if not fits.any():
-        return None
-    row, column = np.unravel_index(np.where(fits, differences, np.inf).argmin(), differences.shape)
-    patch = image[row : row + h, column : column + w].astype(np.float32)
-    # The light of the place: the patch's colour is moved to that of the ring.
-    shift = (part.astype(np.float32) - patch)[known > 0].mean(axis=0)
-    filled = patch[y1 - top : y2 - top, x1 - left : x2 - left] + shift
-    return np.clip(np.round(filled), 0, 255).astype(np.uint8)
+    differences = np.sqrt(np.maximum(squares, 0) / (3 * known.sum()))
+    return (top, left, bottom, right), np.nan_to_num(differences, nan=np.inf)
+
+
+def _painted(size: tuple[int, int], boxes: np.ndarray) -> np.ndarray:
+    """uint8 (height, width), 1 in the boxes."""
+    painted = np.zeros(size, np.uint8)
+    for x1, y1, x2, y2 in np.asarray(boxes, int).reshape(-1, 4):
+        painted[y1:y2, x1:x2] = 1
+    return painted
 
 
 def _inpainted(
@@ -155,10 +183,7 @@ def _inpainted(
     left, right = max(0, x1 - RING), min(width, x2 + RING)
     part = np.ascontiguousarray(image[top:bottom, left:right])
     # Filled too, and thrown away: other things, whose colours would run into the hole.
-    unknown = np.zeros((height, width), np.uint8)
-    for a1, b1, a2, b2 in things:
-        unknown[b1:b2, a1:a2] = 255
-    unknown = np.ascontiguousarray(unknown[top:bottom, left:right])
+    unknown = np.ascontiguousarray(_painted((height, width), things)[top:bottom, left:right])
     if unknown.all():
         raise Refused("no_ground")
     filled = cv2.inpaint(part, unknown, RADIUS, cv2.INPAINT_TELEA)
@@ -185,7 +210,8 @@ def paste(
     """Copy some of an image's objects, drawn at random, to free places of its central square.
 
     The square is what CLIP sees. Half of the copies are mirrored. No grown copy meets a grown
-    obstacle or another copy. Refused: `no_place`, `no_mask` (GrabCut finds no object in a box).
+    obstacle or another copy, and each lies on ground like that around its original. Refused:
+    `no_place`, `no_mask` (GrabCut finds no object in a box), `no_ground`.
     """
     size = image.shape[:2]
     taken = grown(obstacles, settings.margin, size)
@@ -197,27 +223,36 @@ def paste(
         mask = _mask(image, source, settings)
         if rng.random() < 0.5:
             patch, mask = patch[:, ::-1], mask[:, ::-1]
-        place = free_place(taken, (y2 - y1, x2 - x1), size, rng)
+        (top, left, _, _), differences = _unlikeness(image, source, taken)
+        is_like = np.zeros(size, bool)  # by the corner of a box
+        rows, columns = differences.shape
+        ahead = y1 - top, x1 - left
+        is_like[ahead[0] : ahead[0] + rows, ahead[1] : ahead[1] + columns] = (
+            differences <= settings.max_difference
+        )
+        place = free_place(taken, (y2 - y1, x2 - x1), is_like, rng)
         taken = np.vstack([taken, place])
-        _blend(edited, np.ascontiguousarray(patch), np.ascontiguousarray(mask), place, settings)
+        _blend(edited, patch, mask, place)
     return edited
 
 
 def free_place(
-    taken: np.ndarray, shape: tuple[int, int], size: tuple[int, int], rng: np.random.Generator
+    taken: np.ndarray, shape: tuple[int, int], is_like: np.ndarray, rng: np.random.Generator
 ) -> np.ndarray:
     """A box of a shape, at random in the central square of an image, that meets none of `taken`.
 
-    shape, size: height and width of the box, and of the image. Refused: `no_place`.
+    shape: height and width of the box. is_like: bool of the image's size, whether the ground suits
+    a box whose corner is there. Refused: `no_place`.
     """
-    (height, width), side = shape, min(size)
+    size, (height, width) = is_like.shape, shape
+    side = min(size)
     top, left = (size[0] - side) // 2, (size[1] - side) // 2
     if height > side - 2 or width > side - 2:
         raise Refused("no_place")
     x = rng.integers(left + 1, left + side - width, PLACES)
     y = rng.integers(top + 1, top + side - height, PLACES)
     places = np.stack([x, y, x + width, y + height], axis=1)
-    is_free = ~shared_areas(places, taken).any(axis=1)
+    is_free = is_like[y, x] & ~shared_areas(places, taken).any(axis=1)
     if not is_free.any():
         raise Refused("no_place")
     return places[is_free.argmax()]
@@ -263,20 +298,9 @@ def _grabcut(image: np.ndarray, box: np.ndarray) -> np.ndarray:
     return np.isin(inside, (cv2.GC_FGD, cv2.GC_PR_FGD)).astype(np.uint8)
 
 
-def _blend(
-    image: np.ndarray,
-    patch: np.ndarray,
-    mask: np.ndarray,
-    place: np.ndarray,
-    settings: EditSettings,
-) -> None:
+def _blend(image: np.ndarray, patch: np.ndarray, mask: np.ndarray, place: np.ndarray) -> None:
     """Put a patch into an image, in place."""
     x1, y1, x2, y2 = place
-    if settings.copied == "poisson":
-        whole = np.full(mask.shape, 255, np.uint8)
-        middle = int(x1 + x2) // 2, int(y1 + y2) // 2
-        image[:] = cv2.seamlessClone(patch, image, whole, middle, cv2.NORMAL_CLONE)
-        return
     share = mask[..., None]
     mixed = share * patch + (1 - share) * image[y1:y2, x1:x2]
     image[y1:y2, x1:x2] = np.clip(np.round(mixed), 0, 255).astype(np.uint8)
