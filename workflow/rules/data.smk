@@ -300,12 +300,12 @@ rule assemble_counting_set:
         non_counting="results/counting_set/{set}/non_counting.parquet",
         class_frequency="results/counting_set/{set}/class_frequency.csv",
         summary="results/counting_set/{set}/summary.json",
-    wildcard_constraints:
-        set=any_of(set(config["counting_sets"]) - set(settings.all_composed(config))),
     log:
         "logs/assemble_counting_set/{set}.log",
     benchmark:
         cost("assemble_counting_set/{set}")
+    wildcard_constraints:
+        set=any_of(set(config["counting_sets"]) - set(settings.all_composed(config))),
     conda:
         "../../environment.yml"
     threads: 1
@@ -344,12 +344,12 @@ rule compose_pairs:
         summary="results/counting_set/{set}/summary.json",
         pairs="results/composed/pairs/{set}.parquet",
         manifest="results/composed/images/{set}.parquet",
-    wildcard_constraints:
-        set=any_of(settings.all_composed(config)),
     log:
         "logs/compose_pairs/{set}.log",
     benchmark:
         cost("compose_pairs/{set}")
+    wildcard_constraints:
+        set=any_of(settings.all_composed(config)),
     conda:
         "../../environment.yml"
     threads: 2

@@ -666,6 +666,7 @@ def calibration_table(config: Config) -> Config:
 DEVICES = {
     "detect_objects": "detector.device",
     "detect_in_counted_images": "detector.device",
+    "detect_in_composed": "detector.device",
     "detect_in_calibration": "detector.device",
     "evaluate": "evaluation.accelerator",
     "measure_retention": "evaluation.accelerator",
