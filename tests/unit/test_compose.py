@@ -15,13 +15,14 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from countclip.data import compose, image_edits
+from countclip.data import compose, edit_controls, image_edits
 from countclip.data.compose import COMPOSED, ComposeSettings, compose_pairs
 from countclip.data.counting_set import COUNTING, NON_COUNTING
 from countclip.data.detector import DETECTIONS
 from countclip.data.image_edits import EditSettings, Refused
 from countclip.data.number_words import NUMBERS, WORDS
 from countclip.data.shards import MANIFEST, read_images
+from countclip.report import composed as report
 from countclip.runtime.files import sha256, write_json, write_table
 from kill import killed_often
 
@@ -484,6 +485,101 @@ def test_composed_images_keep_apart_from_benchmark_and_heldout(
     assert lost["near_heldout"] >= 1
     hashes = {row["phash"] for row in pq.read_table(folder / "pairs.parquet").to_pylist()}
     assert not hashes & {in_benchmark["phash"], held["phash"]}
+
+
+# ---- controls ----
+
+
+def test_controls_change_another_class_alone(tmp_path: Path) -> None:
+    blue = [(31 + 22 * i, 80, 42 + 22 * i, 91) for i in range(2)]
+    pairs = [
+        pair(0, grid(5), blue),  # of training
+        pair(1, grid(4), blue, split="heldout"),
+        pair(2, grid(3), blue[:1], split="heldout"),
+        pair(3, grid(6), split="heldout"),
+        pair(4, grid(2), blue, split="heldout"),
+    ]
+    arguments = write_set(tmp_path / "source", pairs)
+    settings = ComposeSettings.of(9, **SETTINGS)
+    made = [
+        edit_controls.make_controls(
+            **{key: arguments[key] for key in ("counting", "images", "detections", "confidence")},
+            settings=settings, folder=tmp_path / name, summary=tmp_path / f"{name}.json",
+        )
+        for name in ("made", "again")
+    ]  # fmt: skip
+    assert made == [None, None]
+    assert files(tmp_path / "made") == files(tmp_path / "again")
+    summary = json.loads((tmp_path / "made.json").read_text())
+    assert summary == {"heldout": 4, "made": 2, "lost": {"no_other_class": 2}}
+    counts = {"untouched": [2, 1], "erased": [0, 0], "pasted": [4, 3]}
+    for kind, others in counts.items():
+        table = pl.read_csv(tmp_path / f"made/{kind}.csv")
+        assert table["number"].to_list() == [4, 3]
+        for (image, caption, number), n in zip(table.iter_rows(), others, strict=True):
+            shown = np.asarray(Image.open(tmp_path / "made" / image))
+            assert squares(shown) == number
+            assert squares(shown, BLUE) == n
+            assert caption == f"A photo of {WORDS[number]} red squares"
+
+
+def test_a_set_without_other_classes_has_no_controls(tmp_path: Path) -> None:
+    arguments = write_set(tmp_path / "source", [pair(0, grid(3), split="heldout")])
+    with pytest.raises(RuntimeError, match=r"no held-out pair.*no_other_class"):
+        edit_controls.make_controls(
+            **{key: arguments[key] for key in ("counting", "images", "detections", "confidence")},
+            settings=ComposeSettings.of(9, **SETTINGS),
+            folder=tmp_path / "made",
+            summary=tmp_path / "made.json",
+        )
+
+
+# ---- the report ----
+
+
+def test_the_check_counts_what_the_detector_finds(composed: Path, tmp_path: Path) -> None:
+    """A detector that finds one object too few in every third image, and unsure ones in all."""
+    rows = pq.read_table(composed / "pairs.parquet").to_pylist()
+    detections = []
+    for place, row in enumerate(rows):
+        n = row["number"] - (place % 3 == 0)
+        found = {"class_id": [1] * n + [2, 1], "score": [0.9] * (n + 1) + [0.2]}
+        detections.append({"key": row["key"], "box": [[0.0] * 4] * (n + 2)} | found)
+    names = {"class_names": json.dumps({"1": "square", "2": "other"})}
+    write_table(pa.Table.from_pylist(detections, schema=DETECTIONS), tmp_path / "found.parquet",
+                names)  # fmt: skip
+    pairs = tmp_path / "more.parquet"
+    pairs.write_bytes((composed / "pairs.parquet").read_bytes())
+    files_of = {f"{kind}_path": str(tmp_path / f"check.{kind}") for kind in ("csv", "json")}
+    report.make_check(
+        [str(pairs)], [str(tmp_path / "found.parquet")], confidence=[0.25], scale="miniature",
+        markdown_path=str(tmp_path / "check.md"), **files_of,
+    )  # fmt: skip
+    table = pl.read_csv(tmp_path / "check.csv", schema_overrides={"number": pl.String})
+    whole = table.filter((pl.col("operation") == "all") & (pl.col("number") == "all")).row(
+        0, named=True
+    )
+    wrong = -(-len(rows) // 3)
+    assert whole["n"] == len(rows)
+    assert whole["right"] == pytest.approx(100 * (1 - wrong / len(rows)))
+    assert whole["right_low"] < whole["right"] < whole["right_high"]
+    assert whole["mean_error"] == pytest.approx(-wrong / len(rows))
+    by_operation = table.filter(pl.col("operation") != "all")
+    assert by_operation["n"].sum() == len(rows)
+
+
+def test_composed_images_are_drawn_below_their_sources(
+    source, composed: Path, tmp_path: Path
+) -> None:
+    pairs = tmp_path / "more.parquet"
+    pairs.write_bytes((composed / "pairs.parquet").read_bytes())
+    manifests = [source[0]["images"]["part-a"], str(composed / "images/more.parquet")]
+    for name in ("one", "other"):
+        report.draw([str(pairs)], manifests, svg=str(tmp_path / f"{name}.svg"),
+                    png=str(tmp_path / f"{name}.png"), scale="miniature")  # fmt: skip
+    assert (tmp_path / "one.png").read_bytes() == (tmp_path / "other.png").read_bytes()
+    operations = set(pl.read_parquet(pairs)["operation"])
+    assert Image.open(tmp_path / "one.png").height > 300 * len(operations)
 
 
 def test_an_unknown_operation_is_refused() -> None:

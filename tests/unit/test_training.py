@@ -230,8 +230,8 @@ def test_balanced_batches_draw_each_number_and_each_pair_of_it_equally_often():
     labels = torch.cat([batch.labels[:4] for batch in seen])
     assert torch.bincount(labels).tolist() == [0, 0, 60, 60, 0, 0, 0, 0, 0, 60]
     assert all(len(set(turn.tolist())) == 3 for turn in labels.split(3))
-    rows = torch.cat([batch.images[:4, 0, 0, 0] for batch in seen])
-    assert torch.bincount(rows).tolist() == [5] * 12 + [12] * 5 + [30] * 2
+    rows = torch.cat([torch.as_tensor(batch.images[:4])[:, 0, 0, 0] for batch in seen])
+    assert torch.bincount(rows.long()).tolist() == [5] * 12 + [12] * 5 + [30] * 2
     assert len({tuple(turn.tolist()) for turn in labels.split(3)}) == 6  # in every order
 
 

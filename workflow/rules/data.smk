@@ -367,6 +367,39 @@ rule compose_pairs:
         "../scripts/compose_pairs.py"
 
 
+# Benchmarks of images whose number an edit leaves as it is, for a config that names their tables.
+rule make_edit_controls:
+    input:
+        counting=of_origin("counting.parquet"),
+        images=of_parts("images"),
+        detections=of_parts("detections"),
+    output:
+        untouched="results/composed/controls/{set}/untouched.csv",
+        erased="results/composed/controls/{set}/erased.csv",
+        pasted="results/composed/controls/{set}/pasted.csv",
+        images=directory("results/composed/controls/{set}/images"),
+        summary="results/composed/controls/{set}.json",
+    log:
+        "logs/make_edit_controls/{set}.log",
+    benchmark:
+        cost("make_edit_controls/{set}")
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=growing(4000),
+        runtime=growing(60),
+    params:
+        *code("make_edit_controls"),
+        spec=lambda wildcards: canonical(
+            settings.compose_settings(config, wildcards.set)
+        ),
+    message:
+        "edit objects of another class in held-out images of {wildcards.set}"
+    script:
+        "../scripts/make_edit_controls.py"
+
+
 use rule detect_objects as detect_in_composed with:
     input:
         candidates="results/composed/pairs/{set}.parquet",
