@@ -55,9 +55,9 @@ lint: $(DONE)
 format: $(DONE)
 	PATH="$(BIN):$$PATH" sh -ec 'ruff check --fix . && ruff format . && snakefmt Snakefile workflow'
 
-miniature-models: $(DONE)  ## train the two small models anew and put them into resources/
-	$(RUN) results/miniature_models/detector/recipe.json results/miniature_models/clip/recipe.json
-	cp -r results/miniature_models/detector results/miniature_models/clip resources/miniature/
+miniature-models: $(DONE)  ## train the three small models anew and put them into resources/
+	$(RUN) $(patsubst %,results/miniature_models/%/recipe.json,detector clip reading_clip)
+	cp -r results/miniature_models/* resources/miniature/
 
 docs: $(DONE)  ## config/README.md from the schema, the README's diagram from the rules
 	PYTHONPATH=workflow/scripts "$(BIN)/python" -m countclip.runtime.config_docs

@@ -11,8 +11,8 @@ from workflow.conftest import Workflow, finish
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """One more than cores, as tests also wait; at most four, each of which may take 1.5 GB."""
-    return min(4, (os.cpu_count() or 1) + 1)
+    """Two more than cores, as tests also wait; at most four, each of which may take 1.5 GB."""
+    return min(4, (os.cpu_count() or 1) + 2)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

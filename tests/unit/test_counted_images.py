@@ -263,6 +263,7 @@ def test_coco_without_captions_counts_the_most_frequent_class(run):
         ("2.png", "two cups", 2),  # people are a crowd
         ("5.png", "person, dog", None),
     ]
+    assert [row["noun"] for row in candidates] == ["dog", None, "cup", None]
     assert counts["reasons"] == {"counting": 2, "non_counting": 2, "number": 2}
 
 

@@ -61,11 +61,11 @@ def test_scenes_are_wider_than_high_with_one_to_three_signs_apart():
 def test_scenes_vary_in_all_that_they_should():
     every = [sign for scene in SCENES for sign in scene.signs]
     assert {sign.face for sign in every} == set(signs.FACES["seen"])
-    assert {sign.ink for sign in every} == set(signs.INKS.values())
+    assert len({sign.board for sign in every}) == len(every)
     assert {scene.pattern for scene in SCENES} == set(signs.PATTERNS)
     assert {sign.colour for sign in every} == set(signs.COLOURS)
-    assert np.ptp([sign.slant for sign in every]) > 10
-    assert np.ptp([sign.size for sign in every]) > 10
+    assert np.ptp([sign.slant for sign in every]) > 7
+    assert np.ptp([sign.size for sign in every]) > 8
     cut = [views.shown(sign.box, 168, 128, "centre", 64)[0] for sign in every]
     assert 0.2 < np.mean(np.array(cut) < 0.99) < 0.7  # of the words, CLIP's crop cuts
     tall = [views.shown(sign.box, 168, 128, "centre", 64)[1] for sign in every]
@@ -92,11 +92,24 @@ def test_the_easiest_scenes_are_dark_words_on_light_boards_in_the_middle():
     easy = signs.Difficulty(look=0, place=0, signs=1)
     for word in ("taxi", "mint", "eagle"):
         (sign,) = signs.make([word], rng, difficulty=easy).signs
-        assert (sign.x, sign.y, sign.slant, sign.face) == (84, 64, 0, "DejaVuSans")
+        assert (sign.slant, sign.face) == (0, "DejaVuSans")
+        assert max(abs(sign.x - 84), abs(sign.y - 64)) <= signs.GRID / 2 + 1
         assert sign.size == max(signs.TEXT_SIZES)
-        assert min(sign.board) > 200
+        assert min(sign.frame) > 200
+        assert min(sign.board) > 240
         assert sign.colour == "white"
-        assert sign.ink == signs.INKS["dark"]
+
+
+def test_words_begin_near_corners_of_the_grid():
+    rng = np.random.default_rng(1)
+    off = []
+    for _ in range(200):
+        (sign,) = signs.make(["taxi"], rng, difficulty=signs.Difficulty(place=0.8)).signs
+        left, top = sign.box[0] * 168 - signs.ORIGIN[0], sign.box[1] * 128 - signs.ORIGIN[1]
+        off.append([abs(left - 16 * round(left / 16)), abs(top - 16 * round(top / 16))])
+    near = (np.array(off) <= signs.JITTER + 1).mean(axis=0)
+    assert near.min() > 0.8  # the others are held back by the edge
+    assert np.max(off) > 0
 
 
 def test_the_ink_is_where_the_box_says():
@@ -238,15 +251,17 @@ def test_words_as_images_cover_kinds_and_faces(tmp_path):
 def test_a_pretraining_grows_harder():
     steps = [reading_clip.difficulty_at(share) for share in np.linspace(0, 1, 21)]
     assert steps[0] == signs.Difficulty(0, 0, 1)
-    assert steps[10] == signs.Difficulty(0, 0, 1)
+    assert steps[5] == signs.Difficulty(0, 0, 1)
+    assert steps[16] == signs.Difficulty(1, 0.8, 3)
     assert steps[-1] == signs.Difficulty(1, 0.8, 3)
     assert all(list(one) <= list(other) for one, other in zip(steps, steps[1:], strict=False))
 
 
 def test_captions_say_what_the_scene_shows_and_never_an_unseen_word():
-    known = set(signs.words("sign") + signs.words("seen"))
+    known = set(signs.words("sign") + signs.words("seen")) - set(reading_clip.held_out())
+    assert len(reading_clip.held_out()) >= 100
     lengths = Counter()
-    for scene, text in list(reading_clip.pairs(150, seed=1)):
+    for scene, text in list(reading_clip.scenes(150, seed=1)):
         shown = [sign.word for sign in scene.signs]
         assert set(shown) <= known
         said = text.split() if "says" not in text else re.findall(r"says (\w+)", text)
@@ -262,8 +277,8 @@ def test_a_step_draws_from_the_latest_pairs_by_seed_and_step_alone():
     tokens = np.arange(1000)[:, None]
     batches = reading_clip.Growing(images, tokens, size=32, steps=100, seed=3)
     drawn = {step: batches.batch(step).tokens[:, 0].numpy() for step in (0, 50, 99)}
-    assert drawn[0].max() < 400
-    assert drawn[99].min() >= 600
+    assert drawn[0].max() < 150
+    assert drawn[99].min() >= 850
     assert drawn[0].mean() < drawn[50].mean() < drawn[99].mean()
     again = reading_clip.Growing(images, tokens, size=32, steps=100, seed=3)
     np.testing.assert_array_equal(again.batch(50).tokens[:, 0].numpy(), drawn[50])
@@ -274,9 +289,9 @@ def test_the_tokenizer_spells_the_words_on_signs(tmp_path):
     paths = {"config": "reading-vit.json", "merges": "reading-vit.merges.txt.gz",
              "weights": "w.safetensors", "history": "h.csv", "recipe": "r.json"}  # fmt: skip
     outputs = {name: str(tmp_path / path) for name, path in paths.items()}
-    settings = tiny_training.SETTINGS | {"seed": 0}
+    settings = tiny_training.SETTINGS | {"seed": 0, "train_logit_scale": True}
     reading_clip.pretrain(
-        outputs, str(tmp_path / "state"), pairs_drawn=16, test_words=2, threads=1, steps=1,
+        outputs, str(tmp_path / "state"), pairs=16, test_words=2, threads=1, steps=1,
         batch_size=4, evaluations=1, **settings,
     )  # fmt: skip
     clip = Clip("reading-vit", outputs["weights"], outputs["config"])
@@ -287,7 +302,4 @@ def test_the_tokenizer_spells_the_words_on_signs(tmp_path):
     longest = " and ".join(f"a yellow sign that says {word}" for word in ("banana", "mother", "x"))
     assert len(encode(longest)) <= clip.token_limit
     made = json.loads((tmp_path / "r.json").read_text())
-    assert set(made) == {"recipe", "sha256"} | {
-        f"{kind}_words_{faces}_faces" for kind in ("sign", "unseen", "pseudo")
-        for faces in signs.FACES
-    }  # fmt: skip
+    assert set(made) == {"recipe", "sha256", "trained_words", "held_out_words"}

@@ -133,3 +133,27 @@ rule pretrain_miniature_clip:
         spec=spec("miniature_clip"),
     script:
         "../scripts/pretrain_miniature_clip.py"
+
+
+rule pretrain_reading_clip:
+    output:
+        config="results/miniature_models/reading_clip/reading-vit.json",
+        merges="results/miniature_models/reading_clip/reading-vit.merges.txt.gz",
+        weights="results/miniature_models/reading_clip/reading-vit.safetensors",
+        history="results/miniature_models/reading_clip/history.csv",
+        recipe="results/miniature_models/reading_clip/recipe.json",
+    log:
+        "logs/pretrain_reading_clip.log",
+    benchmark:
+        cost("pretrain_reading_clip")
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=growing(4000),
+        runtime=growing(240),
+    params:
+        *code("pretrain_reading_clip"),
+        spec=spec("miniature_reading_clip"),
+    script:
+        "../scripts/pretrain_reading_clip.py"

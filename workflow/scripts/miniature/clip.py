@@ -5,12 +5,13 @@ once; the result is committed beside the digest of its recipe.
 """
 
 import gzip
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 
 from countclip.evaluation.counting import accuracy
 from countclip.model.clip import Clip
@@ -66,6 +67,56 @@ ARCHITECTURE: dict[str, Any] = {
 }
 
 
+def build(
+    name: str, architecture: dict[str, Any], words: Iterable[str], outputs: dict[str, str]
+) -> Clip:
+    """A network with random weights and a tokenizer for `words`; publish `config` and `merges`."""
+    n_merges = cut_merges(words, outputs["merges"])
+    text = architecture["text_cfg"] | {"vocab_size": 2 * 256 + n_merges + 2}
+    write_json(architecture | {"text_cfg": text}, outputs["config"])
+    return Clip(name, None, outputs["config"])
+
+
+def draw_all(
+    clip: Clip, scenes: Iterable[tuple[Any, str]], n: int, draw: Callable[[Any], Image.Image]
+) -> tuple[np.ndarray, list[str]]:
+    """Images (n, size, size, 3) of n scenes, as the network takes them, and their captions."""
+    images = np.empty((n, clip.image_size, clip.image_size, 3), np.uint8)
+    texts = []
+    for number, (scene, words) in enumerate(progress(scenes, total=n, unit="scene", desc="draw")):
+        images[number] = resize(draw(scene), clip.image_size)
+        texts.append(words)
+    return images, texts
+
+
+def train(
+    clip: Clip,
+    batches: Any,
+    evaluate: Callable[[], dict[str, float]],
+    outputs: dict[str, str],
+    state: str,
+    made_by: dict[str, Any],
+    *,
+    train_logit_scale: bool,
+    **settings: Any,
+) -> None:
+    """Train a network and publish `weights`, `history` and `recipe`.
+
+    made_by: of `recipe`. settings: those of `settings.from_config`.
+    """
+    fit(
+        Contrastive(clip, CountClipLoss(), train_logit_scale=train_logit_scale),
+        batches,
+        evaluate,
+        Outputs(outputs["history"], outputs["weights"]),
+        f"{state}/{made_by['digest'][:16]}",
+        {"name": Path(outputs["weights"]).stem, "recipe": made_by["digest"]},
+        **from_config(**settings),
+    )
+    weights = {"recipe": made_by, "sha256": sha256(outputs["weights"])}
+    write_json(weights | evaluate(), outputs["recipe"])
+
+
 def pretrain(
     outputs: dict[str, str],
     state: str,
@@ -75,7 +126,6 @@ def pretrain(
     named_share: float,
     test_scenes: int,
     threads: int,
-    steps: int,
     batch_size: int,
     evaluations: int,
     **settings: Any,
@@ -83,21 +133,12 @@ def pretrain(
     """Train from random weights and publish `config`, `merges`, `weights`, `history`, `recipe`.
 
     pairs: how many there are; `named_share` of their captions name the number. test_scenes:
-    development scenes to measure on. The other settings are those of `settings.from_config`, and
-    `train_logit_scale`.
+    development scenes to measure on. The other settings are those of `train`.
     """
     torch.set_num_threads(threads)
     torch.manual_seed(seed)
-    n_merges = cut_merges(vocabulary(), outputs["merges"])
-    text = ARCHITECTURE["text_cfg"] | {"vocab_size": 2 * 256 + n_merges + 2}
-    write_json(ARCHITECTURE | {"text_cfg": text}, outputs["config"])
-    clip = Clip(NAME, None, outputs["config"])
-    images = np.empty((pairs, clip.image_size, clip.image_size, 3), np.uint8)
-    texts = []
-    drawn = pretraining_pairs(pairs, seed, named_share)
-    for i, (scene, words) in enumerate(progress(drawn, total=pairs, unit="scene", desc="draw")):
-        images[i] = resize(draw(scene), clip.image_size)
-        texts.append(words)
+    clip = build(NAME, ARCHITECTURE, vocabulary(), outputs)
+    images, texts = draw_all(clip, pretraining_pairs(pairs, seed, named_share), pairs, draw)
     plain = Pairs.plain(clip, images, np.arange(pairs), texts)
     nobody = np.zeros(0, np.int64)
     none = Pairs(images, nobody, plain.tokens[:0], nobody)
@@ -111,25 +152,10 @@ def pretrain(
         return {"development_accuracy": accuracy(similarity, scenes.numbers)}
 
     made_by = recipe(
-        seed=seed,
-        pairs=pairs,
-        named_share=named_share,
-        steps=steps,
-        batch_size=batch_size,
-        **settings,
+        seed=seed, pairs=pairs, named_share=named_share, batch_size=batch_size, **settings
     )
-    train_logit_scale = settings.pop("train_logit_scale")
-    fit(
-        Contrastive(clip, CountClipLoss(), train_logit_scale=train_logit_scale),
-        batches,
-        evaluate,
-        Outputs(outputs["history"], outputs["weights"]),
-        f"{state}/{made_by['digest'][:16]}",
-        {"name": NAME, "recipe": made_by["digest"]},
-        **from_config(steps=steps, evaluations=evaluations, seed=seed, **settings),
-    )
-    weights = {"recipe": made_by, "sha256": sha256(outputs["weights"])}
-    write_json(weights | evaluate(), outputs["recipe"])
+    train(clip, batches, evaluate, outputs, state, made_by,
+          seed=seed, evaluations=evaluations, **settings)  # fmt: skip
 
 
 def recipe(**settings: Any) -> dict[str, Any]:

@@ -15,15 +15,10 @@ import torch
 from countclip.model.clip import Clip
 from countclip.model.embeddings import embed_images, embed_texts
 from countclip.model.inputs import resize
-from countclip.runtime.files import progress, sha256, with_digest, write_json
+from countclip.runtime.files import sha256, with_digest
 from countclip.training.batches import Batch, Images
-from countclip.training.checkpoints import Outputs
-from countclip.training.contrastive import Contrastive
-from countclip.training.loop import fit
-from countclip.training.losses import CountClipLoss
-from countclip.training.settings import from_config
 from miniature import signs
-from miniature.clip import cut_merges
+from miniature.clip import build, draw_all, train
 from miniature.scenes import STREAMS
 from miniature.signs import BOARDS, Difficulty, Scene
 
@@ -41,17 +36,17 @@ ARCHITECTURE: dict[str, Any] = {
     },
     "text_cfg": {"context_length": 40, "layers": 2, "width": 96, "heads": 3},
 }
-EASY = 0.5
-"""Share of a training after which scenes begin to grow harder; at its end all varies."""
-WINDOW = 0.4
+EASY, HARD = 0.3, 0.75
+"""Shares of all pairs: up to the first scenes are easy, from the second on all varies."""
+WINDOW = 0.15
 """Share of all pairs, the latest, from which a step draws."""
 
 
-def difficulty_at(progress: float) -> Difficulty:
-    """What varies at a share of the training, from 0 to 1."""
-    grown = max(0.0, (progress - EASY) / (1 - EASY))
+def difficulty_at(share: float) -> Difficulty:
+    """What varies in the scene at a share of all pairs, from 0 to 1."""
+    grown = min(1.0, max(0.0, (share - EASY) / (HARD - EASY)))
     return Difficulty(
-        look=min(1.0, 2 * grown), place=min(0.8, 1.6 * grown), signs=1 + min(2, int(4 * grown))
+        look=min(1.0, 2 * grown), place=0.8 * min(1.0, 2 * grown), signs=1 + min(2, int(4 * grown))
     )
 
 
@@ -70,9 +65,15 @@ def vocabulary() -> list[str]:
     return sorted({word for word in words if "{" not in word})
 
 
-def pairs(n: int, seed: int) -> Iterator[tuple[Scene, str]]:
+def held_out() -> list[str]:
+    """Words that no training shows, to choose its settings by: one in 24 of the seen ones."""
+    return [*signs.words("seen")[::24]]
+
+
+def scenes(n: int, seed: int) -> Iterator[tuple[Scene, str]]:
     """Yield n scenes that grow harder, with their captions."""
-    known = signs.words("sign") + signs.words("seen")
+    apart = {*held_out()}
+    known = [word for kind in ("sign", "seen") for word in signs.words(kind) if word not in apart]
     for number in range(n):
         rng = np.random.default_rng([STREAMS["reading_base"], seed, number])
         difficulty = difficulty_at(number / n)
@@ -98,8 +99,9 @@ class Growing:
         """The batch of a step, counted from 0: a function of the seed and the step alone."""
         n = len(self.images)
         rng = np.random.default_rng([self.seed, 1, step])
-        last = round(n * min(1.0, WINDOW + (1 - WINDOW) * step / (0.9 * self.steps)))
-        rows = rng.choice(np.arange(max(0, last - round(WINDOW * n)), last), self.size, False)
+        window = max(self.size, round(WINDOW * n))
+        last = window + round((n - window) * min(1.0, step / (0.9 * self.steps)))
+        rows = rng.choice(np.arange(last - window, last), self.size, False)
         nobody = torch.zeros(0)
         return Batch(
             Images(((self.images, rows),), "none", (self.seed, 2, step)),
@@ -109,22 +111,35 @@ class Growing:
         )
 
 
-class Retrieval:
-    """Accuracy of naming the one word on a sign, among 300 words of its kind."""
+class Development:
+    """Accuracy of naming the one word on a sign, among `n` trained and among `n` held-out words.
 
-    def __init__(self, clip: Clip, per_kind: int) -> None:
+    The faces are seen ones. Words and faces that the word table calls unseen stay so.
+    """
+
+    def __init__(self, clip: Clip, n: int) -> None:
         self.clip, self.images, self.words = clip, {}, {}
-        for scene, kind, faces in signs.word_scenes(per_kind):
-            self.images.setdefault((kind, faces), []).append(resize(signs.draw(scene), 64))
-            self.words.setdefault(kind, list(signs.words(kind)[:per_kind]))
+        for kind, words in (("trained", signs.words("sign")), ("held_out", held_out())):
+            self.words[kind] = list(words[:n])
+            rngs = [
+                np.random.default_rng([STREAMS["reading_base_test"], len(words), number])
+                for number in range(n)
+            ]
+            made = [
+                signs.make([word], rng, difficulty=Difficulty(place=0.8))
+                for word, rng in zip(self.words[kind], rngs, strict=True)
+            ]
+            self.images[kind] = np.stack(
+                [resize(signs.draw(scene), clip.image_size) for scene in made]
+            )
 
     def __call__(self) -> dict[str, float]:
         found = {}
-        for (kind, faces), images in self.images.items():
+        for kind, images in self.images.items():
             text = embed_texts(self.clip, self.clip.tokenize(self.words[kind]))
-            similarity = embed_images(self.clip, np.stack(images)) @ text.T
+            similarity = embed_images(self.clip, images) @ text.T
             hits = similarity.argmax(dim=1) == torch.arange(len(images))
-            found[f"{kind}_words_{faces}_faces"] = float(hits.float().mean())
+            found[f"{kind}_words"] = float(hits.float().mean())
         return found
 
 
@@ -133,7 +148,7 @@ def pretrain(
     state: str,
     *,
     seed: int,
-    pairs_drawn: int,
+    pairs: int,
     test_words: int,
     threads: int,
     steps: int,
@@ -143,41 +158,23 @@ def pretrain(
 ) -> None:
     """Train from random weights and publish `config`, `merges`, `weights`, `history`, `recipe`.
 
-    pairs_drawn: scenes with captions. test_words: of each kind, to measure on; they are drawn
-    anew, and nothing is chosen by them. The other settings are those of `settings.from_config`.
+    pairs: scenes with captions. test_words: trained and held-out ones to measure on. The other
+    settings are those of `clip.train`.
     """
     torch.set_num_threads(threads)
     torch.manual_seed(seed)
-    n_merges = cut_merges(vocabulary(), outputs["merges"])
-    text = ARCHITECTURE["text_cfg"] | {"vocab_size": 2 * 256 + n_merges + 2}
-    write_json(ARCHITECTURE | {"text_cfg": text}, outputs["config"])
-    clip = Clip(NAME, None, outputs["config"])
-    images = np.empty((pairs_drawn, clip.image_size, clip.image_size, 3), np.uint8)
-    texts = []
-    drawn = progress(pairs(pairs_drawn, seed), total=pairs_drawn, unit="scene", desc="draw")
-    for number, (scene, words) in enumerate(drawn):
-        images[number] = resize(signs.draw(scene), clip.image_size)
-        texts.append(words)
+    clip = build(NAME, ARCHITECTURE, vocabulary(), outputs)
+    images, texts = draw_all(clip, scenes(pairs, seed), pairs, signs.draw)
     batches = Growing(images, clip.tokenize(texts), size=batch_size, steps=steps, seed=seed)
-    evaluate = Retrieval(clip, test_words)
-    made_by = recipe(seed=seed, pairs_drawn=pairs_drawn, steps=steps, batch_size=batch_size,
+    made_by = recipe(seed=seed, pairs=pairs, steps=steps, batch_size=batch_size,
                      **settings)  # fmt: skip
-    fit(
-        Contrastive(clip, CountClipLoss()),
-        batches,
-        evaluate,
-        Outputs(outputs["history"], outputs["weights"]),
-        f"{state}/{made_by['digest'][:16]}",
-        {"name": NAME, "recipe": made_by["digest"]},
-        **from_config(steps=steps, evaluations=evaluations, seed=seed, **settings),
-    )
-    weights = {"recipe": made_by, "sha256": sha256(outputs["weights"])}
-    write_json(weights | evaluate(), outputs["recipe"])
+    train(clip, batches, Development(clip, test_words), outputs, state, made_by,
+          seed=seed, steps=steps, evaluations=evaluations, **settings)  # fmt: skip
 
 
 def recipe(**settings: Any) -> dict[str, Any]:
     """All that the weights follow from, and its digest: the pairs, the network, the settings."""
-    some = list(pairs(100, settings["seed"]))
+    some = list(scenes(100, settings["seed"]))
     pixels = b"".join(signs.draw(scene).tobytes() for scene, _ in some[::10])
     return with_digest(
         {

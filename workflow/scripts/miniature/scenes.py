@@ -31,6 +31,7 @@ STREAMS = {
     "words": 11,
     "reading_base": 12,
     "signs": 13,
+    "reading_base_test": 20,
 }
 
 GLYPHS = {

@@ -1,8 +1,11 @@
 """Signs of the miniature: scenes with words to read, and questions in TextVQA's form.
 
-A scene shows one to three signs on a ground, and is wider than high. A sign is a coloured board
-with a word. Its face, size, slant, light and place change, and some stand where CLIP's centre crop
-cuts. Where there are several, only the question tells which is meant.
+A scene shows one to three signs on a ground, and is wider than high. A sign is a light board with
+a coloured frame and a dark word. Its face, size, slant, light and place change, and some stand
+where CLIP's centre crop cuts. Where there are several, only the question tells which is meant.
+
+Words begin near the corners of a grid, which a small model's patches meet at half the size. With
+words anywhere, and light ones too, such a model learnt to read in no time that a laptop has.
 """
 
 import csv
@@ -25,7 +28,10 @@ from miniature.scenes import COLOURS, FONTS, PATTERNS, STREAMS, TINTS, ground
 Rgb = tuple[int, int, int]
 
 WIDTH, HEIGHT = 168, 128
-GAP = 4  # pixels between two signs
+GAP = 2  # pixels between two signs
+MARGIN, FRAME = 6, 3  # of a board around its word, in pixels
+GRID, ORIGIN, JITTER = 16, (4, 0), 2
+"""Pixels between the corners where words begin, the first corner, and how far a word may be off."""
 LAYOUTS = 10  # that are tried to find room for all signs of a scene
 WORDS = "resources/miniature/words.csv"
 KINDS = ("sign", "seen", "unseen", "pseudo")
@@ -37,16 +43,16 @@ FACES = {
     "unseen": ("DejaVuSans-BoldOblique", "DejaVuSerif-BoldItalic", "STIXGeneral", "cmtt10"),
 }  # fmt: skip
 """Faces of matplotlib's fonts. No training shows an unseen one."""
-TEXT_SIZES = (20, 32)
-"""Size of the type in pixels of the image: letters of 7 to 12 pixels at half its height."""
-SLANT = 7.0  # degrees to either side, at most
-INKS = {"dark": (24, 24, 28), "light": (246, 246, 240)}
+TEXT_SIZES = (22, 32)
+"""Size of the type in pixels of the image: letters of 8 to 12 pixels at half its height."""
+SLANT = 5.0  # degrees to either side, at most
+INK = (24, 24, 28)
 PLACES = tuple((pattern, tint) for pattern in PATTERNS for tint in TINTS)
 """Kinds of places, by the ground that they show."""
 AT_HOME = 0.7
 """Share of words that stand where they mostly do, as "fresh" does at a grocer's."""
 BOARDS = COLOURS | {"white": (252, 252, 248)}
-"""Colours of boards. White ones are in easy scenes alone."""
+"""Colours of frames. White ones are in easy scenes alone."""
 SPLITS = {"train": "train", "validation": "val"}
 """Splits and what TextVQA calls them in its files."""
 QUESTIONS = {
@@ -62,7 +68,7 @@ ANSWERS = 10
 class Difficulty(NamedTuple):
     """What varies, from nothing (0) to all (1), in a training that begins easy.
 
-    look: colours of boards, polarity, faces and sizes. place: where a sign stands, and its slant.
+    look: colours of frames and boards, faces and sizes. place: where a sign stands, and its slant.
     signs: at most.
     """
 
@@ -74,12 +80,12 @@ class Difficulty(NamedTuple):
 @dataclass(frozen=True)
 class Sign:
     """A board with a word. x, y: its centre in pixels; slant in degrees, box: x, y, width, height
-    of its ink as shares of the image."""
+    of its ink as shares of the image. colour: of its frame, in words."""
 
     word: str
     colour: str
+    frame: Rgb
     board: Rgb
-    ink: Rgb
     face: str
     size: int
     slant: float
@@ -151,12 +157,11 @@ def _sign(
     low, high = TEXT_SIZES
     size = int(rng.integers(high - round(look * (high - low)), high + 1))
     slant = float(place * rng.uniform(-SLANT, SLANT))
-    jitter = rng.integers(-14, 15, 3)
-    if rng.random() >= look:
+    frame = BOARDS[colour] if rng.random() < look else BOARDS["white"]
+    if frame == BOARDS["white"]:
         colour = "white"
-    board = np.clip(np.array(BOARDS[colour]) + jitter, 0, 255)
-    is_dark = board @ (0.3, 0.59, 0.11) < 150
-    ink = INKS["light" if is_dark else "dark"]
+    frame = np.clip(np.array(frame) + rng.integers(-14, 15, 3), 0, 255)
+    board = 250 - look * rng.uniform(0, 40, 3)
     mask = _text(word, face, size)
     width, height = _turned(mask.width, mask.height, slant)
     if width > WIDTH - 4 or height > HEIGHT - 4:
@@ -165,11 +170,25 @@ def _sign(
         int(rng.integers(extent / 2 + 2, whole - extent / 2 - 1))
         for extent, whole in ((width, WIDTH), (height, HEIGHT))
     )
-    x, y = round(WIDTH / 2 + place * (x - WIDTH / 2)), round(HEIGHT / 2 + place * (y - HEIGHT / 2))
+    x, y = WIDTH / 2 + place * (x - WIDTH / 2), HEIGHT / 2 + place * (y - HEIGHT / 2)
+    x, y = (
+        round(_on_grid(middle - extent / 2, origin, whole - extent) + extent / 2
+              + rng.integers(-JITTER, JITTER + 1) * place)
+        for middle, extent, origin, whole in zip(
+            (x, y), (width, height), ORIGIN, (WIDTH, HEIGHT), strict=True
+        )
+    )  # fmt: skip
     box = ((x - width / 2) / WIDTH, (y - height / 2) / HEIGHT, width / WIDTH, height / HEIGHT)
     return Sign(
-        word, colour, tuple(board.tolist()), ink, face, size, slant, x, y, box
+        word, colour, tuple(frame.tolist()), tuple(board.astype(int).tolist()), face, size, slant,
+        x, y, box,
     )  # fmt: skip
+
+
+def _on_grid(start: float, origin: int, last: float) -> float:
+    """The corner of the grid that is nearest to `start`, between 2 and `last` - 2 pixels."""
+    corner = origin + GRID * round((start - origin) / GRID)
+    return float(min(max(corner, 2), last - 2))
 
 
 def _turned(width: float, height: float, slant: float) -> tuple[float, float]:
@@ -180,7 +199,7 @@ def _turned(width: float, height: float, slant: float) -> tuple[float, float]:
 
 def _apart(one: Sign, other: Sign) -> bool:
     (x, y, w, h), (u, v, s, t) = one.box, other.box
-    across, down = (GAP + 12) / WIDTH, (GAP + 12) / HEIGHT  # the boards' margins too
+    across, down = (GAP + 2 * MARGIN) / WIDTH, (GAP + 2 * MARGIN) / HEIGHT
     return x > u + s + across or u > x + w + across or y > v + t + down or v > y + h + down
 
 
@@ -205,9 +224,10 @@ def draw(scene: Scene) -> Image.Image:
     image = image.resize((WIDTH, HEIGHT), Image.Resampling.BILINEAR)
     for sign in scene.signs:
         mask = _text(sign.word, sign.face, sign.size)
-        margin = 6
-        board = Image.new("RGB", (mask.width + 2 * margin, mask.height + 2 * margin), sign.board)
-        board.paste(sign.ink, (margin, margin), mask)
+        size = (mask.width + 2 * MARGIN, mask.height + 2 * MARGIN)
+        board = Image.new("RGB", size, sign.frame)
+        board.paste(sign.board, (FRAME, FRAME, size[0] - FRAME, size[1] - FRAME))
+        board.paste(INK, (MARGIN, MARGIN), mask)
         cover = Image.new("L", board.size, 255)
         turned, cover = (
             one.rotate(sign.slant, Image.Resampling.BICUBIC, expand=True) for one in (board, cover)

@@ -34,7 +34,7 @@ CANDIDATES = pa.schema(
         "number_start": pa.int32(),
         "number_end": pa.int32(),
         "words": pa.list_(pa.struct({"number": pa.int8(), "start": pa.int32(), "end": pa.int32()})),
-        "noun": pa.string(),  # what somebody counted, if the source says so
+        "noun": pa.string(),  # what somebody counted, or its class, if the source says so
     }
 )
 """The columns that the filter writes of LAION (filtering.py), and the noun."""
@@ -59,8 +59,8 @@ class Dropped(ValueError):
 class Row:
     """A row of a source. image: its file; None if it is not there.
 
-    number: how many there are; None where nobody counted. dropped: a key of DROPPED, if it is no
-    pair whatever its caption says.
+    number: how many there are; None where nobody counted. class_name: of what is counted, where it
+    is not the noun. dropped: a key of DROPPED, if it is no pair whatever its caption says.
     """
 
     place: str
@@ -69,6 +69,7 @@ class Row:
     caption: str = ""
     noun: str = ""
     number: int | None = None
+    class_name: str = ""
     dropped: str = ""
 
 
@@ -231,7 +232,8 @@ def _from_classes(
     if fit:
         number = min(fit, key=lambda number: (-sure[number], number))
         name = names[number]
-        return replace(row, noun=plural.get(name, name), number=sure[number])
+        noun = plural.get(name, name)
+        return replace(row, noun=noun, class_name=name, number=sure[number])
     if crowds:
         return replace(row, dropped="crowd")
     named = ", ".join(names[number] for number in sorted(counts))
@@ -398,5 +400,5 @@ def _candidate(row: Row, caption: str, word: NumberWord | None) -> dict[str, Any
         "number_start": start,
         "number_end": end,
         "words": [one._asdict() for one in words],
-        "noun": row.noun or None,
+        "noun": row.class_name or row.noun or None,
     }

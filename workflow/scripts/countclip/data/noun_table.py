@@ -107,8 +107,6 @@ def verdict(wordnet: WordNet, word: str, synsets: set[str]) -> tuple[str, str]:
     """Decision on a word of a class by WordNet alone, and why it is not simply taken."""
     if wordnet.senses[word][0] not in synsets:
         return "open", SENSE
-    if "_" in word and not wordnet.as_noun[word] and len(synsets) > MANY:
-        return "leave", ""
     if "_" in word or word not in wordnet.others:
         return "take", ""
     if wordnet.as_noun[word] >= max(wordnet.otherwise[word], 1):
@@ -148,7 +146,8 @@ def build(folder: Path, classes_csv: Path, table_csv: Path, review_csv: Path) ->
         for word in sorted(words, key=lambda word: ("_" in word, word)):  # single words first
             noun = word.replace("_", " ")
             is_name = word != word.lower() or any(map(str.isdigit, word))
-            if is_name or noun in written or _says_no_more(noun, own, written):
+            is_rare = len(synsets) > MANY and not wordnet.as_noun[word]
+            if is_name or noun in written or _adds_nothing(noun, own, written, is_rare):
                 continue
             decision, why = verdict(wordnet, word, synsets)
             if earlier := decided.get((row["class"], noun)):
@@ -181,14 +180,14 @@ def _nouns(row: dict[str, str]) -> list[str]:
     return [noun for noun in (row["class"], *row["nouns"].split(";")) if noun]
 
 
-def _says_no_more(noun: str, own: set[str], written: set[str]) -> bool:
-    """Whether a noun of several words ends with one of the class, and has none of another.
+def _adds_nothing(noun: str, own: set[str], written: set[str], is_rare: bool) -> bool:
+    """Whether a noun of several words is found by its last one or rare, and names no other class.
 
     "school bus" is found by its "bus" already; "book agent" must not be taken for a book.
     """
-    *before, last = noun.split(" ")
-    of_others = any(word in written and word not in own for word in (*before, last))
-    return bool(before) and last in own and not of_others
+    words = noun.split(" ")
+    of_others = any(word in written and word not in own for word in words)
+    return len(words) > 1 and not of_others and (words[-1] in own or is_rare)
 
 
 def _write(columns: tuple[str, ...], rows: list[tuple[str, ...]], path: Path) -> None:

@@ -78,10 +78,9 @@ def write_table(table: Any, path: str | Path, metadata: dict[str, str] | None = 
 
 
 def parquet_batches(path: str | Path, rows: int, columns: list[str] | None = None) -> Iterator[Any]:
-    """Yield the record batches of a Parquet file, `rows` each, in bounded memory.
+    """Yield the record batches of a Parquet file, `rows` each, a row group at a time.
 
-    By default pyarrow reads the column chunks of a whole row group ahead, which of images may be
-    the whole file.
+    By default pyarrow reads the column chunks of all row groups ahead: of images the whole file.
     """
     import pyarrow.parquet as pq
 

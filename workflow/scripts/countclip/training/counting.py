@@ -145,8 +145,14 @@ class Batches:
             ("non-counting", others, size - n_counting),
         ):
             if n > len(pairs):
+                more = (
+                    "lower training.counting_per_batch"
+                    if kind == "counting"
+                    else ("raise training.counting_per_batch, up to training.batch_size")
+                )
                 raise ValueError(
-                    f"a batch needs {n} {kind} pairs; the training set has {len(pairs)}"
+                    f"a batch needs {n} {kind} pairs; the training set has {len(pairs)}: {more}, or"
+                    " add pairs"
                 )
         self.counting, self.others = counting, others
         self.size, self.n_counting = size, n_counting
