@@ -11,13 +11,14 @@ import hashlib
 import io
 import json
 import logging
+import os
 import shutil
 import tarfile
 from collections import Counter
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
-from itertools import zip_longest
+from itertools import repeat, zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -384,13 +385,16 @@ def compose_pairs(
     attempts: Counter[str] = Counter()
     wanted = sum(planner.wanted.values())
     with (
+        closing(SourceImages(sources, images, folder)) as files,
         ThreadPoolExecutor(threads) as pool,
         progress(total=wanted, unit="image", desc=f"compose {name}") as bar,
     ):
         while plans := planner.block():
             path = folder / f"{len(blocks):06d}.parquet"
             if not path.exists():
-                rows = list(_results(plans, sources, images, settings, pool))
+                chosen = [sources[plan.source] for plan in plans]
+                bodies = map(files.read, chosen)
+                rows = list(pool.map(_result, bodies, chosen, plans, repeat(settings)))
                 write_table(pa.Table.from_pylist(rows, schema=RESULTS), path)
             results = pq.read_table(path, columns=RESULTS.names[:1] + RESULTS.names[2:]).to_pylist()
             table = [
@@ -453,24 +457,39 @@ def compose_pairs(
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def _results(
-    plans: list[Plan],
-    sources: list[Source],
-    images: dict[str, str],
-    settings: ComposeSettings,
-    pool: ThreadPoolExecutor,
-) -> Iterator[dict[str, Any]]:
-    """A row of RESULTS for each plan, in order; no source stands twice among them."""
-    rows = [sources[plan.source].row for plan in plans]
-    bodies: dict[tuple[str, str], bytes] = {}
-    for part in sorted({row["part"] for row in rows}):
-        keys = [row["key"] for row in rows if row["part"] == part]
-        bodies |= {(part, key): body for key, body in read_images(images[part], keys)}
-    waiting = [
-        pool.submit(_result, bodies[row["part"], row["key"]], sources[plan.source], plan, settings)
-        for plan, row in zip(plans, rows, strict=True)
-    ]
-    return (each.result() for each in waiting)
+class SourceImages:
+    """The files of all source images in one, for reading one here and one there.
+
+    A tar is read from its beginning to its end, once, and memory need not hold them all.
+    """
+
+    def __init__(self, sources: list[Source], images: dict[str, str], folder: Path) -> None:
+        path, index = folder / "sources.bin", folder / "sources.parquet"
+        if not index.exists():
+            self._write(sources, images, path, index)
+        rows = pq.read_table(index).to_pylist()
+        self._spans = {(row["part"], row["key"]): (row["start"], row["size"]) for row in rows}
+        self._file = open(path, "rb")  # noqa: SIM115
+
+    @staticmethod
+    def _write(sources: list[Source], images: dict[str, str], path: Path, index: Path) -> None:
+        spans, start = [], 0
+        with publish(path) as temporary, open(temporary, "wb") as file:
+            for part in sorted({source.row["part"] for source in sources}):
+                keys = [each.row["key"] for each in sources if each.row["part"] == part]
+                for key, body in read_images(images[part], keys):
+                    file.write(body)
+                    spans.append({"part": part, "key": key, "start": start, "size": len(body)})
+                    start += len(body)
+        write_table(pa.Table.from_pylist(spans), index)
+
+    def read(self, source: Source) -> bytes:
+        """The file of a source's image."""
+        start, size = self._spans[source.row["part"], source.row["key"]]
+        return os.pread(self._file.fileno(), size, start)
+
+    def close(self) -> None:
+        self._file.close()
 
 
 def _row(
