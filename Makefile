@@ -7,6 +7,8 @@ VENV   := .venv
 CORES  := all
 TARGET := results/table1.csv
 BENCH  := all
+RUN    :=
+SET    :=
 ARGS   :=
 # With one of these pip would install, or Python look, elsewhere.
 unexport PIP_PREFIX PIP_PYTHON PIP_ROOT PIP_TARGET PIP_USER PYTHONHOME
@@ -21,22 +23,26 @@ space := $(subst ,, )
 DONE := $(subst $(space),\ ,$(VENV))/installed
 # Each job has its own fixed number of threads (see the rules), whatever the machine has.
 # The logger `stages` prints a line when a stage starts and ends (workflow/logger).
-RUN  := PATH="$(BIN):$$PATH" OMP_NUM_THREADS=1 PYTHONPATH="$(CURDIR)/workflow/logger" \
+SNAKEMAKE := PATH="$(BIN):$$PATH" OMP_NUM_THREADS=1 PYTHONPATH="$(CURDIR)/workflow/logger" \
   snakemake --logger stages --cores $(CORES)
 
 .SILENT: demo run $(DONE)
 
-.PHONY: demo run predict test bench lint format docs lock miniature-models clean
+.PHONY: demo run predict card test bench lint format docs lock miniature-models clean
 
 demo: $(DONE)  ## install, then run the main job on the embedded miniature
-	$(RUN) results/table1.csv
+	$(SNAKEMAKE) results/table1.csv
 	PYTHONPATH=workflow/scripts "$(BIN)/python" -m countclip.report.terminal
 
 run: $(DONE)  ## build any target: make run TARGET=results/report.html ARGS="--configfile mine.yaml"
-	$(RUN) $(TARGET) $(ARGS)
+	$(SNAKEMAKE) $(TARGET) $(ARGS)
 
 predict: $(DONE)  ## count in pictures of your own: make predict ARGS="--help"
 	@PYTHONPATH=workflow/scripts "$(BIN)/python" -m countclip.evaluation.predict $(ARGS)
+
+card: $(DONE)  ## a folder for the hub: make card RUN=results/training/log_sched/seed1, or SET=main
+	@PYTHONPATH=workflow/scripts "$(BIN)/python" -m countclip.report.card \
+	  $(if $(RUN),--run "$(RUN)") $(if $(SET),--set "$(SET)") $(ARGS)
 
 test: $(DONE)  ## all tests, those of one file one after another
 	PATH="$(BIN):$$PATH" python -m pytest -n auto --dist loadfile --no-loadscope-reorder
@@ -56,7 +62,7 @@ format: $(DONE)
 	PATH="$(BIN):$$PATH" sh -ec 'ruff check --fix . && ruff format . && snakefmt Snakefile workflow'
 
 miniature-models: $(DONE)  ## train the three small models anew and put them into resources/
-	$(RUN) $(patsubst %,results/miniature_models/%/recipe.json,detector clip reading_clip)
+	$(SNAKEMAKE) $(patsubst %,results/miniature_models/%/recipe.json,detector clip reading_clip)
 	cp -r results/miniature_models/* resources/miniature/
 
 docs: $(DONE)  ## config/README.md from the schema, the README's diagram from the rules

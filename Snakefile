@@ -50,6 +50,7 @@ else:
 configfile: DEFAULTS[0]
 configfile: DEFAULTS[1]
 configfile: DEFAULTS[2]
+configfile: DEFAULTS[3]
 
 
 if not (workflow.modifier.is_main_snakefile() or workflow.modifier.skip_configfile):
@@ -74,7 +75,9 @@ except WorkflowError as error:
 
 
 settings.add_ordinal_variants(config)
+settings.add_soft_variants(config)
 settings.keep_only(config)
+settings.set_default_model(config)
 
 
 include: "workflow/rules/common.smk"

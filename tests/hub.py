@@ -27,6 +27,7 @@ class Hub:
 
     files: dict[str, bytes]
     repository: str = "laion/relaion400m"
+    kind: str = "datasets"  # or models, whose pages stand at the top
     gated: bool = False
     branches: dict[str, str] = field(default_factory=lambda: {"main": COMMIT})
     cuts: int = 0  # so many downloads end in the middle
@@ -35,6 +36,10 @@ class Hub:
     chunk: int = 1 << 16
     environment: dict[str, str] = field(default_factory=dict)
     requests: list[dict[str, str | None]] = field(default_factory=list)
+
+    @property
+    def page(self) -> str:
+        return f"/{self.repository}" if self.kind == "models" else f"/datasets/{self.repository}"
 
     def asked(self, host: str) -> list[dict[str, str | None]]:
         return [request for request in self.requests if request["host"] == host]
@@ -79,9 +84,10 @@ class _Handler(loopback.Handler):
         return True
 
     def _hub(self, path: str) -> None:
-        question = re.fullmatch(rf"/api/datasets/{self.hub.repository}/revision/(.+)", path)
-        file = re.fullmatch(rf"/datasets/{self.hub.repository}/resolve/{COMMIT}/(.+)", path)
-        if question and (commit := self.hub.branches.get(question[1])):
+        about_it = rf"/api/{self.hub.kind}/{self.hub.repository}(?:/revision/(.+))?"
+        question = re.fullmatch(about_it, path)
+        file = re.fullmatch(rf"{self.hub.page}/resolve/{COMMIT}/(.+)", path)
+        if question and (commit := self.hub.branches.get(question[1] or "main")):
             about = {"id": self.hub.repository, "sha": commit, "gated": self.hub.gated}
             body = json.dumps(about | {"siblings": self._siblings()}).encode()
             self.send(200, body, "application/json")

@@ -164,9 +164,12 @@ def train_variant(config: Path, folder: Path, benchmark=None, **settings) -> Non
     """One epoch as the rule of this name has it, from what `make_variant` made in `folder`."""
     row = {"index": 0, "image": Image.new("RGB", (64, 64)), "caption": "two cats", "number": 2}
     start = str(folder / "start.safetensors")
+    model = {"name": "tiny-test", "pretrained": start, "config": str(config)}
     outputs = {name: str(folder / f"{name}.safetensors") for name in ("end", "best", "selected")}
     outputs |= {name: str(folder / f"{name}.csv") for name in ("history", "lambdas")}
     outputs["model"] = str(folder / "model.json")
+    outputs["config"] = str(folder / "open_clip_config.json")
+    outputs["link"] = str(folder / "open_clip_model.safetensors")
     common = {
         "batch_size": 6, "counting_per_batch": 4, "epochs": 1, "steps": None,
         "loss": "count", "threads": 1,
@@ -181,8 +184,8 @@ def train_variant(config: Path, folder: Path, benchmark=None, **settings) -> Non
         benchmark or [row],
         outputs,
         str(folder / "state"),
-        {"variant": "mine", "seed": 3},
-        model={"name": "tiny-test", "pretrained": start, "config": str(config)},
+        {"variant": "mine", "seed": 3, "model": model},
+        model=model,
         **SETTINGS | common | settings,
     )
 

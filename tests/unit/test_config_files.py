@@ -53,7 +53,10 @@ def test_equal_keys_of_different_sections_and_anchors_are_no_repetition(tmp_path
 
 
 def test_the_start_says_which_files_lay_how_much_over_the_default():
-    defaults = "Config: config/config.yaml, config/ordinal.yaml and config/soft_labels.yaml"
+    defaults = (
+        "Config: config/config.yaml, config/ordinal.yaml, config/soft_labels.yaml and"
+        " config/reading.yaml"
+    )
     assert config_files.summary([]) == f"{defaults} alone"
     overlays = [
         ("a.yaml", {"x": {"y": 1, "z": [1, 2]}, "w": None}),

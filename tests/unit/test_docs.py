@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 from countclip.experiments.ordinal import scores as ordinal_scores
+from countclip.experiments.reading import scores as reading_scores
 from countclip.report import scores
 from countclip.runtime import config_files
 from countclip.runtime.config_docs import FIRST_KEYS, SCHEMA
@@ -158,7 +159,12 @@ def test_the_files_page_names_what_the_rules_make():
 
 
 @pytest.mark.parametrize(
-    ("page", "columns"), [("table", scores.COLUMNS), ("ordinal-table", ordinal_scores.COLUMNS)]
+    ("page", "columns"),
+    [
+        ("table", scores.COLUMNS),
+        ("ordinal-table", ordinal_scores.COLUMNS),
+        ("reading-table", reading_scores.COLUMNS),
+    ],
 )
 def test_a_table_page_names_every_column(page, columns):
     text = TEXTS[HOME / f"docs/reference/{page}.md"]

@@ -34,7 +34,7 @@ def table(tmp_path):
         (tmp_path / f"{name}.json").write_text(json.dumps(one), encoding="utf-8")
     paths = {kind: str(tmp_path / f"table.{kind}") for kind in ("csv", "json", "md")}
     make_statistics(
-        {name: str(tmp_path / f"{name}.json") for name in counts}, published_csv=PUBLISHED,
+        [(name, str(tmp_path / f"{name}.json")) for name in counts], published_csv=PUBLISHED,
         csv_path=paths["csv"], json_path=paths["json"], markdown_path=paths["md"],
         scale="miniature",
     )  # fmt: skip

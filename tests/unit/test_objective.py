@@ -257,6 +257,7 @@ def test_of_two_processes_one_writes_and_one_logs(config, tmp_path):
         ["state.pt", "benchmark_accuracy.safetensors", "heldout_accuracy.safetensors"]
         + ["end.safetensors", "best.safetensors", "selected.safetensors"]
         + ["history.csv", "lambdas.csv", "model.json"]
+        + ["open_clip_config.json", "open_clip_model.safetensors"]
     )
     assert len(list((tmp_path / "logs").rglob("events*"))) == 1
 

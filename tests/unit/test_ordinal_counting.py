@@ -21,7 +21,7 @@ from countclip.data.number_words import NUMBERS, WORDS
 from countclip.evaluation import counting
 from countclip.model.clip import Clip
 from countclip.model.concepts import CONCEPTS, concept_captions, concepts_of, trained_head
-from countclip.report import ablations, ordinal_counting, scores, sheets, statistics
+from countclip.report import ablations, ordinal_counting, paired_counts, scores, sheets, statistics
 from countclip.runtime import config as settings
 from countclip.runtime.resources import HOME
 from countclip.training.contrastive import Contrastive
@@ -375,7 +375,7 @@ def test_expectation_rows_by_hand(made):
 
 def test_holm_covers_all_tests_of_a_measure(made):
     table = sheets.read_csv(made[0]["csv_path"])
-    for measure in ordinal_counting.MEASURES:
+    for measure in paired_counts.MEASURES:
         columns = [f"p_{measure}_vs_{other}" for other in ordinal_counting.OTHERS]
         p_values = table[columns].to_numpy().ravel()
         assert np.sum(~np.isnan(p_values)) == 8
@@ -403,7 +403,7 @@ def test_p_values_at_the_floor_of_their_test_are_marked(made):
     )
     table.loc[compared.index] = compared
     sheet = ablations.ordinal_sheets(table, SETTINGS, "plain")[1]
-    places = {name: 2 + place for place, name in enumerate(ordinal_counting.MEASURES)}
+    places = {name: 2 + place for place, name in enumerate(paired_counts.MEASURES)}
     for name, expected in (("mae", [True, False, False, False]),
                            ("spearman", [False, True, False, False])):  # fmt: skip
         assert ["p ≤ " in row[places[name]].range for row in sheet.rows] == expected

@@ -1,7 +1,6 @@
 """Figures of the reading experiment: what they count and show, from small tables."""
 
 import io
-import json
 
 import numpy as np
 import pandas as pd
@@ -9,6 +8,7 @@ import pytest
 from PIL import Image
 
 from countclip.experiments.reading import figures
+from countclip.report import sheets
 
 
 def split(questions, answers):
@@ -28,9 +28,16 @@ SPLITS = {
 }  # fmt: skip
 
 
+def made(splits, folder):
+    paths = {name: str(folder / f"{name.removesuffix('_csv')}.csv")
+             for name in ("counts_csv", "overlap_csv")}  # fmt: skip
+    figures.make_counts(splits, "miniature", **paths, json_path=str(folder / "overlap.json"),
+                        markdown_path=str(folder / "overlap.md"))  # fmt: skip
+    return sheets.read_csv(paths["counts_csv"], text=str).fillna({"text": ""})
+
+
 def test_questions_and_answers_are_counted_by_normalised_text(tmp_path):
-    paths = {"csv_path": str(tmp_path / "c.csv"), "json_path": str(tmp_path / "c.json")}
-    table = figures.make_counts(SPLITS, "miniature", **paths)
+    table = made(SPLITS, tmp_path)
     train = table[table["split"] == "train"]
     asked = train[train["kind"] == "question"]
     assert list(zip(asked["text"], asked["n"], strict=True)) == [
@@ -39,22 +46,32 @@ def test_questions_and_answers_are_counted_by_normalised_text(tmp_path):
     told = train[train["kind"] == "answer"]
     assert told["text"].tolist() == ["taxi", "", "10", "bus"]
     assert told["share"].tolist() == pytest.approx([40, 20, 20, 20])
-    assert json.loads((tmp_path / "c.json").read_text()) == {
-        "images": 2, "question": 0.5, "answer": 0.5, "distinct_questions_train": 4,
-        "distinct_answers_train": 4, "distinct_questions_validation": 2,
-        "distinct_answers_validation": 2,
-    }  # fmt: skip
+
+
+def test_what_the_splits_share_is_a_table(tmp_path):
+    made(SPLITS, tmp_path)
+    table = sheets.read_csv(tmp_path / "overlap.csv").set_index("split")
+    row = table.loc["validation"]
+    assert (row["n"], row["images"], row["shared_images"]) == (2, 2, 2)
+    assert (row["question"], row["answer"]) == (50, 50)
+    assert table[["distinct_questions", "distinct_answers"]].values.tolist() == [[4, 4], [2, 2]]
+    (sheet,) = sheets.read_sheets(str(tmp_path / "overlap.json"))
+    assert [cell.text for cell in sheet.rows[0]] == ["train", "5", "5", "4", "4", "–", "–", "–"]
+    assert [cell.text for cell in sheet.rows[1]][5:] == ["2", "50.0", "50.0"]
 
 
 def test_figures_have_the_same_bytes_again(tmp_path):
-    paths = {"csv_path": str(tmp_path / "c.csv"), "json_path": str(tmp_path / "c.json")}
-    hostile = SPLITS | {"train": split(["$x^2$ <script>\x00\u202e" + "y" * 300] * 2, ["a\nb"] * 2)}
-    figures.make_counts(hostile, "miniature", **paths)
+    hostile = SPLITS | {
+        "train": split(["$x^2$ <script>\x00\u202e" + "y" * 300] * 2, ["a\nb", "the"])
+    }
+    made(hostile, tmp_path)
     for kind in ("question", "answer"):
         bodies = []
         for number in range(2):
             svg = tmp_path / f"{kind}{number}.svg"
-            figures.draw_counts(paths["csv_path"], kind, svg=str(svg), png=str(tmp_path / "x.png"))
+            figures.draw_counts(
+                str(tmp_path / "counts.csv"), kind, svg=str(svg), png=str(tmp_path / "x.png")
+            )
             bodies.append(svg.read_bytes())
         assert bodies[0] == bodies[1]
         assert b"<script>" not in bodies[0]

@@ -1,11 +1,14 @@
 """TextVQA from a hub: pinned, verified, and told from LAION in every message."""
 
+import json
+
 import pyarrow.parquet as pq
 import pytest
-from test_reading_data import entry, write_parquet
+from test_reading_data import entry, image, write_parquet
 
 from countclip.data import laion
-from countclip.experiments.reading import data, hub
+from countclip.experiments.reading import data, hub, sources
+from countclip.runtime.files import sha256
 from hub import COMMIT, ENDPOINT, Hub, serving
 
 
@@ -52,6 +55,26 @@ def test_a_split_comes_from_the_hub_and_is_read(textvqa, tmp_path):
     assert sum(pq.read_metadata(file).num_rows for file in files) == 20
     assert [one.question_id - 34602 for one in data.read_parquet(files)] == list(range(20))
     assert len(list(data.parquet_images(files))) == 10
+
+
+def test_the_parts_of_a_split_become_one_source(textvqa, tmp_path):
+    names = hub.parts_of(laion.read_manifest(make(textvqa, tmp_path)), "validation")
+    folder = tmp_path / "parquet/validation"
+    listed = folder.with_suffix(".json")
+
+    def get(part, path):
+        download(textvqa, tmp_path, part).rename(path)
+
+    hub.download_parts(names, get, folder, listed)
+    digests = json.loads(listed.read_text())
+    assert {name: sha256(folder / name) for name in digests} == digests
+    assert list(digests) == [f"{name}.parquet" for name in names]
+    source = sources.Source.of([str(listed)], {"source": "hub"})
+    questions = source.questions()
+    assert [one.question_id - 34602 for one in questions] == list(range(20))
+    ids = list(dict.fromkeys(one.image_id for one in questions))
+    assert [name for name, _ in source.images(ids[3:5])] == ids[3:5]
+    assert dict(source.images(ids))[ids[7]] == image(7)
 
 
 def test_a_split_that_is_not_whole_is_an_error():

@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from countclip.experiments.reading import ocr
-from countclip.experiments.reading.ocr import Engine, Matcher
+from countclip.experiments.reading import match, ocr
+from countclip.experiments.reading.match import Matcher
+from countclip.experiments.reading.ocr import Engine
 from miniature import signs
 
 POOL = ["yes", "coca cola", "taxi", "stop", "stop sign", "10", "no parking any time"]
@@ -38,16 +39,16 @@ def test_words_are_matched_to_the_pool(words, answer):
     [("kitten", "sitting", 3), ("", "abc", 3), ("abc", "abc", 0), ("flaw", "lawn", 2)],
 )
 def test_distance_counts_changed_letters(one, other, expected):
-    assert ocr.distance(one, other, 9) == ocr.distance(other, one, 9) == expected
+    assert match.distance(one, other, 9) == match.distance(other, one, 9) == expected
     if expected:
-        assert ocr.distance(one, other, expected - 1) == expected
+        assert match.distance(one, other, expected - 1) == expected
 
 
 def test_questions_on_one_image_get_one_match(tmp_path):
     pd.DataFrame(
         {"index": [1, 0], "image_id": ["b", "a"], "words": [["STOP"], ["TAXI"]]}
     ).to_parquet(tmp_path / "ocr.parquet")
-    places = ocr.match(tmp_path / "ocr.parquet", [0, 0, 1], POOL)
+    places = match.match(tmp_path / "ocr.parquet", [0, 0, 1], POOL)
     assert [POOL[place] for place in places] == ["taxi", "taxi", "stop"]
 
 

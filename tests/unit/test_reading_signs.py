@@ -4,6 +4,7 @@ import json
 import re
 from collections import Counter
 from itertools import combinations
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -13,7 +14,10 @@ from PIL import Image
 import tiny_training
 from countclip.experiments.reading import controls, data, metric, pool, views
 from countclip.model.clip import Clip
+from countclip.runtime import config_files
+from countclip.runtime.files import sha256
 from countclip.runtime.folders import ImageFolder
+from countclip.runtime.resources import resource
 from miniature import reading_clip, signs
 
 # ---- words ----
@@ -303,3 +307,18 @@ def test_the_tokenizer_spells_the_words_on_signs(tmp_path):
     assert len(encode(longest)) <= clip.token_limit
     made = json.loads((tmp_path / "r.json").read_text())
     assert set(made) == {"recipe", "sha256", "trained_words", "held_out_words"}
+
+
+def test_the_committed_base_follows_its_recipe_and_reads():
+    weights = Path(resource(f"resources/miniature/reading_clip/{reading_clip.NAME}.safetensors"))
+    about = json.loads((weights.parent / "recipe.json").read_text(encoding="utf-8"))
+    config = config_files.default()["miniature_reading_clip"]
+    apart = ("test_words", "evaluations")  # they measure and change no weight
+    settings = {key: value for key, value in config.items() if key not in apart}
+    assert about["recipe"] == reading_clip.recipe(**settings)
+    assert about["sha256"] == sha256(weights)
+    assert weights.stat().st_size < 4e6
+    clip = Clip(reading_clip.NAME, str(weights), str(weights.with_suffix(".json")))
+    measured = reading_clip.Development(clip, config["test_words"])()
+    assert measured == {name: pytest.approx(about[name], abs=0.02) for name in measured}
+    assert min(measured.values()) > 0.5

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 import tiny_training
-from countclip.experiments.reading import crops, word_table, words
+from countclip.experiments.reading import crop_table, crops, word_table, words
 from countclip.experiments.reading.pool import AnswerKey
 from countclip.report import sheets
 from countclip.runtime.folders import ImageFolder
@@ -120,7 +120,7 @@ def test_the_answers_box_is_that_of_its_word():
     answers = [["Taxi"] * 10, ["yes"] * 10, ["bus stop"] * 10]
     read = [["STOP", "TAXI."], ["STOP"], ["bus-stop", "x"]]
     boxes = [[[0.0] * 4, [0.1, 0.2, 0.3, 0.4]], [[0.0] * 4], [[0.5, 0.5, 0.1, 0.1], [0.0] * 4]]
-    assert crops.answer_boxes(answers, read, boxes) == [
+    assert crop_table.answer_boxes(answers, read, boxes) == [
         [0.1, 0.2, 0.3, 0.4], None, [0.5, 0.5, 0.1, 0.1]
     ]  # fmt: skip
 
@@ -140,7 +140,7 @@ def test_the_table_says_what_a_view_cuts_off_and_whether_the_right_part_helps():
         "centre": crops.look(centre, eye, key.target),
         "grid_2": crops.look(grid, eye, key.target),
     }
-    table = crops.crop_table(
+    table = crop_table.crop_table(
         looked, key, [edge, edge, middle, None], [(200, 100)] * 4, 64, "miniature"
     ).set_index("view")
     row = table.loc["centre"]
@@ -156,3 +156,18 @@ def test_the_table_says_what_a_view_cuts_off_and_whether_the_right_part_helps():
     assert row["winner_shows"] == pytest.approx(200 / 3)
     assert row["right_part_first"] == pytest.approx(200 / 3)
     assert row["random_part_first"] == pytest.approx(100 * (1 + 1 + 4) / 12)
+
+
+def test_without_boxes_the_table_has_scores_alone():
+    """As on TextVQA's Parquet, whose OCR has words and no places."""
+    eye = np.eye(3)
+    key = AnswerKey([["left"] * 10, ["right"] * 10], ["left", "right", "yes"])
+    looked = {"grid_2": crops.look(np.repeat(eye[[0, 2]][:, None], 4, axis=1), eye, key.target)}
+    table = crop_table.crop_table(looked, key, [None] * 2, [(20, 10)] * 2, 64, "miniature")
+    row = table.iloc[0]
+    assert (row["exact"], row["with_box"], row["in_pool"]) == (50, 0, 0)
+    assert np.isnan(
+        row[["answer_shown", "winner_shows", "height", "right_part_first"]].tolist()
+    ).all()
+    (line,) = crop_table.crop_sheet(table, "naive").rows
+    assert [cell.text for cell in line] == ["2 x 2 parts", "50.00", "50.00", *["–"] * 6]

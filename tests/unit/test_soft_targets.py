@@ -324,3 +324,26 @@ def test_a_counting_variant_trains_on_soft_targets(config, tmp_path, loss):
     assert (history["kl"] < history["loss_clip"] - 0.1).all()
     total = history["loss_clip"] + history["loss_count"]
     np.testing.assert_allclose(history["loss"], total, rtol=1e-6)
+
+
+def test_a_variant_trains_on_the_objects_that_a_model_listed(config, tmp_path):
+    """Listed as the parser finds them, they give the same weights; other captions are no part."""
+    soft = {"clip_target": "objects", "soft_alpha": 0.5, "soft_mask": "numbers"}
+    listed = [(f"{word} dogs", ["dog"]) for word in WORDS.values()] + [("cats", ["cat"])]
+    ends = {}
+    for name, rows in (("parser", None), ("llm", listed), ("fewer", listed[:-1])):
+        folder = tmp_path / name
+        folder.mkdir()
+        tiny_training.make_variant(config, folder)
+        path = folder / "objects.parquet"
+        if rows:
+            pd.DataFrame(rows, columns=["caption", "objects"]).to_parquet(path)
+            soft |= {"soft_objects": "llm", "objects": [str(path)]}
+        tiny_training.train_variant(config, folder, **soft)
+        ends[name] = load_file(folder / "end.safetensors")
+    for name, weights in ends["parser"].items():
+        assert torch.equal(weights, ends["llm"][name])
+    assert any(not torch.equal(ends["llm"][n], w) for n, w in ends["fewer"].items())
+    pd.DataFrame(listed, columns=["caption", "objects"]).assign(caption="x").to_parquet(path)
+    with pytest.raises(ValueError, match="no caption of the training has listed objects"):
+        tiny_training.train_variant(config, folder, **soft | {"objects": [str(path)]})

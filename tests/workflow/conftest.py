@@ -25,6 +25,7 @@ HOME = Path(__file__).parents[2]
 DEFAULT = config_files.default()
 KEPT = ("lambda1_sched", "modal_sched_plus")
 ORDINAL = ("constant", "zero_shot_concepts", "numclip_exp")
+READERS = ("zero_shot", "statements", "naive", "hard_both")
 
 # The miniature made smaller still: what is tested is the workflow, not what a model learns.
 TINY: dict[str, Any] = {
@@ -40,6 +41,14 @@ TINY: dict[str, Any] = {
         "sets": {"people": {"folds": {"count": 2}}},
         "methods": {name: None for name in DEFAULT["ordinal"]["methods"] if name not in ORDINAL},
         "training": {"steps": 2, "epochs": 1},
+    },
+    "miniature_signs": {"train": 40, "validation": 12, "words": 4},
+    "reading": {
+        "variants": list(READERS),
+        "seeds": [1],
+        "training": {"batch_size": 16, "steps": 2, "evaluations": 1},
+        "crops": {"views": ["centre", "grid_2"]},
+        "panels": {"questions": 2},
     },
 }
 

@@ -44,8 +44,13 @@ OVERLAYS = {
     "naive": {"counting_set": {"class_rule": "none"}},
     "fewer variants": {"variants": {"lambda1_sched": None}},
     "ordinal": {"ordinal_variants": True},
+    "soft": {"soft_variants": True},
 }
-PAPERS = {"paper": ("paper",), "paiss": ("paper", "paiss")}  # overlays in config/ as they stand
+PAPERS = {
+    "paper": ("paper",),
+    "paiss": ("paper", "paiss"),
+    "textvqa": ("paper", "textvqa"),
+}  # overlays in config/ as they stand
 WRONG = [
     ({"trianing": {"epochs": 1}}, "config: Additional properties are not allowed ('trianing'"),
     ({"training": {"epochs": 0}}, "training.epochs: 0 is less than the minimum"),
@@ -65,6 +70,8 @@ WRONG = [
     ({"counting_set": {"confidence": 0.05}}, "kept from detector.confidence_floor, 0.1"),
     ({"figures": {"confusion": {"figure3": {"variants": ["nobody"]}}}}, "figure3.variants: no"),
     ({"countbench": {"copy": str(HOME / "config")}}, f"countbench.copy: {HOME}/config is a fold"),
+    ({"reading": {"source": "hub"}}, "reading.source: the hub is on the internet, and network is"),
+    ({"reading": {"variants": ["hard"]}}, "reading.variants: there is no hard; name some of"),
 ]
 OVERLAYS |= {complaint: overlay for overlay, complaint in WRONG}
 
@@ -113,6 +120,17 @@ def test_the_run_of_paiss_is_planned_over_the_papers(planned):
     assert profile["jobs"] > sum(planned.values())
 
 
+def test_textvqa_comes_from_the_hub_with_a_training_a_row(planned):
+    """config/textvqa.yaml over the paper's; without it nothing but the published numbers."""
+    assert {rule for rule in planned["paper"] if "reading" in rule} == {"make_reading_published"}
+    planned = planned["textvqa"]
+    expected = {"make_reading_manifest": 1, "download_reading_split": 2, "make_reading_split": 2}
+    expected |= {"train_reading": 21, "cluster_reading": 4, "make_reading_table": 1}
+    expected |= {"pack_reading_images": 1 + 4}  # views of the validation split
+    assert {rule: planned.get(rule, 0) for rule in expected} == expected
+    assert "draw_signs" not in planned
+
+
 def test_naive_filtering_detects_nothing(planned):
     assert "detect_objects" not in planned["naive"]
     assert planned["tiny"]["detect_objects"] == len(DEFAULT["laion"]["parts"])
@@ -139,7 +157,8 @@ with SnakemakeApi(OutputSettings()) as asked:
 def test_all_that_asks_models_holds_a_gpu_where_one_is_wanted(tmp_path):
     overlay = tmp_path / "overlay.yaml"
     models = (
-        "embed_ordinal evaluate measure_relevancy measure_retention predict_ordinal retrieve"
+        "embed_ordinal embed_reading evaluate look_at_reading_views measure_relevancy"
+        " measure_retention predict_ordinal predict_reading_statements read_reading_words retrieve"
         " sweep_wise_ft"
     )
     for accelerator, expected in (("cpu", ""), ("cuda", f" {models}")):
@@ -178,6 +197,7 @@ def test_parsing_imports_nothing_heavy(tmp_path):
         "benchmarks": "adapters",
         "data": "addresses captions number_words",
         "experiments.ordinal": "methods settings task",
+        "experiments.reading": "hard_on settings variants",
         "experiments.soft_labels": "settings",
         "runtime": "config config_files csv_files files folders machine"
         " provenance resources results",
@@ -244,14 +264,15 @@ def test_a_variant_that_is_left_out_is_left_out_wherever_it_is_named(planned):
     assert "make_ablations" not in planned
 
 
-def test_one_key_adds_the_ordinal_variants(planned):
+@pytest.mark.parametrize(("key", "variants"), [("ordinal", 5), ("soft", 16)])
+def test_one_key_adds_variants(planned, key, variants):
     """To trainings, evaluations and tables; what lists variants by name goes without them."""
-    off, on = planned["tiny"], planned["ordinal"]
+    off, on = planned["tiny"], planned[key]
     more = {rule: n - off[rule] for rule, n in on.items() if n != off[rule]}
     assert more == {
-        "train_variant": 5,
-        "evaluate": 5 * (1 + len(DEFAULT["benchmarks"])),
-        "measure_retention": 5 * len(DEFAULT["retention"]["tasks"]),
+        "train_variant": variants,
+        "evaluate": variants * (1 + len(DEFAULT["benchmarks"])),
+        "measure_retention": variants * len(DEFAULT["retention"]["tasks"]),
     }
     assert on["make_ablations"] == 1
 

@@ -22,6 +22,8 @@ FOR_EXAMPLE = {
     "variants": (KEPT[1], "training"),
     "counting_sets": ("main", "counting_set"),
     "benchmarks": ("own", None),
+    "models": ("main", None),
+    "zero_shot.models": ("tiny", None),
     "figures.confusion": ("figure3", None),
     "retention.tasks": ("things", None),
     "ordinal.sets": ("people", None),
@@ -51,7 +53,7 @@ def place(key: str) -> tuple[list[str], Any]:
     if not name:
         return key.split("."), functools.reduce(dict.get, key.split("."), NOW)
     example, common = FOR_EXAMPLE[group]
-    values = functools.reduce(dict.get, [*group.split("."), example], NOW)
+    values = functools.reduce(dict.get, group.split("."), NOW).get(example, {})
     now = {**(NOW[common] if common else {}), **values}
     return [*group.split("."), example, *own.split(".")], functools.reduce(
         dict.get, own.split("."), now

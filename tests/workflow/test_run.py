@@ -15,7 +15,7 @@ from PIL import Image
 
 from countclip.report import scores
 
-from .conftest import DEFAULT, HOME, KEPT, ORDINAL
+from .conftest import DEFAULT, HOME, KEPT, ORDINAL, READERS
 from .test_reruns import rules
 
 TABLE = "results/table1.csv"
@@ -96,6 +96,7 @@ def test_the_report_says_what_ran(finished):
         "ablations",
         "retention",
         "ordinal",
+        "reading",
         "funnel",
         "audit",
         "config",
@@ -107,6 +108,20 @@ def test_the_report_says_what_ran(finished):
     for address in re.findall('href="(.*?)"', page):
         if not address.startswith("#"):
             assert (finished.folder / "results" / address).is_file(), address
+
+
+def test_the_reading_table_has_its_readers_between_controls_and_ceilings(finished):
+    results = finished.folder / "results/reading"
+    table = pd.read_csv(results / "table.csv").set_index("row")
+    assert list(table.index[table["kind"] == "reader"]) == [*READERS, "ocr"]
+    questions = pd.read_parquet(results / "validation/questions.parquet")
+    assert (table[["n", "images"]] == [len(questions), 12]).all(axis=None)
+    chance = table.loc["uniform", "soft"]
+    assert table["chance_soft"].unique().tolist() == [chance]
+    assert table.loc["ocr", "soft"] > 10 * chance
+    assert set(pd.read_csv(results / "crops.csv")["view"]) == {"centre", "grid_2"}
+    words = pd.read_csv(results / "words.csv")
+    assert words.loc[words["by"] == "faces", "n"].eq(4).all()
 
 
 @pytest.fixture(scope="module")

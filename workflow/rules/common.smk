@@ -37,10 +37,11 @@ settings.refuse_folders(config)
 wildcard_constraints:
     part=r"[A-Za-z0-9._-]+",
     benchmark=r"[A-Za-z0-9_]+",
-    variant=r"[A-Za-z0-9_]+",
+    variant=r"[A-Za-z0-9_]+|baseline-[A-Za-z0-9_]+",
     seed=r"\d+",
     set=r"[A-Za-z0-9_]+",
     task=r"[A-Za-z0-9_]+",
+    model=r"[A-Za-z0-9_]+",
     name=r"[^/]+",
     form=r"onnx|engine",
 
@@ -166,11 +167,32 @@ def of_set(pattern):
     )
 
 
+def packed(pattern):
+    """The path, for a variant's job, of images that are packed for its model."""
+
+    def path(wildcards):
+        filled = of_set(pattern)(wildcards) if "{set}" in pattern else pattern
+        return settings.packed_for(config, filled, wildcards.variant)
+
+    return path
+
+
+def model_inputs(wildcards):
+    """The files of the model of a variant's job."""
+    return config_inputs(*settings.model_files(config, wildcards.variant))
+
+
+def with_model(wildcards, *keys, **more):
+    """The spec of a variant's job: its model beside sections of the config."""
+    model = settings.model_of(config, wildcards.variant)
+    return canonical(sections(config, keys) | {"model": model} | more)
+
+
 def checkpoints(*names):
     """The weights of a run, each file named as its checkpoint; none for the pretrained baseline."""
     return lambda wildcards: (
         []
-        if wildcards.variant == "baseline"
+        if settings.is_baseline(wildcards.variant)
         else expand(
             "results/training/{variant}/seed{seed}/{name}.safetensors",
             name=names,
@@ -233,5 +255,7 @@ def packed_benchmark(wildcards):
     name = wildcards.get("benchmark") or settings.main_benchmark(config)
     return {
         "benchmark": f"{settings.benchmark_folder(config, name)}/benchmark.parquet",
-        "benchmark_images": f"results/evaluation/{name}/images.npy",
+        "benchmark_images": settings.packed_for(
+            config, f"results/evaluation/{name}/images.npy", wildcards.variant
+        ),
     }

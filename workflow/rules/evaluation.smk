@@ -1,7 +1,7 @@
 # What the pretrained model and every run answer: counting, retention, WiSE-FT, retrieval, relevancy.
 #
 # Needs: results/training/, the benchmarks, and the retention tasks that the config names.
-# Makes: results/evaluation/, results/retention/, results/wise_ft/, results/retrieval/,
+# Makes: results/evaluation/, results/zero_shot/, results/retention/, results/wise_ft/, results/retrieval/,
 # results/relevancy/: one file of raw answers a model, from which report.smk makes all tables.
 
 
@@ -24,17 +24,40 @@ rule pack_benchmark:
         runtime=growing(60),
     params:
         *code("pack_benchmark", *settings.model_configs(config)),
-        spec=spec("model.name", "model.config"),
+        spec=canonical(settings.packing(config["model"])),
     message:
         "pack the images of {wildcards.benchmark} at the model's size"
     script:
         "../scripts/pack_benchmark.py"
 
 
+# For the models after the first one.
+use rule pack_benchmark as pack_benchmark_of_model with:
+    input:
+        unpack(benchmark_files),
+        model=lambda wildcards: config_inputs(
+            *settings.model_configs(config, f"baseline-{wildcards.model}")
+        ),
+    output:
+        images="results/evaluation/{benchmark}/images/{model}.npy",
+    log:
+        "logs/pack_benchmark/{benchmark}_{model}.log",
+    benchmark:
+        cost("pack_benchmark/{benchmark}_{model}")
+    params:
+        *code("pack_benchmark"),
+        lambda wildcards: digests(
+            *settings.model_configs(config, f"baseline-{wildcards.model}")
+        ),
+        spec=lambda wildcards: canonical(
+            settings.packing(config["models"][wildcards.model])
+        ),
+
+
 rule evaluate:
     input:
         unpack(packed_benchmark),
-        model=config_inputs(*settings.model_files(config)),
+        model=model_inputs,
         checkpoints=checkpoints("end", "best_on_benchmark", "selected"),
     output:
         predictions="results/evaluation/{benchmark}/{variant}/seed{seed}/predictions.parquet",
@@ -52,14 +75,95 @@ rule evaluate:
         accelerator=config["evaluation"]["accelerator"],
         batch=config["evaluation"]["batch"],
     params:
-        *code("evaluate", *settings.model_files(config)),
-        spec=spec(
-            "model", "countbench.replace", "evaluation.precision", "evaluation.threads"
+        *code("evaluate"),
+        lambda wildcards: digests(*settings.model_files(config, wildcards.variant)),
+        spec=lambda wildcards: with_model(
+            wildcards,
+            "countbench.replace",
+            "evaluation.precision",
+            "evaluation.threads",
         ),
     message:
         "evaluate {wildcards.variant}, seed {wildcards.seed}, on {wildcards.benchmark}"
     script:
         "../scripts/evaluate.py"
+
+
+# Where `keep_weights` is false, weights are deleted once they are measured, and the next model's
+# arrive after that.
+rule fetch_zero_shot_weights:
+    input:
+        world=settings.world(config),
+        before=lambda wildcards: ancient(
+            settings.zero_shot_before(config, wildcards.model)
+        ),
+    output:
+        weights=(
+            "results/weights/zero_shot/{model}.safetensors"
+            if config["zero_shot"]["keep_weights"]
+            else temp("results/weights/zero_shot/{model}.safetensors")
+        ),
+    log:
+        "logs/fetch_zero_shot_weights/{model}.log",
+    benchmark:
+        cost("fetch_zero_shot_weights/{model}")
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=growing(4000),
+        runtime=240,
+    params:
+        *code("fetch_zero_shot_weights"),
+        spec=lambda wildcards: canonical(
+            sections(config, ["network", "zero_shot.endpoint"])
+            | {"model": settings.zero_shot_model(config, wildcards.model)}
+        ),
+    message:
+        "download the weights of {wildcards.model}"
+    script:
+        "../scripts/fetch_zero_shot_weights.py"
+
+
+rule measure_zero_shot:
+    input:
+        unpack(benchmark_files),
+        weights=lambda wildcards: settings.zero_shot_weights(config, wildcards.model),
+        model=lambda wildcards: config_inputs(
+            *settings.files_of_model(settings.zero_shot_model(config, wildcards.model))
+        ),
+    output:
+        predictions="results/zero_shot/{benchmark}/{model}.parquet",
+        facts="results/zero_shot/{benchmark}/{model}.json",
+    log:
+        "logs/measure_zero_shot/{benchmark}/{model}.log",
+    benchmark:
+        cost("measure_zero_shot/{benchmark}/{model}")
+    conda:
+        "../../environment.yml"
+    threads: config["evaluation"]["threads"]
+    resources:
+        mem_mb=growing(16000),
+        runtime=growing(120),
+        gpu=settings.gpus(config, "measure_zero_shot"),
+        accelerator=config["evaluation"]["accelerator"],
+        batch=config["evaluation"]["batch"],
+    params:
+        *code("measure_zero_shot"),
+        lambda wildcards: digests(
+            *settings.files_of_model(settings.zero_shot_model(config, wildcards.model))
+        ),
+        spec=lambda wildcards: canonical(
+            sections(
+                config,
+                ["countbench.replace", "evaluation.precision", "evaluation.threads"],
+            )
+            | {"model": settings.zero_shot_model(config, wildcards.model)}
+        ),
+    message:
+        "measure {wildcards.model} on {wildcards.benchmark}, without training"
+    script:
+        "../scripts/measure_zero_shot.py"
 
 
 rule pack_retention:
@@ -94,7 +198,7 @@ rule pack_retention:
             *listed(settings.retention_source(config, wildcards.task)["annotations"]),
         ),
         spec=lambda wildcards: canonical(
-            sections(config, ["model.name", "model.config"])
+            settings.packing(config["model"])
             | {"task": settings.retention_source(config, wildcards.task)}
         ),
     message:
@@ -103,14 +207,48 @@ rule pack_retention:
         "../scripts/pack_retention.py"
 
 
+# For the models after the first one.
+use rule pack_retention as pack_retention_of_model with:
+    input:
+        folder=lambda wildcards: ancient(
+            settings.retention_source(config, wildcards.task)["folder"]
+        ),
+        digests=lambda wildcards: retention_digests(wildcards.task),
+        annotations=lambda wildcards: settings.retention_source(
+            config, wildcards.task
+        )["annotations"]
+        or [],
+        model=lambda wildcards: config_inputs(
+            *settings.model_configs(config, f"baseline-{wildcards.model}")
+        ),
+    output:
+        images="results/retention/{task}/images/{model}.npy",
+        texts="results/retention/{task}/images/{model}.json",
+    log:
+        "logs/pack_retention/{task}_{model}.log",
+    benchmark:
+        cost("pack_retention/{task}_{model}")
+    params:
+        *code("pack_retention"),
+        lambda wildcards: digests(
+            *settings.model_configs(config, f"baseline-{wildcards.model}"),
+            settings.retention_source(config, wildcards.task)["folder"],
+            *listed(settings.retention_source(config, wildcards.task)["annotations"]),
+        ),
+        spec=lambda wildcards: canonical(
+            settings.packing(config["models"][wildcards.model])
+            | {"task": settings.retention_source(config, wildcards.task)}
+        ),
+
+
 rule measure_retention:
     input:
-        images="results/retention/{task}/images.npy",
+        images=packed("results/retention/{task}/images.npy"),
         texts="results/retention/{task}/texts.json",
         templates=lambda wildcards: config_inputs(
             *settings.templates(config, wildcards.task)
         ),
-        model=config_inputs(*settings.model_files(config)),
+        model=model_inputs,
         checkpoints=checkpoints("end", "selected"),
     output:
         answers="results/retention/{task}/{variant}/seed{seed}.parquet",
@@ -128,11 +266,16 @@ rule measure_retention:
         accelerator=config["evaluation"]["accelerator"],
         batch=config["evaluation"]["batch"],
     params:
-        *code("measure_retention", *settings.model_files(config)),
-        lambda wildcards: digests(*settings.templates(config, wildcards.task)),
-        spec=lambda wildcards: canonical(
-            sections(config, ["model", "evaluation.precision", "evaluation.threads"])
-            | {"templates": settings.templates(config, wildcards.task)}
+        *code("measure_retention"),
+        lambda wildcards: digests(
+            *settings.model_files(config, wildcards.variant),
+            *settings.templates(config, wildcards.task),
+        ),
+        spec=lambda wildcards: with_model(
+            wildcards,
+            "evaluation.precision",
+            "evaluation.threads",
+            templates=settings.templates(config, wildcards.task),
         ),
     message:
         "measure {wildcards.variant}, seed {wildcards.seed}, on {wildcards.task}"
@@ -145,14 +288,16 @@ rule sweep_wise_ft:
         weights=lambda wildcards: "results/training/{variant}/seed{seed}/"
         f"{config['wise_ft']['checkpoint']}.safetensors",
         counting=of_set("results/counting_set/{set}/counting.parquet"),
-        counting_images=of_set("results/training/images/{set}.npy"),
+        counting_images=packed("results/training/images/{set}.npy"),
         benchmark="results/countbench/benchmark.parquet",
-        benchmark_images="results/evaluation/countbench/images.npy",
+        benchmark_images=packed("results/evaluation/countbench/images.npy"),
         intersection=settings.intersection(config),
-        images=expand(
-            "results/retention/{task}/images.npy",
-            task=settings.retention_tasks(config),
-        ),
+        images=lambda wildcards: [
+            settings.packed_for(
+                config, f"results/retention/{task}/images.npy", wildcards.variant
+            )
+            for task in settings.retention_tasks(config)
+        ],
         texts=expand(
             "results/retention/{task}/texts.json",
             task=settings.retention_tasks(config),
@@ -160,7 +305,7 @@ rule sweep_wise_ft:
         templates=config_inputs(
             *settings.templates(config, *settings.retention_tasks(config))
         ),
-        model=config_inputs(*settings.model_files(config)),
+        model=model_inputs,
     output:
         measured="results/wise_ft/{variant}/seed{seed}.csv",
     log:
@@ -179,28 +324,21 @@ rule sweep_wise_ft:
     params:
         *code(
             "sweep_wise_ft",
-            *settings.model_files(config),
             *settings.templates(config, *settings.retention_tasks(config)),
             *listed(settings.intersection(config)),
         ),
-        spec=canonical(
-            sections(
-                config,
-                [
-                    "model",
-                    "countbench.variant",
-                    "countbench.replace",
-                    "evaluation.precision",
-                    "evaluation.threads",
-                    "wise_ft.alphas",
-                ],
-            )
-            | {
-                "tasks": [
-                    [name, settings.templates(config, name)]
-                    for name in settings.retention_tasks(config)
-                ]
-            }
+        lambda wildcards: digests(*settings.model_files(config, wildcards.variant)),
+        spec=lambda wildcards: with_model(
+            wildcards,
+            "countbench.variant",
+            "countbench.replace",
+            "evaluation.precision",
+            "evaluation.threads",
+            "wise_ft.alphas",
+            tasks=[
+                [name, settings.templates(config, name)]
+                for name in settings.retention_tasks(config)
+            ],
         ),
     message:
         "weights between the baseline and {wildcards.variant}, seed {wildcards.seed}"

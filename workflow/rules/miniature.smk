@@ -89,6 +89,53 @@ rule draw_people:
         "../scripts/draw_people.py"
 
 
+# Signs in scenes with questions on them, the reading set of the miniature.
+rule draw_signs:
+    output:
+        train="results/miniature/reading/train.json",
+        train_ocr="results/miniature/reading/train_ocr.json",
+        validation="results/miniature/reading/validation.json",
+        validation_ocr="results/miniature/reading/validation_ocr.json",
+        images=directory("results/miniature/reading/images"),
+    log:
+        "logs/draw_signs.log",
+    benchmark:
+        cost("draw_signs")
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=growing(2000),
+        runtime=growing(30),
+    params:
+        *code("draw_signs", "resources/miniature/words.csv"),
+        spec=spec("miniature_signs.train", "miniature_signs.validation"),
+    script:
+        "../scripts/draw_signs.py"
+
+
+# Single words, each on a sign, to see which are read.
+rule draw_words:
+    output:
+        table="results/miniature/reading/words.csv",
+        images=directory("results/miniature/reading/words"),
+    log:
+        "logs/draw_words.log",
+    benchmark:
+        cost("draw_words")
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=growing(2000),
+        runtime=growing(30),
+    params:
+        *code("draw_words", "resources/miniature/words.csv"),
+        spec=spec("miniature_signs.words"),
+    script:
+        "../scripts/draw_words.py"
+
+
 # No part of the main job: `make miniature-models` runs it and copies what it makes to resources/.
 rule train_miniature_detector:
     output:

@@ -72,7 +72,7 @@ rule pack_ordinal_images:
             "ordinal images", ordinal.listed_images(config, wildcards.set)
         ),
         spec=lambda wildcards: canonical(
-            sections(config, ["model.name", "model.config"])
+            settings.packing(config["model"])
             | {"set": ordinal.image_settings(config, wildcards.set)}
         ),
     message:

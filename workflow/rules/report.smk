@@ -38,6 +38,7 @@ rule make_table1:
                 ),
                 "reference": settings.reference(config),
                 "scale": config["scale"],
+                **settings.with_baselines(config),
             }
         ),
     script:
@@ -78,6 +79,7 @@ rule make_benchmark_table:
                 "reference": settings.reference(config),
                 "scale": config["scale"],
                 "distance": config["counting_set"]["phash_distance"],
+                **settings.with_baselines(config),
                 "chosen_on": settings.main_benchmark(config),
             }
         ),
@@ -110,10 +112,67 @@ rule make_paper:
         "../scripts/make_paper.py"
 
 
+rule make_zero_shot_table:
+    input:
+        predictions=[
+            f"results/zero_shot/{benchmark}/{model['id']}.parquet"
+            for benchmark in settings.zero_shot_benchmarks(config)
+            for model in settings.zero_shot_models(config)
+        ],
+        facts=[
+            f"results/zero_shot/{benchmark}/{model['id']}.json"
+            for benchmark in settings.zero_shot_benchmarks(config)
+            for model in settings.zero_shot_models(config)
+        ],
+        countbench=settings.countbench_file(config, "benchmark.parquet"),
+        further=expand(
+            "results/benchmarks/{benchmark}/benchmark.parquet",
+            benchmark=settings.further_benchmarks(config),
+        ),
+        intersection=settings.intersection(config),
+        published=resource("resources/zero_shot_published.csv"),
+    output:
+        csv=report(
+            "results/zero_shot/table.csv",
+            category="Zero-shot",
+            labels={"format": "CSV"},
+            caption="../report/zero_shot.rst",
+        ),
+        json="results/zero_shot/table.json",
+        markdown="results/zero_shot/table.md",
+    log:
+        "logs/make_zero_shot_table.log",
+    localrule: True
+    conda:
+        "../../environment.yml"
+    threads: 1
+    params:
+        *code("make_zero_shot_table", *listed(settings.intersection(config))),
+        digests("resources/zero_shot_published.csv"),
+        spec=canonical(
+            {
+                "benchmark": config["countbench"]["variant"],
+                "further": settings.further_benchmarks(config),
+                "models": [
+                    {key: model[key] for key in ("id", "label", "name", "pretrained")}
+                    for model in settings.zero_shot_models(config)
+                ],
+                "scale": config["scale"],
+            }
+        ),
+    script:
+        "../scripts/make_zero_shot_table.py"
+
+
 rule make_ablations:
     input:
         table1="results/table1.csv",
         predictions=settings.predictions(config),
+        histories=settings.runs(
+            config,
+            "results/training/{variant}/seed{seed}/history.csv",
+            settings.soft_variants(config),
+        ),
         benchmark="results/countbench/benchmark.parquet",
         intersection=settings.intersection(config),
     output:
@@ -159,7 +218,11 @@ rule make_retention:
     params:
         *code("make_retention"),
         spec=canonical(
-            {"variants": settings.variant_rows(config), "scale": config["scale"]}
+            {
+                "variants": settings.variant_rows(config),
+                "scale": config["scale"],
+                **settings.with_baselines(config),
+            }
         ),
     script:
         "../scripts/make_retention.py"

@@ -25,9 +25,34 @@ rule pack_images:
         runtime=growing(120),
     params:
         *code("pack_images", *settings.model_configs(config)),
-        spec=spec("model.name", "model.config"),
+        spec=canonical(settings.packing(config["model"])),
     script:
         "../scripts/pack_images.py"
+
+
+# For the models after the first one.
+use rule pack_images as pack_images_of_model with:
+    input:
+        counting="results/counting_set/{set}/counting.parquet",
+        non_counting="results/counting_set/{set}/non_counting.parquet",
+        images=of_parts("images"),
+        model=lambda wildcards: config_inputs(
+            *settings.model_configs(config, f"baseline-{wildcards.model}")
+        ),
+    output:
+        images="results/training/images/{set}/{model}.npy",
+    log:
+        "logs/pack_images/{set}_{model}.log",
+    benchmark:
+        cost("pack_images/{set}_{model}")
+    params:
+        *code("pack_images"),
+        lambda wildcards: digests(
+            *settings.model_configs(config, f"baseline-{wildcards.model}")
+        ),
+        spec=lambda wildcards: canonical(
+            settings.packing(config["models"][wildcards.model])
+        ),
 
 
 rule train_variant:
@@ -35,8 +60,9 @@ rule train_variant:
         unpack(packed_benchmark),
         counting=of_set("results/counting_set/{set}/counting.parquet"),
         non_counting=of_set("results/counting_set/{set}/non_counting.parquet"),
-        images=of_set("results/training/images/{set}.npy"),
-        model=config_inputs(*settings.model_files(config)),
+        images=packed("results/training/images/{set}.npy"),
+        model=model_inputs,
+        objects=lambda wildcards: settings.listed_objects(config, wildcards.variant),
     output:
         end="results/training/{variant}/seed{seed}/end.safetensors",
         best="results/training/{variant}/seed{seed}/best_on_benchmark.safetensors",
@@ -44,6 +70,8 @@ rule train_variant:
         history="results/training/{variant}/seed{seed}/history.csv",
         lambdas="results/training/{variant}/seed{seed}/lambdas.csv",
         model="results/training/{variant}/seed{seed}/model.json",
+        config="results/training/{variant}/seed{seed}/open_clip_config.json",
+        link="results/training/{variant}/seed{seed}/open_clip_model.safetensors",
     log:
         "logs/train_variant/{variant}_seed{seed}.log",
     benchmark:
@@ -62,14 +90,16 @@ rule train_variant:
             settings.variant_settings(config, wildcards.variant)["loggers"]
         ),
     params:
-        *code("train_variant", *settings.model_files(config)),
-        lambda wildcards: digests(*settings.target_lexicons(config, wildcards.variant)),
-        spec=lambda wildcards: canonical(
-            {
-                **sections(config, ["model", "countbench.replace"]),
-                "counting_set": settings.counting_set_of(config, wildcards.variant),
-                "training": settings.training_settings(config, wildcards.variant),
-            }
+        *code("train_variant"),
+        lambda wildcards: digests(
+            *settings.model_files(config, wildcards.variant),
+            *settings.target_lexicons(config, wildcards.variant),
+        ),
+        spec=lambda wildcards: with_model(
+            wildcards,
+            "countbench.replace",
+            counting_set=settings.counting_set_of(config, wildcards.variant),
+            training=settings.training_settings(config, wildcards.variant),
         ),
     message:
         "train {wildcards.variant}, seed {wildcards.seed}"

@@ -13,6 +13,7 @@ ablations.make_ablations(
     csv_path=outputs.csv,
     json_path=outputs.json,
     markdown_path=outputs.markdown,
+    histories=inputs.histories,
     rows=rows_of(benchmark, inputs.benchmark, inputs.get("intersection")),
     **spec,
 )

@@ -2,7 +2,7 @@
 
 from countclip.benchmarks import store
 from countclip.model import inputs
-from countclip.model.clip import image_size
+from countclip.model.clip import preprocessing_from
 from countclip.runtime.job import start
 
 spec = start(snakemake)  # noqa: F821
@@ -10,6 +10,6 @@ files = snakemake.input  # noqa: F821
 inputs.pack_images(
     store.images_in_order(files.benchmark, files.benchmark_images),
     n=store.count_rows(files.benchmark),
-    size=image_size(**spec["model"]),
+    how=preprocessing_from(spec),
     path=snakemake.output.images,  # noqa: F821
 )

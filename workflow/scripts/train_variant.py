@@ -22,6 +22,7 @@ counting.finetune(
     replace=spec["countbench"]["replace"],
     seed=run["seed"],
     checkpoint_minutes=effort.checkpoint_minutes,
+    objects=list(files.objects),
     loggers=[name for name in effort.loggers.split(",") if name],
     **spec["training"],
 )

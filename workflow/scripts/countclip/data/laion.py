@@ -167,7 +167,7 @@ def _hub_parts(
 ) -> dict[str, Part]:
     title, section = data_set
     page = f"{endpoint}/datasets/{repository}"
-    hub = huggingface_hub.HfApi(endpoint=endpoint, token=_token() or False)
+    hub = huggingface_hub.HfApi(endpoint=endpoint, token=hub_token() or False)
 
     def ask() -> huggingface_hub.DatasetInfo:
         try:
@@ -182,7 +182,7 @@ def _hub_parts(
 
     otherwise = f"name the manifest of an earlier run as {section}.manifest"
     try:
-        with _proxies(environment):
+        with hub_proxies(environment):
             info = network.retrying(RETRIES)(ask)
     except OfflineModeIsEnabled as error:
         raise ConnectionError(
@@ -191,7 +191,7 @@ def _hub_parts(
         ) from error
     except DownloadError as error:
         if error.reason in ("http_401", "http_403"):
-            raise PermissionError(_advice(int(error.reason[-3:]), page)) from error
+            raise PermissionError(login_advice(int(error.reason[-3:]), page)) from error
         if error.reason == "http_404":
             raise FileNotFoundError(
                 f"{page} has no revision {revision!r}, or is not there (404): correct"
@@ -201,8 +201,8 @@ def _hub_parts(
             f"{endpoint} cannot be reached ({error.detail or error.reason}): {network.OFFLINE}, or"
             f" that host is; restore the network and run again, or {otherwise}"
         ) from error
-    if info.gated and not _token():
-        log.warning("the files of this data set need permission. %s", _advice(401, page))
+    if info.gated and not hub_token():
+        log.warning("the files of this data set need permission. %s", login_advice(401, page))
     files = [file for file in info.siblings if file.rfilename.endswith(".parquet")]
     if not files:
         raise ValueError(f"{page} has no .parquet file at {info.sha}")
@@ -219,7 +219,7 @@ def _hub_parts(
 
 
 @contextmanager
-def _proxies(environment: dict[str, str]) -> Iterator[None]:
+def hub_proxies(environment: dict[str, str]) -> Iterator[None]:
     """Set the proxies of huggingface_hub, which reads them only from the process's environment."""
     before = {name: os.environ.get(name) for name in environment}
     huggingface_hub.close_session()
@@ -292,7 +292,7 @@ def _download(
     environment: dict[str, str],
     data_set: DataSet,
 ) -> None:
-    token = _token() if _origin(entry.url) == _origin(endpoint) else None
+    token = hub_token() if _origin(entry.url) == _origin(endpoint) else None
     try:
         with network.explained(f"a part of {data_set.title}", f"correct its line in {manifest}"):
             network.download(
@@ -307,7 +307,7 @@ def _download(
     except DownloadError as error:
         page, at_hub, _ = entry.url.partition("/resolve/")
         if at_hub and error.reason in ("http_401", "http_403"):
-            raise PermissionError(_advice(int(error.reason[-3:]), page)) from error
+            raise PermissionError(login_advice(int(error.reason[-3:]), page)) from error
         if error.reason == "http_404":
             raise FileNotFoundError(
                 f"{entry.url} is gone (404), but {manifest} names it: delete that file, or set "
@@ -320,7 +320,7 @@ def _is_verified(path: Path, entry: Part) -> bool:
     return path.is_file() and path.stat().st_size == entry.bytes and sha256(path) == entry.sha256
 
 
-def _token() -> str | None:
+def hub_token() -> str | None:
     """The hub's token, from the environment, so that no file of a run holds it."""
     return os.environ.get("HF_TOKEN", "").strip() or None
 
@@ -330,7 +330,7 @@ def _origin(url: str) -> tuple[str, str | None, int | None]:
     return parts.scheme, parts.hostname, parts.port
 
 
-def _advice(status: int, page: str) -> str:
+def login_advice(status: int, page: str) -> str:
     """Instructions for a user after status 401 or 403 of the hub."""
     settings = f"{urlsplit(page).scheme}://{urlsplit(page).netloc}/settings/tokens"
     if status == 403:
@@ -339,7 +339,7 @@ def _advice(status: int, page: str) -> str:
             f"that page while signed in; if you have, the token may be too narrow: it needs to "
             f"read gated repositories ({settings})"
         )
-    if _token():
+    if hub_token():
         return f"{page} says 401: your HF_TOKEN is not valid (any more). Make one at {settings}"
     return (
         f"{page} demands a login: sign in, accept the terms on that page, make a token "

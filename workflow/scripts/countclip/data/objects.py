@@ -85,6 +85,11 @@ class Objects:
         nouns = self._nouns(caption)
         return {unit: objects(nouns) for unit, objects in _OBJECTS.items()}
 
+    def singular(self, word: str) -> str:
+        """The singular of a noun in lower case; a word that the lexicon lacks as it is."""
+        entries = (self._lexicon.get(one) for one in (word, *singulars(word)))
+        return next((entry.lemma for entry in entries if entry), word)
+
     def _nouns(self, caption: str) -> list[tuple[str, Entry | None]]:
         """The words and signs of a caption, with an entry where they are nouns."""
         words = self._words(caption)

@@ -20,7 +20,7 @@ from countclip.data.number_words import NUMBERS
 from countclip.model.clip import Clip
 from countclip.model.concepts import ConceptHead, concept_captions, trained_head
 from countclip.model.embeddings import cosines, each_checkpoint, embed, embed_texts, fabric_of
-from countclip.model.inputs import nine_captions, resize, tokens_of
+from countclip.model.inputs import nine_captions, tokens_of
 from countclip.runtime.files import write_table
 
 log = logging.getLogger(__name__)
@@ -69,7 +69,7 @@ class Questions:
         images, texts, numbers, indices, captions = [], [], [], [], []
         for row in rows if packed is None else rows.rows:
             if packed is None:  # one by one: full-size images of a benchmark fill the memory
-                images.append(resize(row["image"], clip.image_size))
+                images.append(clip.preprocessing.resize(row["image"]))
             texts.append(nine_captions(clip, row["caption"], row["number"], everywhere))
             numbers.append(row["number"])
             indices.append(row["index"])

@@ -27,7 +27,7 @@ from countclip.data.number_words import WORDS
 from countclip.evaluation import counting
 from countclip.model import embeddings
 from countclip.model.clip import Clip
-from countclip.model.inputs import nine_captions, resize, tokens_of
+from countclip.model.inputs import nine_captions, tokens_of
 from countclip.model.libraries import Fabric
 from countclip.runtime.csv_files import Columns, read_rows
 from countclip.runtime.files import progress, read_json
@@ -66,7 +66,7 @@ def load(weights: Path, config_file: Path | None = None) -> Clip:
     otherwise = "name the file that describes the model as --config-file"
     try:
         model = read_json(model_json)["model"]
-        name, config = model["name"], model["config"]
+        name, config, pretrained = model["name"], model["config"], model.get("pretrained")
     except (OSError, ValueError, KeyError, TypeError) as error:
         is_absent = isinstance(error, FileNotFoundError)
         why = _absent(model_json) if is_absent else f"{type(error).__name__}: {error}"
@@ -85,7 +85,7 @@ def load(weights: Path, config_file: Path | None = None) -> Clip:
             )
         config = str(found)
     try:
-        return Clip(name, str(weights.resolve()), config)
+        return Clip(name, pretrained, config, weights=str(weights.resolve()))
     except ValueError as error:
         message = f"{error}\n{model_json} says which model they are of; name those of a training"
         raise ValueError(message) from error
@@ -110,11 +110,12 @@ def _check_config(config_file: Path) -> None:
     except (OSError, ValueError) as error:
         raise ValueError(f"--config-file {config_file}: {error}") from error
     parts = ("embed_dim", "vision_cfg", "text_cfg")
+    described = described.get("model_cfg", described) if isinstance(described, dict) else None
     if not isinstance(described, dict) or any(part not in described for part in parts):
         raise ValueError(
             f"--config-file {config_file}: must be open_clip's JSON of a model, with"
-            f" {', '.join(parts)}, called <name>.json; of an open_clip_config.json save what"
-            " `model_cfg` holds"
+            f" {', '.join(parts)}, called <name>.json; or an open_clip_config.json, which has"
+            " them below `model_cfg`"
         )
 
 
@@ -171,7 +172,7 @@ def count(clip: Clip, pairs: list[Pair], fabric: Fabric, batch: int) -> pd.DataF
     for pair in pairs:
         row = {"image": _shown(pair.image), "caption": pair.caption}
         try:
-            image = resize(decode(read_file(pair.image, MAX_BYTES)), clip.image_size)
+            image = clip.preprocessing.resize(decode(read_file(pair.image, MAX_BYTES)))
             readable.append((row, image, pair))
         except Unusable as error:
             row["problem"] = str(error)

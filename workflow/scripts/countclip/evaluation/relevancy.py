@@ -18,8 +18,7 @@ from torch import Tensor
 
 from countclip.data import captions, number_words
 from countclip.model import embeddings
-from countclip.model.clip import Clip, cut_padding, encode_text
-from countclip.model.inputs import resize
+from countclip.model.clip import Clip, cut_padding, encode_text, token_table
 from countclip.runtime.files import progress, write_table
 
 STEPS = 32
@@ -35,9 +34,10 @@ def attributions(clip: Clip, image: Tensor, tokens: np.ndarray, steps: int = STE
     """
     device = next(clip.model.parameters()).device
     image = image.to(device, copy=True)  # out of inference mode, which knows no gradients
-    ids = torch.from_numpy(tokens.astype(np.int64)).to(device)
-    words = torch.from_numpy(_words(tokens)).to(device)[..., None]
-    layer = clip.model.token_embedding
+    seen = clip.whole(tokens)
+    ids = torch.from_numpy(seen.astype(np.int64)).to(device)
+    words = torch.from_numpy(clip.words(seen)).to(device)[..., None]
+    layer = token_table(clip.model)
     clip.model.eval().requires_grad_(False)
     whole, total = layer(ids), 0.0
     places, weights = np.polynomial.legendre.leggauss(steps)
@@ -49,7 +49,7 @@ def attributions(clip: Clip, image: Tensor, tokens: np.ndarray, steps: int = STE
         finally:
             handle.remove()
         total = total + weight * torch.autograd.grad(similarity, part)[0]
-    return (total * whole * words).sum(dim=-1).cpu().numpy()
+    return (total * whole * words).sum(dim=-1).cpu().numpy()[:, : tokens.shape[1]]
 
 
 def _words(tokens: np.ndarray) -> np.ndarray:
@@ -58,10 +58,15 @@ def _words(tokens: np.ndarray) -> np.ndarray:
     return (place > 0) & (place < tokens.argmax(axis=1)[:, None])
 
 
-def shares(attribution: np.ndarray, tokens: np.ndarray) -> np.ndarray:
+def shares(
+    attribution: np.ndarray, tokens: np.ndarray, words: np.ndarray | None = None
+) -> np.ndarray:
     """Sizes of the attributions (n, length) as shares of their sum over the tokens of its words.
-    Where nothing matters all matter alike."""
-    words = _words(tokens)
+    Where nothing matters all matter alike.
+
+    words: of `Clip.words`; by default those between CLIP's start and end tokens.
+    """
+    words = _words(tokens) if words is None else words
     size = np.abs(attribution) * words
     size[size.sum(axis=1) == 0] = 1
     return size * words / (size * words).sum(axis=1, keepdims=True)
@@ -69,8 +74,15 @@ def shares(attribution: np.ndarray, tokens: np.ndarray) -> np.ndarray:
 
 def word_span(clip: Clip, caption: str, number: int) -> tuple[int, int]:
     """The token ids of a caption's number word: first, and one after the last."""
-    word, encode = number_words.word_for(caption, number), clip.tokenizer.encode
-    return 1 + len(encode(caption[: word.start])), 1 + len(encode(caption[: word.end]))
+    word, start = number_words.word_for(caption, number), _start(clip)
+    ends = (word.start, word.end)
+    first, last = (start + len(clip.encode(caption[:end])) for end in ends)
+    return first, last
+
+
+def _start(clip: Clip) -> int:
+    """Tokens before those of a caption's words: CLIP's start token, or none."""
+    return int(clip.words(clip.tokenize(["a"])).argmax())
 
 
 def measure(
@@ -91,32 +103,31 @@ def measure(
     rows: of `store.read_benchmark`. The others: as `counting.evaluate` has them.
     """
     fabric = embeddings.fabric_of(accelerator, precision, threads)
-    clip = Clip(model["name"], model["pretrained"], model["config"])
+    clip = Clip(**model)
     images, texts, spans, indices = [], [], [], []
     for row in rows:  # resized one by one: full-size images of a benchmark fill the memory
-        images.append(resize(row["image"], clip.image_size))
-        text = captions.truncate(
-            row["caption"], row["number"], clip.tokenizer.encode, clip.token_limit
-        )
+        images.append(clip.preprocessing.resize(row["image"]))
+        text = captions.truncate(row["caption"], row["number"], clip.encode, clip.token_limit)
         texts.append(text)
         spans.append(word_span(clip, text, row["number"]))
         indices.append(row["index"])
     ids, tables = clip.tokenize(texts), []
-    ends = ids.argmax(axis=1)
-    tokens = pd.DataFrame(np.array(spans) - 1, columns=["first", "last"]).assign(
+    words = clip.words(ids)
+    tokens = pd.DataFrame(np.array(spans) - _start(clip), columns=["first", "last"]).assign(
         index=indices,
         tokens=[
-            [clip.tokenizer.decode([token]).strip() for token in caption[1:end]]
-            for caption, end in zip(ids.tolist(), ends, strict=True)
+            [clip.decode([token]).strip() for token in caption[own].tolist()]
+            for caption, own in zip(ids, words, strict=True)
         ],
     )
     for (variant, seed), clip in embeddings.each_checkpoint(runs, model, fabric):
         image = embeddings.embed_images(clip, np.stack(images))
         found = []
         for start in progress(range(0, len(ids), batch), unit="batch", desc=variant):
-            some = cut_padding(ids[start : start + batch])
-            share = shares(attributions(clip, image[start : start + batch], some), some)
-            found += [line[1:end] for line, end in zip(share, ends[start:], strict=False)]
+            some = cut_padding(ids[start : start + batch], clip.pad)
+            own = words[start : start + batch, : some.shape[1]]
+            share = shares(attributions(clip, image[start : start + batch], some), some, own)
+            found += [line[mask] for line, mask in zip(share, own, strict=True)]
         tables.append(tokens.assign(variant=variant, seed=seed, shares=found))
     columns = ["variant", "seed", "index", "tokens", "shares", "first", "last"]
     write_table(pd.concat(tables, ignore_index=True)[columns], path)

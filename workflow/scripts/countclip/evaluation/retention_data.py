@@ -19,6 +19,7 @@ from PIL import Image
 from countclip.data.images import MAX_BYTES, SUFFIXES, Unusable, decode, read_file
 from countclip.model import inputs
 from countclip.model.libraries import datasets, open_clip
+from countclip.model.preprocessing import Preprocessing
 from countclip.runtime.csv_files import raise_problems
 from countclip.runtime.files import parquet_batches, read_json, read_text, write_json
 from countclip.runtime.folders import Contents, ImageFolder, contents, inside, subfolders
@@ -246,9 +247,10 @@ SOURCES: dict[str, Callable[..., Task]] = {
 pickles, so it comes as Parquet, and ImageNet without the file of labels that torchvision keeps."""
 
 
-def pack(task: Task, size: int, images: str, texts: str) -> None:
-    """Publish the images at the model's size, uint8 (n, size, size, 3), and the rest as JSON."""
-    inputs.pack_images(task.images, len(task.of_image), size, images)
+def pack(task: Task, how: Preprocessing | int, images: str, texts: str) -> None:
+    """Publish the images at the model's size, uint8 (n, size, size, 3), and the rest as JSON; `how`
+    as `inputs.pack_images` has it."""
+    inputs.pack_images(task.images, len(task.of_image), how, images)
     ids = {"of_image": task.of_image.tolist(), "of_text": task.of_text.tolist()}
     write_json({"texts": list(task.texts), **ids}, texts)
 

@@ -14,7 +14,6 @@ from countclip.benchmarks.retrieval_queries import QUERY, RUN, pools
 from countclip.data.number_words import NUMBERS, WORDS
 from countclip.model import embeddings
 from countclip.model.clip import Clip
-from countclip.model.inputs import resize
 from countclip.runtime.files import write_table
 
 log = logging.getLogger(__name__)
@@ -42,9 +41,9 @@ def retrieve(
     """
     fabric = embeddings.fabric_of(accelerator, precision, threads)
     images, captions, numbers, tables = [], {}, {}, []
-    clip = Clip(model["name"], model["pretrained"], model["config"])
+    clip = Clip(**model)
     for row in rows:  # resized one by one: full-size images of a benchmark fill the memory
-        images.append(resize(row["image"], clip.image_size))
+        images.append(clip.preprocessing.resize(row["image"]))
         captions[row["index"]], numbers[row["index"]] = row["caption"], row["number"]
     place = {index: i for i, index in enumerate(captions)}
     pool = pools(captions, numbers, table, anything).merge(

@@ -57,7 +57,7 @@ def sweep(
     """
     clip = Clip(**model)
     base = {name: tensor.clone() for name, tensor in clip.model.state_dict().items()}
-    tuned = Clip(model["name"], weights, model["config"]).model.state_dict()
+    tuned = Clip(**model, weights=weights).model.state_dict()
     counted = (row for row in benchmark if row["index"] in rows)
     everywhere = replace == "everywhere"
     questions = {

@@ -41,7 +41,7 @@ def concept_captions(clip: Clip, caption: str, number: int, everywhere: bool = F
     They are cut as `inputs.nine_captions` cuts, with room for the longest concept. everywhere: as
     `captions.with_each_number` has it.
     """
-    encode = clip.tokenizer.encode
+    encode = clip.encode
     longest = max(len(encode(concept.words)) for concept in CONCEPTS)
     short = captions.truncate(caption, number, encode, clip.token_limit - longest + 1)
     word = captions.word_for(short, number)

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from countclip.model.clip import Clip, cut_padding, encode_image, encode_text
+from countclip.model.clip import Clip, cut_padding, encode_image, encode_text, lengths
 from countclip.model.libraries import Fabric
 from countclip.runtime.files import progress
 from countclip.runtime.gpus import least_busy_gpu
@@ -38,11 +38,11 @@ def embed_texts(clip: Clip, tokens: np.ndarray, batch: int = 512, show: bool = F
     device = next(clip.model.parameters()).device
     clip.model.eval()
     distinct, place = np.unique(tokens, axis=0, return_inverse=True)
-    order = np.argsort(distinct.argmax(axis=1), kind="stable")
+    order = np.argsort(lengths(distinct, clip.pad), kind="stable")
     embeddings = []
     starts = range(0, len(order), batch)
     for start in progress(starts, unit="batch", desc="captions") if show else starts:
-        ids = cut_padding(distinct[order[start : start + batch]]).astype(np.int64)
+        ids = cut_padding(distinct[order[start : start + batch]], clip.pad).astype(np.int64)
         text = encode_text(clip.model, torch.from_numpy(ids).to(device))
         embeddings.append(text.float())
     return torch.cat(embeddings).cpu()[np.argsort(order)[place.reshape(-1)]]
@@ -98,7 +98,7 @@ def each_checkpoint(
     and `config` of `Clip`.
     """
     for key, weights in checkpoints.items():
-        clip = Clip(model["name"], weights or model["pretrained"], model["config"])
+        clip = Clip(**model, weights=weights)
         clip.model.to(fabric.device)
         with fabric.autocast():
             yield key, clip

@@ -7,33 +7,31 @@ from PIL import Image
 
 from countclip.data import captions
 from countclip.model.clip import Clip
-from countclip.model.libraries import transforms
+from countclip.model.preprocessing import Preprocessing
 from countclip.runtime.files import progress, publish
 
 
 def resize(image: Image.Image, size: int) -> np.ndarray:
-    """uint8 (size, size, 3): shorter side to `size` (bicubic), centre cropped, as CLIP does it."""
-    cut = transforms.Compose(
-        [
-            transforms.Resize(size, transforms.InterpolationMode.BICUBIC),
-            transforms.CenterCrop(size),
-        ]
-    )
-    return np.asarray(cut(image.convert("RGB")))
+    """uint8 (size, size, 3): shorter side to `size` (bicubic), centre cropped, as OpenAI's CLIP
+    has it. What another model needs, `Clip.preprocessing` knows."""
+    return Preprocessing(size).resize(image)
 
 
-def pack_images(images: Iterable[Image.Image], n: int, size: int, path: str) -> None:
+def pack_images(images: Iterable[Image.Image], n: int, how: Preprocessing | int, path: str) -> None:
     """Publish `n` images as one uint8 array (n, size, size, 3) that is mapped into memory later.
 
     Decoding and resizing happen once here instead of once an epoch and variant.
+    how: a model's preprocessing; a size alone stands for OpenAI's with that size.
     """
+    preprocessing = Preprocessing(how) if isinstance(how, int) else how
+    size = preprocessing.size
     header = {"descr": "|u1", "fortran_order": False, "shape": (n, size, size, 3)}
     # Written and not mapped: a full disk is then an error, and no signal that ends the process.
     with publish(path) as temporary, open(temporary, "wb") as file:
         np.lib.format.write_array_header_1_0(file, header)
         done = 0
         for image in progress(images, total=n, unit="image", desc="pack"):
-            file.write(resize(image, size).tobytes())
+            file.write(preprocessing.resize(image).tobytes())
             done += 1
         if done != n:
             raise ValueError(f"{path}: {n} pairs need an image each, {done} images were read")
@@ -44,7 +42,7 @@ def nine_captions(clip: Clip, caption: str, number: int, everywhere: bool = Fals
 
     Nine equal token sequences would be counted right or wrong by chance.
     """
-    short = captions.truncate(caption, number, clip.tokenizer.encode, clip.token_limit)
+    short = captions.truncate(caption, number, clip.encode, clip.token_limit)
     return captions.with_each_number(short, number, everywhere)
 
 

@@ -1,18 +1,29 @@
 """Ablations: every variant beside the reference, with the settings that it changes.
 
 Variants with an ordinal loss have a row more for the other way to decode a count, and sheets that
-compare them with L_count+ and the reference under both.
+compare them with L_count+ and the reference under both. A sheet compares variants with soft targets
+with those with hard ones.
 """
 
 import logging
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from countclip.report import ordinal_counting, pages, scores, sheets, statistics
-from countclip.report.ordinal_counting import BOUNDS, MEASURES, OTHERS
+from countclip.report import (
+    ordinal_counting,
+    pages,
+    paired_counts,
+    scores,
+    sheets,
+    soft_counting,
+    statistics,
+)
+from countclip.report.ordinal_counting import OTHERS
+from countclip.report.paired_counts import MEASURES, difference_cells
 from countclip.report.sheets import SIGNED, TWO_DECIMALS, Cell, Sheet, p_value
 from countclip.report.table1 import heading
 
@@ -25,7 +36,11 @@ FROM_TABLE1 = [
     *("p_bootstrap_vs_reference", "p_end_vs_reference", "p_end_vs_reference_holm"),
     *("benchmark", "n", "seeds", "reference", "scale"),
 ]
-COLUMNS = ["variant", "label", "changes", "changed", *FROM_TABLE1, *ordinal_counting.COLUMNS]
+COLUMNS = [
+    *("variant", "label", "changes", "changed", *FROM_TABLE1),
+    *ordinal_counting.COLUMNS,
+    *soft_counting.COLUMNS,
+]
 FORMATS = {
     "accuracy_end": TWO_DECIMALS,
     "accuracy_end_low": TWO_DECIMALS,
@@ -45,17 +60,10 @@ NOTES = [
     "All values are of the end of training, as means over the seeds.",
 ]
 DIFFERENCE_NOTES = [
-    "Both models are decoded alike. A lower MAE is better, a higher value of the others.",
-    "Brackets hold 95 % intervals of the paired bootstrap over images. They are not corrected for"
-    " multiple comparisons and do not cover another training.",
-    "p: paired sign-flip test over the images, which for accuracy and off by one is McNemar's exact"
-    " test (several seeds: twice the median p); for Spearman's correlation the bootstrap's."
-    " Holm-corrected over all ordinal variants, decodings and both comparisons of a measure.",
-    f"The sign flips of a seed show no p below {p_value(statistics.least_p(statistics.FLIPS))}, and"
-    f" the bootstrap none below {p_value(2 * statistics.least_p(statistics.RESAMPLES))}; several"
-    " seeds double the first, and the correction multiplies both. ≤ marks a p that may be smaller.",
-    "An interval that excludes 0 may stand beside a large p: the interval is of the mean over the"
-    " seeds, and not corrected.",
+    "Both models are decoded alike.",
+    *paired_counts.DIFFERENCE_NOTES,
+    "The correction, after Holm, is over all ordinal variants, decodings and both comparisons of a"
+    " measure.",
 ]
 
 
@@ -77,6 +85,7 @@ def ablations(
     settings: dict[str, dict[str, Any]],
     reference: str,
     predictions: pd.DataFrame | None = None,
+    histories: dict[str, list[str]] | None = None,
 ) -> pd.DataFrame:
     """One row a variant, with COLUMNS: its changed settings, and its numbers in Table 1.
 
@@ -85,6 +94,7 @@ def ablations(
     settings: of each variant, all that its training follows from.
     predictions: of `scores.load_predictions`, for what `ordinal_counting.table` adds. Its rows of
     the decoding `expectation` have none of the differences and p values of Table 1.
+    histories: of each variant with soft targets, as `soft_counting.table` has them.
     """
     changed = changes(settings, reference)
     rows = table1[table1["variant"].isin(settings)].reset_index(drop=True)
@@ -103,7 +113,8 @@ def ablations(
     for place, row in rows[expected].iterrows():
         low, high = statistics.wilson(row["accuracy"] / 100, row["n"])
         rows.loc[place, list(ACCURACY)] = [row["accuracy"], 100 * low, 100 * high]
-    return rows[COLUMNS]
+    soft = soft_counting.table(predictions, settings, histories or {})
+    return rows.merge(soft, on=["variant", "decoding"], how="left")[COLUMNS]
 
 
 def _spelt(settings: dict[str, Any]) -> str:
@@ -180,45 +191,13 @@ def ordinal_sheets(
             continue
         lines = [
             [Cell(row.label), Cell(row.decoding), *cells]
-            for row, cells in zip(rows.itertuples(), _differences(rows, other), strict=True)
+            for row, cells in zip(rows.itertuples(), difference_cells(rows, other), strict=True)
         ]
         notes = [f"Each value is a variant's less that of {names[other]}.", *DIFFERENCE_NOTES]
         made.append(
             Sheet(f"Ordinal losses against {TITLES[other]}. {title}", headers, lines, notes, stamp)
         )
     return made
-
-
-def _differences(rows: pd.DataFrame, other: str) -> list[list[Cell]]:
-    """A cell a measure for each row: the difference, with its interval and corrected p value."""
-    formats = {}
-    for measure in MEASURES:
-        name, digits = f"{measure}_minus_{other}", 3 if measure == "spearman" else 2
-        formats[name] = f"{{:+.{digits}f}}".format
-        formats |= {f"{name}{bound}": f"{{:.{digits}f}}".format for bound in BOUNDS[1:]}
-        formats[f"p_{measure}_vs_{other}_holm"] = p_value
-    return [
-        [
-            Cell(
-                text[f"{measure}_minus_{other}"],
-                f"[{text[f'{measure}_minus_{other}_low']},"
-                f" {text[f'{measure}_minus_{other}_high']}],"
-                f" p {_at_most(row[f'p_{measure}_vs_{other}'], measure, row['seeds'])}"
-                f"{text[f'p_{measure}_vs_{other}_holm'] or '–'}",
-            )
-            for measure in MEASURES
-        ]
-        for row, text in zip(rows.to_dict("records"), sheets.texts(rows, formats), strict=True)
-    ]
-
-
-def _at_most(p: float, measure: str, seeds: str) -> str:
-    """≤ before a corrected p value whose test can show none smaller than `p`; seeds: as `1 2`."""
-    if measure == "spearman":
-        least = 2 * statistics.least_p(statistics.RESAMPLES)
-    else:
-        least = statistics.combined([statistics.least_p(statistics.FLIPS)] * len(seeds.split()))
-    return "≤ " if statistics.is_least(p, least) else ""
 
 
 def make_ablations(
@@ -231,14 +210,23 @@ def make_ablations(
     settings: dict[str, dict[str, Any]],
     reference: str,
     rows: dict[int, int] | None = None,
+    histories: Sequence[str] = (),
 ) -> None:
     """Publish the ablations as CSV, JSON and Markdown, from Table 1 as CSV and the predictions.
 
-    rows: of the benchmark, those that Table 1 counts (countbench.rows_of).
+    rows: of the benchmark, those that Table 1 counts (countbench.rows_of). histories: of trainings
+    with soft targets, each in its variant's folder and there in its seed's.
     """
     loaded = scores.load_predictions(list(predictions), rows or {}) if predictions else None
-    table = ablations(scores.read_table1(table1_csv), settings, reference, loaded)
+    of_variant: dict[str, list[str]] = {}
+    for path in histories:
+        of_variant.setdefault(Path(path).parents[1].name, []).append(path)
+    table = ablations(scores.read_table1(table1_csv), settings, reference, loaded, of_variant)
     sheets.write_csv(table, csv_path)
-    shown = [sheet(table, settings, reference), *ordinal_sheets(table, settings, reference)]
+    shown = [
+        sheet(table, settings, reference),
+        *ordinal_sheets(table, settings, reference),
+        *soft_counting.sheets_of(table, settings),
+    ]
     sheets.write_sheets(shown, json_path, markdown_path)
     log.info("%d variants beside %s", table["variant"].nunique(), reference)

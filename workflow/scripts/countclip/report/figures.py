@@ -1,6 +1,7 @@
 """Figures of the counting set, lambdas, training curves, confusion matrices and WiSE-FT."""
 
 import textwrap
+from collections.abc import Sequence
 from math import log2
 from pathlib import Path
 
@@ -108,14 +109,17 @@ def confusion(
     variants: list[dict[str, str]],
     checkpoint: str,
     scale: str,
+    baselines: Sequence[dict[str, str]] = (),
 ) -> None:
     """Draw Figs. 3-5: confusion matrices of the baseline and `variants` at a checkpoint.
 
     rows: of `benchmark`, the variant of CountBench that is counted (countbench.rows_of).
+    baselines: of several base models (`scores.table1`); those of `variants` are shown.
     The counts of several seeds are added up; the shade is the share of the row.
     """
     table = scores.load_predictions(predictions, rows)
-    panels = [scores.BASELINE, *variants]
+    own = {variant.get("baseline") for variant in variants}
+    panels = [*([row for row in baselines if row["id"] in own] or [scores.BASELINE]), *variants]
     columns = min(len(panels), 3 if len(panels) <= 6 else 4)
     lines = -(-len(panels) // columns)
     title = f"Confusion matrices, {scores.CHECKPOINTS[checkpoint]}\n{benchmark}, n = {len(rows)}"

@@ -24,7 +24,7 @@ VERDICTS = {
 
 def models(table: pd.DataFrame) -> tuple[pd.Series, pd.DataFrame]:
     """The pretrained baseline and the variants of Table 1, without the controls."""
-    is_baseline = table["variant"] == scores.BASELINE["id"]
+    is_baseline = scores.is_baseline(table["variant"])
     is_control = table["variant"].isin(scores.CONTROLS)
     return table[is_baseline].iloc[0], table[~is_baseline & ~is_control]
 
@@ -189,8 +189,9 @@ class DotPlot:
 def dot_plot(table: pd.DataFrame) -> DotPlot:
     """The plot of the pretrained baseline and all variants of Table 1, on an axis from zero."""
     baseline, variants = models(table)
-    rows = table.loc[[baseline.name, *variants.index]]
-    rows = rows.assign(kind=["baseline", *(_kind(row) for _, row in variants.iterrows())])
+    pretrained = table[scores.is_baseline(table["variant"])]
+    kinds = [*["baseline"] * len(pretrained), *(_kind(row) for _, row in variants.iterrows())]
+    rows = table.loc[[*pretrained.index, *variants.index]].assign(kind=kinds)
     rows = rows.sort_values("accuracy_end", ascending=False, kind="stable")
     step, end = _axis(max(rows["accuracy_end_high"].max(), scores.CHANCE))
     dots = []

@@ -8,7 +8,6 @@ and Spearman's correlation take it as it is.
 All is of the end of training. A measure is the mean over the seeds.
 """
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,27 +15,17 @@ import pandas as pd
 from scipy.special import softmax
 
 from countclip.data.number_words import NUMBERS
-from countclip.report import statistics
+from countclip.report import paired_counts
+from countclip.report.paired_counts import Measured
 from countclip.runtime.config import ORDINAL
 
 DECODINGS = ("argmax", "expectation")
-MEASURES = {
-    "accuracy": "Accuracy (%)",
-    "mae": "MAE",
-    "off_by_one": "Off by one (%)",
-    "spearman": "Spearman",
-}
-"""The measures and their headers."""
 OTHERS = ("reference", "count_plus")
 """What a variant with an ordinal loss is compared with, under the same decoding."""
-BOUNDS = ("", "_low", "_high")
 COLUMNS = [
     *("decoding", "mae", "off_by_one", "spearman", "count_plus"),
-    *(f"{measure}_minus_{other}{bound}"
-      for other in OTHERS for measure in MEASURES for bound in BOUNDS),
-    *(f"p_{measure}_vs_{other}{of}"
-      for other in OTHERS for measure in MEASURES for of in ("", "_holm")),
-]  # fmt: skip
+    *paired_counts.columns(OTHERS),
+]
 
 Settings = dict[str, dict[str, Any]]
 """Of each variant, all that its training follows from."""
@@ -86,126 +75,30 @@ def counts(rows: pd.DataFrame, decoding: str, scale: float | None) -> np.ndarray
     return softmax((scale or 1.0) * cosines, axis=1) @ np.array(NUMBERS, float)
 
 
-@dataclass(frozen=True)
-class Measured:
-    """Counts that a variant told under one decoding, and what follows from them.
-
-    values: (seeds, n). numbers: the true ones (n,). scores: each measure of each image, (seeds, n);
-    of all but Spearman's correlation. means: of each measure, over images and seeds.
-    """
-
-    values: np.ndarray
-    numbers: np.ndarray
-    scores: dict[str, np.ndarray]
-    means: dict[str, float]
-
-    @classmethod
-    def of(cls, values: np.ndarray, numbers: np.ndarray) -> "Measured":
-        rounded = np.floor(values + 0.5)
-        scores = {
-            "accuracy": 100.0 * (rounded == numbers),
-            "mae": np.abs(values - numbers),
-            "off_by_one": 100.0 * (np.abs(rounded - numbers) <= 1),
-        }
-        means = {measure: float(each.mean()) for measure, each in scores.items()}
-        means["spearman"] = float(np.mean([statistics.spearman(seed, numbers) for seed in values]))
-        return cls(values, numbers, scores, means)
-
-
 def table(predictions: pd.DataFrame, settings: Settings, reference: str) -> pd.DataFrame:
     """One row for each of `states`: variant, accuracy, and COLUMNS.
 
-    predictions: of `scores.load_predictions`. `<measure>_minus_<other>` is the difference to a
-    variant of OTHERS, with the paired bootstrap's 95 % interval over the images. p of accuracy,
-    MAE and off-by-one: the sign-flip test of each seed, which of hits is McNemar's exact one
-    (several seeds: twice the median p); of Spearman: the bootstrap's. `_holm`: corrected over all
-    tests of the same measure.
+    predictions: of `scores.load_predictions`. Differences to the variants of OTHERS are those of
+    `paired_counts.compared`.
     """
-    ends = predictions[predictions["checkpoint"] == "end"].sort_values(["seed", "index"])
-    by_variant = dict(tuple(ends.groupby("variant")))
+    ends = dict(tuple(predictions[predictions["checkpoint"] == "end"].groupby("variant")))
     measured = {}
     for name, decoding in states(settings, reference):
-        rows = by_variant[name]
-        seeds = rows["seed"].nunique()
-        numbers = rows["number"].to_numpy(float).reshape(seeds, -1)[0]
-        told = counts(rows, decoding, settings[name].get("count_logit_scale"))
-        measured[name, decoding] = Measured.of(told.reshape(seeds, -1), numbers)
+        told = counts(ends[name], decoding, settings[name].get("count_logit_scale"))
+        measured[name, decoding] = Measured.of_rows(ends[name], told)
     pairs = {
-        (state, role): (measured[state], measured[other, state[1]])
+        (state, role): (other, state[1])
         for state in measured
         if is_ordinal(settings[state[0]])
         for role, other in roles(state[0], settings, reference).items()
     }
-    p_values = dict(zip(pairs, _p_values(list(pairs.values())), strict=True))
-    resampled = _resampled(measured)
+    differences = paired_counts.compared(measured, pairs)
     rows = []
-    for (name, decoding), ours in measured.items():
+    for state, ours in measured.items():
+        name, decoding = state
         row: dict[str, Any] = {"variant": name, "decoding": decoding, **ours.means}
         if is_ordinal(settings[name]):
-            others = roles(name, settings, reference)
-            row["count_plus"] = others.get("count_plus")
-            for role, other in others.items():
-                theirs = measured[other, decoding]
-                samples = resampled[name, decoding] - resampled[other, decoding]
-                of_measures = dict(zip(MEASURES, samples, strict=True))
-                tested = p_values[(name, decoding), role]
-                row |= _compared(ours, theirs, of_measures, tested, role)
-        rows.append(row)
+            row["count_plus"] = roles(name, settings, reference).get("count_plus")
+        rows.append(row | differences.get(state, {}))
     made = pd.DataFrame(rows, columns=["variant", "accuracy", *COLUMNS])
-    for measure in MEASURES:
-        columns = [f"p_{measure}_vs_{other}" for other in OTHERS]
-        p_values = made[columns].to_numpy(float)
-        corrected = statistics.holm(p_values.ravel()).reshape(p_values.shape)
-        made[[f"{column}_holm" for column in columns]] = corrected
-    return made
-
-
-def _p_values(pairs: list[tuple[Measured, Measured]]) -> list[dict[str, float]]:
-    """p of equal scores of each pair, by measure: the same images and seeds against each other.
-
-    All pairs are flipped together, since drawing the signs is what takes time.
-    """
-    found: list[dict[str, float]] = [{} for _ in pairs]
-    for measure in pairs[0][0].scores if pairs else ():
-        differences = [ours.scores[measure] - theirs.scores[measure] for ours, theirs in pairs]
-        ends = np.cumsum([len(of_seeds) for of_seeds in differences])
-        of_all = statistics.sign_flips(np.concatenate(differences), flips=statistics.FLIPS)
-        for place, of_seeds in enumerate(np.split(of_all, ends[:-1])):
-            found[place][measure] = statistics.combined(list(of_seeds))
-    return found
-
-
-def _resampled(measured: dict[State, Measured]) -> dict[State, np.ndarray]:
-    """MEASURES (4, RESAMPLES) in the bootstrap's samples, means over the seeds, of the variants
-    that have both decodings."""
-    both = {name for name, decoding in measured if decoding == "expectation"}
-    found = {}
-    for state, ours in measured.items():
-        if state[0] in both:
-            scores = np.array([each.mean(axis=0) for each in ours.scores.values()])
-            correlations = statistics.bootstrap_spearman(ours.values, ours.numbers)
-            found[state] = np.vstack([statistics.bootstrap(scores).T, correlations.mean(axis=1)])
-    return found
-
-
-def _compared(
-    ours: Measured,
-    theirs: Measured,
-    samples: dict[str, np.ndarray],
-    p_values: dict[str, float],
-    role: str,
-) -> dict[str, float]:
-    """Differences of each measure, with intervals and p values, to a variant of OTHERS.
-
-    samples: of each difference, the bootstrap's. p_values: of the measures that are flipped.
-    """
-    row, p_values = {}, dict(p_values)
-    for measure, of_measure in samples.items():
-        difference = ours.means[measure] - theirs.means[measure]
-        figures = (difference, *statistics.percentile_interval(of_measure))
-        row |= {f"{measure}_minus_{role}{of}": x for of, x in zip(BOUNDS, figures, strict=True)}
-        if measure not in p_values:
-            known = not np.isnan(of_measure).any()
-            p_values[measure] = statistics.bootstrap_p(of_measure) if known else np.nan
-        row[f"p_{measure}_vs_{role}"] = p_values[measure]
-    return row
+    return paired_counts.with_holm(made, OTHERS)

@@ -1,5 +1,6 @@
 """Tables of retention: what fine-tuning for counting cost on other tasks, and WiSE-FT."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,8 @@ def retention(answers: pd.DataFrame, variants: list[dict[str, str]], scale: str)
             if len(questions):
                 shared = {"task": task, "measure": measure, "scale": scale}
                 rows += [shared | row for row in _before_and_after(questions, k, variants)]
-    return pd.DataFrame(rows, columns=COLUMNS)
+    several = any("baseline" in variant for variant in variants)
+    return pd.DataFrame(rows, columns=[*COLUMNS, "baseline"] if several else COLUMNS)
 
 
 def _before_and_after(
@@ -64,15 +66,20 @@ def _before_and_after(
     hits = answers.pivot_table(
         "hit", ["picture", "index"], ["variant", "checkpoint"], aggfunc="mean"
     )
-    before, n = hits["baseline", "end"], len(hits)
+    n = len(hits)
     of_baseline = answers[answers["variant"] == "baseline"]
+    before = {
+        variant["id"]: hits[variant.get("baseline", scores.BASELINE["id"]), "end"]
+        for variant in variants
+    }
     # Of all answers in a random order, a right one is among the first k.
     chance = 1 - hypergeom.pmf(0, of_baseline["among"], of_baseline["right"], k).mean()
     labels = {
         (variant["id"], name): variant["label"] for variant in variants for name in CHECKPOINTS
     }
-    differences = hits[list(labels)].sub(before, axis=0)
+    differences = pd.DataFrame({key: hits[key] - before[key[0]] for key in labels})
     images = differences.index.get_level_values("picture")
+    own = {variant["id"]: variant.get("baseline") for variant in variants}
     resampled = statistics.bootstrap(differences.to_numpy().T, groups=images)
     rows = []
     for number, (variant, name) in enumerate(labels):
@@ -87,7 +94,8 @@ def _before_and_after(
                 "checkpoint": name,
                 "seeds": scores.seeds_of(answers.loc[answers["variant"] == variant, "seed"]),
             }
-            | _share("before", before.mean(), images.nunique())
+            | {"baseline": own.get(variant)}
+            | _share("before", before[variant].mean(), images.nunique())
             | _share("after", hits[variant, name].mean(), images.nunique())
             | _percent("difference", differences[variant, name].mean(), *bounds)
         )
@@ -110,25 +118,33 @@ def make_retention(
     markdown_path: str,
     variants: list[dict[str, str]],
     scale: str,
+    baselines: Sequence[dict[str, str]] = (),
 ) -> None:
     """Publish `retention` of the files of `retention.measure` as CSV, JSON and Markdown."""
     table = retention(pd.concat(map(pd.read_parquet, answers)), variants, scale)
     sheets.write_csv(table, csv_path)
-    sheets.write_sheets(retention_sheets(table), json_path, markdown_path)
+    sheets.write_sheets(retention_sheets(table, baselines), json_path, markdown_path)
 
 
-def retention_sheets(table: pd.DataFrame) -> list[Sheet]:
-    """One sheet a task: each variant's first answers, and their difference to the baseline's."""
-    return [_sheet(task, rows) for task, rows in table.groupby("task", sort=False)]
+def retention_sheets(table: pd.DataFrame, baselines: Sequence[dict[str, str]] = ()) -> list[Sheet]:
+    """One sheet a task: each variant's first answers, and their difference to the baseline's.
+
+    baselines: as `scores.table1` has it.
+    """
+    return [_sheet(task, rows, baselines) for task, rows in table.groupby("task", sort=False)]
 
 
-def _sheet(task: str, table: pd.DataFrame) -> Sheet:
+def _sheet(task: str, table: pd.DataFrame, baselines: Sequence[dict[str, str]]) -> Sheet:
     table = table.join(pd.DataFrame(sheets.texts(table, FORMATS), table.index).add_suffix("_text"))
     shown = [name for name in table["measure"].unique() if MEASURES[name][1] == 1]
     columns = [(measure, name) for measure in shown for name in CHECKPOINTS]
     measures = table.drop_duplicates("measure").set_index("measure")
-    before = [Cell(measures["before_text"][measure]) for measure, _ in columns]
-    lines = [[Cell(scores.BASELINE["label"]), *before]]
+    lines = []
+    for row in baselines or [scores.BASELINE]:
+        own = table[table["baseline"] == row["id"]] if baselines else table
+        before = own.drop_duplicates("measure").set_index("measure")["before_text"]
+        if len(before):
+            lines.append([Cell(row["label"]), *(Cell(before[measure]) for measure, _ in columns)])
     for _, rows in table.groupby("variant", sort=False):
         after = rows.set_index(["measure", "checkpoint"]).to_dict("index")
         lines.append([Cell(rows["label"].iloc[0]), *(_cell(after[column]) for column in columns)])

@@ -13,6 +13,8 @@ shuffled order, `control_text_only` measures what they answer from the captions 
 image in the place of every image. Chance is one in nine.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 
@@ -26,6 +28,7 @@ CHECKPOINTS = {
     "selected": "selected on held-out data",
 }
 BASELINE = {"id": "baseline", "label": "baseline, not fine-tuned"}
+"""The pretrained model; of several the first, and `baseline-<id>` each other one."""
 CONTROLS = {
     "control_shuffled": "control: true numbers shuffled",
     "control_text_only": "control: captions without images",
@@ -50,6 +53,17 @@ COLUMNS = [
 ]
 PAPER = {"end": "end", "best": "best_on_benchmark"}
 """The paper's columns and our checkpoints."""
+
+
+def is_baseline(variants: pd.Series) -> pd.Series:
+    """Which ids of variants are pretrained models'."""
+    return variants.eq(BASELINE["id"]) | variants.str.startswith(f"{BASELINE['id']}-")
+
+
+def baseline_of(table: pd.DataFrame, variant: str) -> str:
+    """Id of the baseline that Table 1 compares a variant with."""
+    own = table.loc[table["variant"] == variant, "baseline"] if "baseline" in table else ()
+    return own.iloc[0] if len(own) and isinstance(own.iloc[0], str) else BASELINE["id"]
 
 
 def read_table1(csv_path: str) -> pd.DataFrame:
@@ -86,7 +100,7 @@ def with_seeds(parts: list[pd.DataFrame], runs: pd.DataFrame) -> pd.DataFrame:
     The pretrained baseline has no seed.
     """
     table = pd.concat(parts, ignore_index=True)
-    trained = runs[runs["variant"] != BASELINE["id"]].groupby("variant")["seed"]
+    trained = runs[~is_baseline(runs["variant"])].groupby("variant")["seed"]
     return table.assign(seeds=table["variant"].map(trained.agg(seeds_of)).fillna(""))
 
 
@@ -111,11 +125,15 @@ def _matrix(rows: pd.DataFrame) -> np.ndarray:
 
 def _state(predictions: pd.DataFrame, variant: str, checkpoint: str) -> pd.DataFrame:
     """The predictions of a variant at a checkpoint, of all its seeds."""
-    checkpoint = "end" if variant == "baseline" else checkpoint
+    checkpoint = "end" if _is_pretrained(variant) else checkpoint
     rows = predictions.query("variant == @variant and checkpoint == @checkpoint")
     if rows.empty:
         raise ValueError(f"no predictions of variant {variant!r}, checkpoint {checkpoint!r}")
     return rows
+
+
+def _is_pretrained(variant: str) -> bool:
+    return is_baseline(pd.Series([variant])).item()
 
 
 def with_controls(predictions: pd.DataFrame) -> pd.DataFrame:
@@ -143,6 +161,7 @@ def table1(
     benchmark: str,
     scale: str,
     reference: str | None = None,
+    baselines: Sequence[dict[str, str]] = (),
 ) -> pd.DataFrame:
     """Table 1 with the columns COLUMNS; shares in percent, differences in percentage points.
 
@@ -150,6 +169,8 @@ def table1(
     variants: id, label, schedule, lambda_scheme and loss of each, in the order of the rows.
     paper: variant, end and best, the paper's values in percent; empty for another benchmark.
     reference: the variant that the others are compared with beside the baseline.
+    baselines: id and label of each base model, where there are several; `baseline` of a variant is
+        then the one that it is compared with, and a last column of the table.
 
     Each p value is of the end of training: McNemar's exact test on the same images, `_holm`
     corrected after Holm over all of these tests in the table; `p_bootstrap_` that of the paired
@@ -158,7 +179,11 @@ def table1(
     """
     paper = paper.set_index("variant")
     predictions = with_controls(predictions)
-    models = [BASELINE, *variants, *({"id": i, "label": text} for i, text in CONTROLS.items())]
+    models = [
+        *(baselines or [BASELINE]),
+        *variants,
+        *({"id": i, "label": text} for i, text in CONTROLS.items()),
+    ]
     scores = _scores(predictions, [model["id"] for model in models])
     means = pd.DataFrame(statistics.bootstrap(scores.T.to_numpy()), columns=scores.columns)
     per_class = number_words.per_class(_state(predictions, "baseline", "end")["number"])
@@ -187,13 +212,16 @@ def table1(
             row |= _accuracy(predictions, means[name, checkpoint], name, checkpoint)
         if model in variants:
             row["seeds"] = seeds_of(end["seed"])
-            for role, other in zip(OTHERS, ("baseline", reference), strict=True):
+            own = model.get("baseline", BASELINE["id"])
+            row["baseline"] = own
+            for role, other in zip(OTHERS, (own, reference), strict=True):
                 if other not in (None, name):
                     row |= _compared(predictions, means, name, other, role)
         if name in paper.index:
             row |= _beside_paper(row, paper.loc[name])
         rows.append(row)
-    table = pd.DataFrame(rows, columns=COLUMNS).astype({"ties": "Int64"})
+    columns = [*COLUMNS, "baseline"] if baselines else COLUMNS
+    table = pd.DataFrame(rows, columns=columns).astype({"ties": "Int64"})
     p_columns = [f"p_end_vs_{other}" for other in OTHERS]
     corrected = statistics.holm(table[p_columns].to_numpy(float).ravel()).reshape(-1, len(OTHERS))
     table[[f"{column}_holm" for column in p_columns]] = corrected
@@ -241,7 +269,7 @@ def _compared(
     low, high = statistics.percentile_interval(resampled)
     p_values = []
     for seed, run in runs.groupby("seed"):
-        same = others if other == "baseline" else others[others["seed"] == seed]
+        same = others if role == "baseline" else others[others["seed"] == seed]
         p_values.append(statistics.mcnemar(run["right"].to_numpy(), same["right"].to_numpy()))
     return {
         f"difference_{role}": 100 * (runs["right"].mean() - others["right"].mean()),
@@ -263,7 +291,9 @@ def _beside_paper(row: dict, values: pd.Series) -> dict[str, float | str]:
     return columns
 
 
-def per_class(predictions: pd.DataFrame, variants: list[str]) -> pd.DataFrame:
+def per_class(
+    predictions: pd.DataFrame, variants: list[str], baselines: Sequence[str] = (BASELINE["id"],)
+) -> pd.DataFrame:
     """Precision, recall and F1 in percent, and the row of the confusion matrix, of each class.
 
     One row a variant, checkpoint and true number, seeds added up. The recall is the accuracy on the
@@ -271,7 +301,7 @@ def per_class(predictions: pd.DataFrame, variants: list[str]) -> pd.DataFrame:
     """
     predictions = with_controls(predictions)
     frames = []
-    for variant in ["baseline", *variants, *CONTROLS]:
+    for variant in [*baselines, *variants, *CONTROLS]:
         for checkpoint in _checkpoints(variant):
             counts = matrix(predictions, variant, checkpoint)
             figures = {key: 100 * value for key, value in statistics.per_class(counts).items()}

@@ -148,16 +148,16 @@ def read_sheets(json_path: str) -> list[Sheet]:
 
 def markdown(sheet: Sheet) -> str:
     """A heading, the table with intervals beside their values, and the notes as a list."""
-    lines = [f"# {_plain_markdown(sheet.title)}", ""]
+    lines = [f"# {plain_markdown(sheet.title)}", ""]
     lines += [f"**{sheet.stamp.text}**", ""] if sheet.stamp else []
     lines += [
-        _line(map(_plain_markdown, sheet.headers)),
+        _line(map(plain_markdown, sheet.headers)),
         "|" + "|".join([":--", *["--:"] * (len(sheet.headers) - 1)]) + "|",
     ]
     for row in sheet.rows:
-        cells = [(_plain_markdown(f"{cell.text} {cell.range}"), cell.best) for cell in row]
+        cells = [(plain_markdown(f"{cell.text} {cell.range}"), cell.best) for cell in row]
         lines.append(_line(f"**{text}** ▲" if best else text for text, best in cells))
-    return "\n".join([*lines, "", *(f"- {_plain_markdown(note)}" for note in sheet.notes)]) + "\n"
+    return "\n".join([*lines, "", *(f"- {plain_markdown(note)}" for note in sheet.notes)]) + "\n"
 
 
 def _line(cells: Iterable[str]) -> str:
@@ -168,7 +168,7 @@ def _line(cells: Iterable[str]) -> str:
 _MARKUP = re.compile(r"[\\`*<&|]|\](?=[(\[:])|(?<!\w)_|_(?!\w)")
 
 
-def _plain_markdown(text: str) -> str:
+def plain_markdown(text: str) -> str:
     """Text as one line of Markdown, its markup escaped."""
     return _MARKUP.sub(r"\\\g<0>", " ".join(text.split()))
 

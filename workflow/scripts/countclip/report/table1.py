@@ -1,6 +1,7 @@
 """Table 1 as readers see it: ours beside the paper's, with notes."""
 
 import logging
+from collections.abc import Sequence
 
 import pandas as pd
 
@@ -8,6 +9,7 @@ from countclip.benchmarks import countbench
 from countclip.data.number_words import WORDS
 from countclip.report import pages, sheets
 from countclip.report.scores import (
+    BASELINE,
     CHANCE,
     CHECKPOINTS,
     CONTROLS,
@@ -51,17 +53,20 @@ def make_table1(
     reference: str | None,
     scale: str,
     repeated: int = 0,
+    baselines: Sequence[dict[str, str]] = (),
 ) -> None:
     """Publish Table 1 as CSV, JSON, Markdown and LaTeX, and each class of it as CSV.
 
     rows: of `benchmark`, the variant of CountBench that is counted (countbench.rows_of).
     repeated: how many of them show the image of an earlier one (overlap.repeated_images).
+    baselines: as `scores.table1` has it.
     """
     loaded = load_predictions(predictions, rows)
     paper = sheets.read_csv(paper_csv)
-    table = table1(loaded, variants, paper, benchmark, scale, reference)
+    table = table1(loaded, variants, paper, benchmark, scale, reference, baselines)
     sheets.write_csv(table, csv_path)
-    sheets.write_csv(per_class(loaded, [variant["id"] for variant in variants]), per_class_csv)
+    ids = ([row["id"] for row in of] for of in (variants, baselines or [BASELINE]))
+    sheets.write_csv(per_class(loaded, *ids), per_class_csv)
     view = sheet(table, repeated)
     sheets.write_sheets([view], json_path, markdown_path)
     write_text(sheets.latex(view, "tab:counting"), latex_path)
@@ -82,17 +87,18 @@ def make_benchmark_table(
     seen: dict[str, int | None],
     distance: int,
     chosen_on: str = "countbench",
+    baselines: Sequence[dict[str, str]] = (),
 ) -> None:
     """Publish the same table of a further benchmark, with how many images were seen in training.
 
     It has no values of the paper.
     rows: index -> number of those that are measured on (custom.rows_of).
     seen, distance: of `overlap.count_overlaps`. chosen_on: id of the benchmark that checkpoints are
-        chosen on.
+        chosen on. baselines: as `scores.table1` has it.
     """
     no_paper = pd.DataFrame(columns=["variant", "end", "best"])
     loaded = load_predictions(predictions, rows)
-    table = table1(loaded, variants, no_paper, benchmark, scale, reference)
+    table = table1(loaded, variants, no_paper, benchmark, scale, reference, baselines)
     table = table.assign(**seen, near_distance=distance)
     sheets.write_csv(table, csv_path)
     view = sheet(table, seen["same_picture"], chosen_on)
@@ -167,6 +173,7 @@ def notes(table: pd.DataFrame, repeated: int, chosen_on: str = "countbench") -> 
         _best_note(benchmark, chosen_on),
         *_overlap_notes(table, chosen_on),
         *_repeated_notes(repeated),
+        *_baseline_notes(table),
         "p: exact McNemar test against the baseline at the end of training (several seeds: twice"
         " the median p), Holm-corrected over all McNemar tests of the CSV. The CSV also has"
         " differences to the reference, macro-F1, mean absolute error and more.",
@@ -175,6 +182,15 @@ def notes(table: pd.DataFrame, repeated: int, chosen_on: str = "countbench") -> 
         _tie_note(table),
         "▲ marks the highest value of a column.",
     ]
+
+
+def _baseline_notes(table: pd.DataFrame) -> list[str]:
+    if "baseline" not in table:
+        return []
+    labels = dict(zip(table["variant"], table["label"], strict=True))
+    own = table.dropna(subset="baseline").groupby("baseline", sort=False)["label"]
+    pairs = "; ".join(f"“{labels[row]}” of {', '.join(of)}" for row, of in own)
+    return [f"The baseline of each variant is its own model before training: {pairs}."]
 
 
 def _title(benchmark: str) -> str:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from countclip.runtime.csv_files import Columns, read_lines
-from countclip.runtime.files import check_name
+from countclip.runtime.files import check_name, read_json
 from countclip.runtime.folders import stored
 from countclip.runtime.resources import name_of, resource
 
@@ -91,6 +91,20 @@ ORDINAL = {
 }
 """Each ordinal loss, which is the id of its variant too, and its name in labels."""
 
+TARGET_KEYS = ("clip_target", "soft_alpha", "soft_power", "soft_mask", "soft_objects")
+"""Keys of `training` that decide the targets of CLIP's loss."""
+SOFT_TARGETS = {
+    "hard": ({"clip_target": "hard"}, "hard targets"),
+    "objects": ({"clip_target": "objects", "soft_mask": "none"}, "Object-IoU"),
+    "masked": ({"clip_target": "objects", "soft_mask": "numbers"}, "Object-IoU, masked"),
+    "shuffled": ({"clip_target": "objects_shuffled", "soft_mask": "numbers"}, "shuffled objects"),
+}
+"""Targets that `soft_variants` compares: id -> their keys, and their name in labels."""
+SOFT_BATCHES = {5: 1, 64: 32}
+"""Pairs of a batch, the paper's and a larger one -> counting pairs among them."""
+SOFT_LOSSES = {"none": ("", ""), "count_plus": ("_plus", ", L_count+")}
+"""Counting loss -> what it adds to an id and to a label."""
+
 
 def add_ordinal_variants(config: Config) -> None:
     """Put the variants that `ordinal_variants` asks for behind the others, in place.
@@ -122,6 +136,52 @@ def keep_only(config: Config) -> None:
     for name in config["variants"]:
         if name not in listed:
             config["variants"][name] = None
+
+
+def add_soft_variants(config: Config) -> None:
+    """Put the variants that `soft_variants` asks for behind the others, in place.
+
+    Each target of SOFT_TARGETS in each batch of SOFT_BATCHES, without L_count+ and with it; else
+    they are as scheduler, lambda_modal and L_count+. The learning rate is that of `training` times
+    the root of the ratio of batch sizes, as is usual with Adam. One that `variants` has under the
+    same id, or sets to null, stays as it is there. One that is there under another id is not
+    trained twice.
+    """
+    if not config["soft_variants"]:
+        return
+    usual = config["training"]
+    there = [_trained(config, config["variants"][name]) for name in variants(config)]
+    for pairs, counting in SOFT_BATCHES.items():
+        rate = usual["learning_rate"] * (pairs / usual["batch_size"]) ** 0.5
+        for loss, (ending, words) in SOFT_LOSSES.items():
+            for target, (keys, name) in SOFT_TARGETS.items():
+                variant = {
+                    "label": f"{name}, batch of {pairs}{words}",
+                    "loss": loss,
+                    "lambda_scheme": "modal",
+                    "batch_size": pairs,
+                    "counting_per_batch": counting,
+                    "learning_rate": float(f"{rate:.3g}"),
+                    **keys,
+                }
+                if _trained(config, variant) not in there:
+                    config["variants"].setdefault(f"{target}_{pairs}{ending}", variant)
+
+
+def _trained(config: Config, variant: Config) -> Config:
+    """All that the training of an entry of `variants` follows from."""
+    settings = config["training"] | variant
+    return {key: settings[key] for key in settings if key not in ("label", *NO_RESULT)}
+
+
+def is_soft(settings: Config) -> bool:
+    """Whether the targets of a training are soft, by its settings."""
+    return settings.get("clip_target", "hard") != "hard"
+
+
+def soft_variants(config: Config) -> list[str]:
+    """Ids of the variants that are trained on soft targets."""
+    return [name for name in variants(config) if is_soft(variant_settings(config, name))]
 
 
 def variants(config: Config) -> list[str]:
@@ -161,7 +221,7 @@ def variant_settings(config: Config, variant: str) -> Config:
 
 def training_settings(config: Config, variant: str) -> Config:
     """The keys that decide the result of a training on its counting set; not the label."""
-    others = ("label", "counting_set", *NO_RESULT)
+    others = ("label", "counting_set", "model", *NO_RESULT)
     settings = variant_settings(config, variant)
     return {key: value for key, value in settings.items() if key not in others}
 
@@ -178,9 +238,14 @@ def variant_rows(config: Config, *keys: str, by: str | None = None) -> list[Conf
 
     by: the key that lists the variants; an empty list there, or None, means all.
     """
-    listed = chosen_variants(config, by) if by and value_at(config, by) else variants(config)
+    if by in ("retrieval.variants", "relevancy.variants"):
+        listed = of_first_model(config, by.partition(".")[0])
+    else:
+        listed = chosen_variants(config, by) if by and value_at(config, by) else variants(config)
+    several = bool(baselines(config))
     return [
         {"id": name, "label": config["variants"][name]["label"]}
+        | ({"baseline": baseline_of(config, name)} if several else {})
         | {key: training_settings(config, name)[key] for key in keys}
         for name in listed
     ]
@@ -202,7 +267,8 @@ def view(config: Config, section: str, *keys: str, **more: Any) -> Config:
     rows that are counted, and `more`.
     """
     settings = value_at(config, section)
-    return {
+    rows = with_baselines(config) if section.startswith("figures.confusion") else {}
+    return rows | {
         "benchmark": config["countbench"]["variant"],
         "variants": variant_rows(config, by=f"{section}.variants"),
         "scale": config["scale"],
@@ -219,7 +285,9 @@ def ablation_settings(config: Config) -> Config:
             "trained as `reference`"
         )
     settings = {
-        name: training_settings(config, name) | {"counting_set": counting_set_of(config, name)}
+        name: training_settings(config, name)
+        | {"counting_set": counting_set_of(config, name)}
+        | ({"model": model_id(config, name)} if baselines(config) else {})
         for name in variants(config)
     }
     return {
@@ -227,6 +295,157 @@ def ablation_settings(config: Config) -> Config:
         "reference": reference(config),
         "benchmark": config["countbench"]["variant"],
     }
+
+
+# ---- base models ----
+
+BASELINE = "baseline"
+"""Id of the first model where it stands among the variants; of others it is `baseline-<id>`, which
+no variant can have."""
+
+
+def set_default_model(config: Config) -> None:
+    """Put the first of `models` into `model`, in place, where there are any.
+
+    So what knows one model alone takes the first. ConfigError for one without weights to begin
+    with, and for a variant that no model is there for.
+    """
+    for name in active(config, "models"):
+        config["models"][name].setdefault("config", None)
+    if first := next(iter(active(config, "models")), None):
+        config["model"] = config["models"][first]
+    for variant in variants(config):
+        model_id(config, variant)
+
+
+def model_id(config: Config, variant: str) -> str | None:
+    """Id of the model that a variant is trained from, or that a baseline is; None without `models`.
+
+    ConfigError for one that `models` lacks.
+    """
+    known = active(config, "models")
+    named = (
+        variant.removeprefix(BASELINE).removeprefix("-") or None
+        if is_baseline(variant)
+        else entry(config, "variants", variant).get("model")
+    )
+    if named is None:
+        return next(iter(known), None)
+    if named not in known:
+        raise ConfigError(
+            f"variants.{variant}.model: there is no {named!r}; models has"
+            f" {', '.join(known) or 'none: name it there'}"
+        )
+    return named
+
+
+def model_of(config: Config, variant: str) -> Config:
+    """Name, pretrained and config of the model that a variant is trained from, or a baseline is."""
+    name = model_id(config, variant)
+    return config["model"] if name is None else config["models"][name]
+
+
+def is_baseline(variant: str) -> bool:
+    """Whether an id among those of variants is a pretrained model's."""
+    return variant == BASELINE or variant.startswith(f"{BASELINE}-")
+
+
+def baseline_of(config: Config, variant: str) -> str:
+    """Id of the baseline that a variant is compared with: its own model before training."""
+    name = model_id(config, variant)
+    return BASELINE if name in (None, *active(config, "models")[:1]) else f"{BASELINE}-{name}"
+
+
+def baselines(config: Config) -> list[Config]:
+    """Id and label of each model as a row of tables; empty where there is one alone, whose row is
+    always the same."""
+    names = active(config, "models")
+    if len(names) < 2:
+        return []
+    ids = [BASELINE, *(f"{BASELINE}-{name}" for name in names[1:])]
+    return [
+        {"id": row, "label": f"baseline {name}, not fine-tuned"}
+        for row, name in zip(ids, names, strict=True)
+    ]
+
+
+def baseline_ids(config: Config) -> list[str]:
+    """Ids of the pretrained models among those of variants."""
+    return [row["id"] for row in baselines(config)] or [BASELINE]
+
+
+def with_baselines(config: Config) -> Config:
+    """What a table's spec has beside its variants, where there are several models."""
+    rows = baselines(config)
+    return {"baselines": rows} if rows else {}
+
+
+def of_first_model(config: Config, section: str) -> list[str]:
+    """The variants that a section lists (none means all), which measures the first model alone.
+
+    ConfigError for a listed one of another model.
+    """
+    key = f"{section}.variants"
+    listed = chosen_variants(config, key)
+    others = [name for name in listed if baseline_of(config, name) != BASELINE]
+    if others:
+        raise ConfigError(
+            f"{key}: {', '.join(others)}: trained from another model than the first of models,"
+            f" which {section} compares with; list variants of that one alone"
+        )
+    return listed or [v for v in variants(config) if baseline_of(config, v) == BASELINE]
+
+
+def zero_shot_models(config: Config) -> list[Config]:
+    """Id, label, name, pretrained and config of each model that is measured without training."""
+    rows = []
+    for name in active(config, "zero_shot.models"):
+        model = {"config": None} | config["zero_shot"]["models"][name]
+        label = f"{model['name']}, {Path(model['pretrained']).name}"
+        rows.append({"id": name, "label": label} | model)
+    refuse_equal_labels("zero_shot.models", {row["id"]: row["label"] for row in rows})
+    return rows
+
+
+def zero_shot_model(config: Config, name: str) -> Config:
+    """Name, pretrained and config of one of them."""
+    row = next(row for row in zero_shot_models(config) if row["id"] == name)
+    return {key: row[key] for key in ("name", "pretrained", "config")}
+
+
+def zero_shot_benchmarks(config: Config) -> list[str]:
+    """Ids of the benchmarks that they are measured on."""
+    return [*(["countbench"] if has_countbench(config) else []), *further_benchmarks(config)]
+
+
+def zero_shot_weights(config: Config, name: str) -> list[str]:
+    """The weights that a model of the list needs from the hub; none where it has a file."""
+    if not is_tag(zero_shot_model(config, name)["pretrained"]):
+        return []
+    if config["network"] == "miniature":
+        raise ConfigError(
+            f"zero_shot.models.{name}: its weights are on the internet, and network is miniature;"
+            f" name a .safetensors file of yours as pretrained, {OVER_PAPER}"
+        )
+    return [f"results/weights/zero_shot/{name}.safetensors"]
+
+
+def zero_shot_before(config: Config, name: str) -> list[str]:
+    """Answers that must be there before a model's weights are downloaded.
+
+    None where all weights stay; else those of the downloaded model before it in the list, whose
+    weights are deleted by then.
+    """
+    fetched = [
+        row["id"] for row in zero_shot_models(config) if zero_shot_weights(config, row["id"])
+    ]
+    place = fetched.index(name)
+    if config["zero_shot"]["keep_weights"] or not place:
+        return []
+    return [
+        f"results/zero_shot/{benchmark}/{fetched[place - 1]}.parquet"
+        for benchmark in zero_shot_benchmarks(config)
+    ]
 
 
 # ---- counting sets ----
@@ -590,6 +809,24 @@ def ordinal_studies(config: Config) -> list[str]:
     return [name for name in config["ordinal"]["studies"]["made"] if name != "cost"]
 
 
+# ---- reading ----
+
+
+def reading_is_made(config: Config) -> bool:
+    """Whether there are questions to read the answers of."""
+    return config["reading"]["source"] != "none"
+
+
+def reading_words(config: Config) -> bool:
+    """Whether single words are read too."""
+    return reading_is_made(config) and config["reading"]["words"]["csv"] is not None
+
+
+def reading_crops(config: Config) -> bool:
+    """Whether parts of images are asked too."""
+    return reading_is_made(config) and bool(config["reading"]["crops"]["views"])
+
+
 # ---- soft labels ----
 
 LEXICONS = tuple(
@@ -600,8 +837,9 @@ LEXICONS = tuple(
 
 def target_lexicons(config: Config, variant: str) -> tuple[str, ...]:
     """The lexicons that a variant's targets depend on."""
-    by_objects = variant_settings(config, variant)["clip_target"].startswith("objects")
-    return LEXICONS if by_objects else ()
+    settings = variant_settings(config, variant)
+    by_parser = settings["soft_objects"] == "parser"
+    return LEXICONS if by_parser and settings["clip_target"].startswith("objects") else ()
 
 
 def caption_sets(config: Config) -> list[str]:
@@ -661,6 +899,33 @@ def calibration_table(config: Config) -> Config:
     }
 
 
+def llm_sets(config: Config) -> list[str]:
+    """The caption sets that a language model is asked about; ConfigError without a model."""
+    llm = config["soft_labels"]["llm"]
+    if unknown := sorted(set(llm["sets"]) - set(config["soft_labels"]["caption_sets"])):
+        raise ConfigError(
+            f"soft_labels.llm.sets: no such sets: {', '.join(unknown)}; caption_sets has "
+            f"{', '.join(caption_sets(config))}"
+        )
+    for key in ("base_url", "model"):
+        if llm["sets"] and llm[key] is None:
+            raise ConfigError(f"soft_labels.llm.sets needs soft_labels.llm.{key}: set it")
+    return [name for name in caption_sets(config) if name in llm["sets"]]
+
+
+def listed_objects(config: Config, variant: str) -> list[str]:
+    """The files of objects by a language model that a variant's targets are made of, if any."""
+    settings = variant_settings(config, variant)
+    if settings["soft_objects"] != "llm" or not settings["clip_target"].startswith("objects"):
+        return []
+    if not llm_sets(config):
+        raise ConfigError(
+            f"variant {variant}: soft_objects: llm needs answers to its captions: list the caption"
+            " sets counting and non_counting as soft_labels.llm.sets"
+        )
+    return [f"results/soft_labels/{name}/llm_captions.parquet" for name in llm_sets(config)]
+
+
 # ---- GPUs ----
 
 DEVICES = {
@@ -669,6 +934,7 @@ DEVICES = {
     "detect_in_composed": "detector.device",
     "detect_in_calibration": "detector.device",
     "evaluate": "evaluation.accelerator",
+    "measure_zero_shot": "evaluation.accelerator",
     "measure_retention": "evaluation.accelerator",
     "sweep_wise_ft": "evaluation.accelerator",
     "retrieve": "evaluation.accelerator",
@@ -676,6 +942,11 @@ DEVICES = {
     "predict_ordinal": "evaluation.accelerator",
     "embed_ordinal": "evaluation.accelerator",
     "run_ordinal_study": "ordinal.training.accelerator",
+    "embed_reading": "evaluation.accelerator",
+    "predict_reading_statements": "evaluation.accelerator",
+    "read_reading_words": "evaluation.accelerator",
+    "look_at_reading_views": "evaluation.accelerator",
+    "train_reading": "reading.training.accelerator",
 }
 """The key that says where the jobs of a rule run; trainings have an `accelerator` of theirs."""
 
@@ -748,12 +1019,32 @@ def _files(config: Config) -> Iterator[tuple[str, str]]:
         ("counting_set.nouns", config["counting_set"]["nouns"]),
         ("calibration.path", config["calibration"]["path"]),
         ("detector.weights", config["detector"]["weights"]),
-        ("model.config", config["model"]["config"]),
+        *((f"reading.splits.{name}.{key}", path)
+          for name, split in config["reading"]["splits"].items() for key, path in split.items()
+          if key == "ocr" or config["reading"]["source"] == "json"),
+        ("reading.manifest", config["reading"]["manifest"]),
+        ("reading.words.csv", config["reading"]["words"]["csv"]),
+        *((f"{key}.config", model.get("config")) for key, model in _models(config)),
+        *((f"{key}.pretrained", model["pretrained"]) for key, model in _models(config)
+          if not is_tag(model["pretrained"])),
     ]  # fmt: skip
-    pretrained = config["model"]["pretrained"]
-    if pretrained.endswith(".safetensors") or len(Path(pretrained).parts) > 1:  # else it is a tag
-        pairs.append(("model.pretrained", pretrained))
     return ((key, path) for key, path in pairs if path is not None)
+
+
+def _models(config: Config) -> list[tuple[str, Config]]:
+    """Key and settings of each model that the config names."""
+    several = [
+        (f"{section}.{name}", value_at(config, section)[name])
+        for section in ("models", "zero_shot.models")
+        for name in active(config, section)
+    ]
+    several.append(("reading.model", config["reading"]["model"]))
+    return several if active(config, "models") else [("model", config["model"]), *several]
+
+
+def is_tag(pretrained: str) -> bool:
+    """Whether weights are named by a tag of open_clip, and not by their file."""
+    return not (pretrained.endswith(".safetensors") or len(Path(pretrained).parts) > 1)
 
 
 def _folders(config: Config) -> Iterator[tuple[str, str]]:
@@ -770,6 +1061,11 @@ def _folders(config: Config) -> Iterator[tuple[str, str]]:
           for name in retention_tasks(config)),
         *((f"ordinal.sets.{name}.images", ordinal_set(config, name)["images"])
           for name in ordinal_sets(config)),
+        *((f"reading.splits.{name}.questions", split["questions"])
+          for name, split in config["reading"]["splits"].items()
+          if config["reading"]["source"] == "parquet"),
+        ("reading.images", config["reading"]["images"]),
+        ("reading.words.images", config["reading"]["words"]["images"]),
     ]  # fmt: skip
     return ((key, path) for key, path in pairs if path is not None)
 
@@ -782,22 +1078,62 @@ def detector_weights(config: Config) -> str:
     return f"results/weights/exported/{Path(detector['weights']).stem}.{detector['export']}"
 
 
-def model_configs(config: Config) -> list[str]:
-    """The file that describes the model, where open_clip does not know it by itself."""
-    path = config["model"]["config"]
-    return [] if path is None else [path]
+def packing(model: Config) -> Config:
+    """What decides how images are packed for a model, as a spec.
+
+    A model's own JSON says it: then its name does not count, nor do its weights. Of a model that
+    open_clip knows the spec is its name, and the tag of its weights.
+    """
+    try:
+        described = read_json(resource(model["config"])) if model["config"] else {}
+        whole = described if "model_cfg" in described else {"model_cfg": described}
+        size = whole["model_cfg"]["vision_cfg"].get("image_size", 224)
+        keys = ("resize_mode", "interpolation", "fill_color")
+        said = whole.get("preprocess_cfg") or {}
+        return {"preprocessing": {"size": size} | {k: said[k] for k in keys if k in said}}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        pass  # the rule reports it
+    tag = model["pretrained"] if is_tag(model["pretrained"]) else None
+    return {"model": model | {"pretrained": tag}}
 
 
-def model_files(config: Config) -> list[str]:
-    """The files that the pretrained model is read from; a tag such as `openai` is none."""
-    name, pretrained = config["model"]["name"], config["model"]["pretrained"]
-    files = model_configs(config)
+def model_configs(config: Config, variant: str = BASELINE) -> list[str]:
+    """The file that describes a variant's model, where open_clip does not know it by itself."""
+    return configs_of_model(model_of(config, variant))
+
+
+def model_files(config: Config, variant: str = BASELINE) -> list[str]:
+    """The files that a variant's pretrained model is read from; a tag such as `openai` is none."""
+    return files_of_model(model_of(config, variant))
+
+
+def configs_of_model(model: Config) -> list[str]:
+    """The file that describes a model, where open_clip does not know it by itself."""
+    return [] if model["config"] is None else [model["config"]]
+
+
+def files_of_model(model: Config) -> list[str]:
+    """The files that a model is read from: its JSON, its weights, its vocabulary."""
+    name, pretrained = model["name"], model["pretrained"]
+    configs = configs_of_model(model)
+    files = list(configs)
     if pretrained.endswith(".safetensors"):
         files.append(pretrained)
-    for path in model_configs(config):
+    for path in configs:
         merges = str(Path(path).with_name(f"{name}.merges.txt.gz"))
         files += [merges] if Path(resource(merges)).exists() else []
     return files
+
+
+def packed_for(config: Config, path: str, variant: str) -> str:
+    """Where images are packed for a variant's model: at `path` for the first, else in its folder.
+
+    path: such as results/training/images/main.npy; another model's is main/<id>.npy there.
+    """
+    if baseline_of(config, variant) == BASELINE:
+        return path
+    place = Path(path)
+    return str(place.with_suffix("") / f"{model_id(config, variant)}{place.suffix}")
 
 
 def lock(config: Config) -> list[str] | str:
@@ -975,7 +1311,7 @@ def predictions(config: Config, benchmark: str = "countbench") -> list[str]:
     """The predictions on a benchmark of the pretrained baseline and of every run."""
     folder = f"results/evaluation/{benchmark}"
     return [
-        f"{folder}/baseline/seed0/predictions.parquet",
+        *(f"{folder}/{name}/seed0/predictions.parquet" for name in baseline_ids(config)),
         *runs(config, f"{folder}/{{variant}}/seed{{seed}}/predictions.parquet"),
     ]
 
@@ -986,7 +1322,7 @@ def retention_answers(config: Config) -> list[str]:
         path
         for name in retention_tasks(config)
         for path in (
-            f"results/retention/{name}/baseline/seed0.parquet",
+            *(f"results/retention/{name}/{row}/seed0.parquet" for row in baseline_ids(config)),
             *runs(config, f"results/retention/{name}/{{variant}}/seed{{seed}}.parquet"),
         )
     ]

@@ -22,9 +22,9 @@ FIRST_KEYS = (
 HEAD = """\
 # The manual of the config
 
-`config.yaml` is the default, the miniature; `ordinal.yaml` is its part on ordinal regression. For
-another run, write what differs into a file and add `--configfile that.yaml`. It is laid over the
-default, and several files over each other in order.
+`config.yaml` is the default, the miniature. `ordinal.yaml`, `soft_labels.yaml` and `reading.yaml`
+are its parts on these experiments. For another run, write what differs into a file and add
+`--configfile that.yaml`. It is laid over the default, and several files over each other in order.
 
 - Every key is checked before anything runs, and unknown keys are refused.
 - Small numbers need a point: YAML reads `1e-5` as a text, `1.0e-5` as a number.
@@ -32,8 +32,8 @@ default, and several files over each other in order.
 - A path that begins with `resources/` belongs to the workflow. All others are relative to the
   folder that the workflow runs in.
 
-`config/paper.yaml` and `config/paiss.yaml` are such files, with a reason beside each choice. This
-page is written from `workflow/schemas/config.schema.yaml` by `make docs`.
+`config/paper.yaml`, `config/paiss.yaml` and `config/textvqa.yaml` are such files, with a reason
+beside each choice. This page is written from `workflow/schemas/config.schema.yaml` by `make docs`.
 
 ## First page: the keys that people change most
 """
@@ -49,12 +49,15 @@ def manual() -> str:
     default = config_files.default()
     single = {name: below for name, below in schema["properties"].items() if not _nested(below)}
     nested = {name: below for name, below in schema["properties"].items() if name not in single}
-    index = ", ".join(f"[{name}](#{name})" for name in ("single keys", *nested))
+    made = [name for name in nested if name.startswith("miniature")]
+    others = ("single keys", *(name for name in nested if name not in made))
+    index, of_miniature = (", ".join(f"[{n}](#{n})" for n in names) for names in (others, made))
     pages = [
         f"{HEAD}\n",
         _table(_first_rows(schema, default), ("key", "default", "meaning")),
         "\n## All keys\n\n",
-        f"{index.replace('(#single keys)', '(#single-keys)')}.\n",
+        f"{index.replace('(#single keys)', '(#single-keys)')}.\n\n",
+        f"Of the miniature: {of_miniature}.\n",
         "\n## single keys\n\n",
         _table(_rows({"properties": single}, default, ())),
     ]

@@ -15,7 +15,8 @@ from countclip.runtime.provenance import leaves
 from countclip.runtime.resources import HOME
 
 DEFAULTS = tuple(
-    HOME / "config" / name for name in ("config.yaml", "ordinal.yaml", "soft_labels.yaml")
+    HOME / "config" / name
+    for name in ("config.yaml", "ordinal.yaml", "soft_labels.yaml", "reading.yaml")
 )
 """The files that hold the default of every key, each of sections of its own."""
 

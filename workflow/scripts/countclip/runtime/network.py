@@ -97,6 +97,10 @@ WHY = {
     "private_address": "{host} is at a private address, which is not reached: correct the address,"
     " or the resolver of this machine",
     "bad_url": "this is no address of the web",
+    **dict.fromkeys(
+        ("http_301", "http_302", "http_303", "http_307", "http_308"),
+        "{host} redirects to another address, which is not followed here",
+    ),
     "http_401": "{host} demands a login",
     "http_403": "{host} refuses it",
     "http_404": "{host} does not have it at this address",
@@ -172,13 +176,15 @@ class _Session(requests.Session):
             raise _LateError(detail)
         return min(self.timeout, left)
 
-    def request(self, method: str, url: str, *, headers=None, **_) -> requests.Response:
-        """Send a request of a URL and headers. Merging more settings, as requests does, is slow."""
+    def request(self, method: str, url: str, *, headers=None, data=None, **_) -> requests.Response:
+        """Send a request of a URL, headers and data. Merging more settings, as requests does, is
+        slow. Only a GET follows redirects: data and a key are for the host that a user names."""
         prepared = requests.PreparedRequest()
         headers = {**self.headers, **(headers or {})}
-        prepared.prepare(method, url, headers, cookies={}, auth=lambda request: request)
+        prepared.prepare(method, url, headers, data=data, cookies={}, auth=lambda request: request)
         proxies = resolve_proxies(prepared, self.proxies, self.trust_env)
-        return self.send(prepared, stream=True, proxies=proxies)
+        follow = method == "GET"
+        return self.send(prepared, stream=True, proxies=proxies, allow_redirects=follow)
 
     def send(self, request: requests.PreparedRequest, **kwargs) -> requests.Response:
         """Send one request of an exchange, after the pause that its host demanded."""
@@ -274,21 +280,53 @@ def get(
     """
 
     def attempt() -> Answer:
-        body = bytearray()
         with _stream(url, session, timeout, deadline, max_bytes, decode) as (response, chunks):
             if wish := _opt_out(response.raw.headers.getlist("X-Robots-Tag")):
                 raise DownloadError(url, "not_allowed", f"X-Robots-Tag: {wish}", response)
-            if (response.raw.length_remaining or 0) > max_bytes:
-                detail = f"{response.raw.length_remaining} bytes"
-                raise DownloadError(url, "too_large", detail, response)
-            for chunk in chunks:
-                body += chunk
-                if len(body) > max_bytes:
-                    raise DownloadError(url, "too_large", f"over {max_bytes} bytes", response)
-            content_type = response.headers.get("Content-Type", "")
-            return Answer(bytes(body), response.url, content_type, response.status_code)
+            return _whole(url, response, chunks, max_bytes)
 
     return retrying(retries)(attempt) if retries else attempt()
+
+
+def post(
+    url: str,
+    data: bytes,
+    *,
+    session: requests.Session,
+    max_bytes: int,
+    headers: dict[str, str],
+    timeout: float,
+    retries: int = 0,
+) -> Answer:
+    """Post data to `url` and return the response, at most `max_bytes`; errors as `get` has them.
+
+    A redirect is an error, http_307 for example. timeout: seconds for the whole exchange.
+    """
+
+    def attempt() -> Answer:
+        with _stream(url, session, timeout, timeout, max_bytes, False, headers, data) as (
+            response,
+            chunks,
+        ):
+            return _whole(url, response, chunks, max_bytes)
+
+    return retrying(retries)(attempt) if retries else attempt()
+
+
+def _whole(
+    url: str, response: requests.Response, chunks: Iterable[bytes], max_bytes: int
+) -> Answer:
+    """The response with its body, at most `max_bytes`."""
+    body = bytearray()
+    if (response.raw.length_remaining or 0) > max_bytes:
+        detail = f"{response.raw.length_remaining} bytes"
+        raise DownloadError(url, "too_large", detail, response)
+    for chunk in chunks:
+        body += chunk
+        if len(body) > max_bytes:
+            raise DownloadError(url, "too_large", f"over {max_bytes} bytes", response)
+    content_type = response.headers.get("Content-Type", "")
+    return Answer(bytes(body), response.url, content_type, response.status_code)
 
 
 def download(
@@ -423,8 +461,9 @@ def _stream(
     max_bytes: int | None = None,
     decode: bool = True,
     headers: dict[str, str] | None = None,
+    data: bytes | None = None,
 ) -> Iterator[tuple[requests.Response, Iterator[bytes]]]:
-    """Yield a successful response and its body in chunks."""
+    """Yield a successful response and its body in chunks; `data` is posted."""
 
     def chunks() -> Iterator[bytes]:
         with _download_errors(url, response):
@@ -436,9 +475,12 @@ def _stream(
     session.cookies.clear()  # no link depends on earlier ones
     with session.within(deadline, f"not complete after {deadline} s"):
         with _download_errors(url):
-            response = session.get(url, headers=headers)
+            if data is None:
+                response = session.get(url, headers=headers)
+            else:
+                response = session.post(url, data, headers=headers)
         with response:
-            if not response.ok:
+            if not response.ok or response.is_redirect:
                 code, phrase = response.status_code, response.reason or ""
                 usual = phrase == http.client.responses.get(code)
                 raise DownloadError(url, f"http_{code}", "" if usual else phrase, response)

@@ -82,6 +82,11 @@ SECTIONS = (
     ),
     Section("benchmarks", "Further benchmarks", "The same models on other images."),
     Section(
+        "zero_shot",
+        "Other models, without training",
+        "How well pretrained models count as they are, on the same images.",
+    ),
+    Section(
         "retention",
         "Retention",
         "Learning to count may cost what a model knew before. WiSE-FT interpolates between the"
@@ -107,8 +112,8 @@ SECTIONS = (
     Section(
         "reading",
         "Reading",
-        "Can CLIP read the text in an image? So far what the published accuracies can tell.",
-        folded=True,
+        "Can CLIP read the text in an image? Questions are answered by similarity, after training"
+        " with several kinds of batches, beside controls that look at no image.",
     ),
     Section(
         "funnel",
@@ -144,6 +149,13 @@ RESULTS = (
         "results/benchmarks/{id}/table",
         TABLE,
         settings.further_benchmarks,
+    ),
+    Result(
+        "zero_shot",
+        "make_zero_shot_table",
+        "results/zero_shot/table",
+        TABLE,
+        _where(settings.zero_shot_models),
     ),
     Result(
         "retention",
@@ -230,6 +242,42 @@ RESULTS = (
         "results/soft_labels/statistics",
         TABLE,
         _where(settings.caption_sets),
+    ),
+    *(
+        Result("reading", rule, path, kinds, _where(is_made))
+        for rule, path, kinds, is_made in (
+            ("make_reading_table", "results/reading/table", TABLE, settings.reading_is_made),
+            ("make_reading_words", "results/reading/words", TABLE, settings.reading_words),
+            ("plot_reading_words", "results/figures/reading_words", FIGURE, settings.reading_words),
+            ("make_reading_crops", "results/reading/crops", TABLE, settings.reading_crops),
+            (
+                "plot_reading_panels",
+                "results/figures/reading_panels",
+                FIGURE,
+                settings.reading_is_made,
+            ),
+            ("make_reading_counts", "results/reading/overlap", TABLE, settings.reading_is_made),
+            ("make_reading_counts", "results/reading/counts", ("csv",), settings.reading_is_made),
+            (
+                "plot_reading_counts",
+                "results/figures/reading_questions",
+                FIGURE,
+                settings.reading_is_made,
+            ),
+            (
+                "plot_reading_counts",
+                "results/figures/reading_answers",
+                FIGURE,
+                settings.reading_is_made,
+            ),
+        )
+    ),  # fmt: skip
+    Result(
+        "soft_labels",
+        "plot_object_ranks",
+        "results/figures/object_ranks_{id}",
+        FIGURE,
+        settings.caption_sets,
     ),
     Result("reading", "make_reading_published", "results/reading/published", TABLE),
     Result(

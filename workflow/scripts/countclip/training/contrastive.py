@@ -8,7 +8,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from countclip.model.clip import LARGEST_LOGIT_SCALE, Clip, encode_image, encode_text
+from countclip.model.clip import (
+    LARGEST_LOGIT_SCALE,
+    Clip,
+    encode_image,
+    encode_text,
+    text_tower,
+)
 from countclip.model.libraries import Fabric
 from countclip.training import checkpoints, cpu, trainable
 from countclip.training.batches import Batch
@@ -66,8 +72,9 @@ class Contrastive(Objective):
         if self.bfloat16_on_cpu:
             cpu.patches_by_product(self.model)
         self.token_gradient = None
-        if self.device.type == "cpu" and self.model.token_embedding.weight.requires_grad:
-            self.token_gradient = TokenGradient(self.model)
+        table = getattr(text_tower(self.model), "token_embedding", None)
+        if self.device.type == "cpu" and table is not None and table.weight.requires_grad:
+            self.token_gradient = TokenGradient(table, self.clip.pad)
 
     def train(self, mode: bool = True) -> "Contrastive":
         super().train(mode)
@@ -85,11 +92,19 @@ class Contrastive(Objective):
         return self.grad_cache.backward((batch.images, batch.tokens), criterion, seed)
 
     def after_step(self) -> None:
-        with torch.no_grad():
-            self.model.logit_scale.clamp_(max=LARGEST_LOGIT_SCALE)
+        """Clamp CLIP's logit scale; a sigmoid loss has none, and SigLIP's weights are above it."""
+        if self.bias is None:
+            with torch.no_grad():
+                self.model.logit_scale.clamp_(max=LARGEST_LOGIT_SCALE)
 
     def columns(self) -> dict[str, float]:
-        return {"logit_scale": self.model.logit_scale.exp().item()}
+        columns = {"logit_scale": self.model.logit_scale.exp().item()}
+        return columns if self.bias is None else columns | {"logit_bias": self.bias.item()}
+
+    @property
+    def bias(self) -> nn.Parameter | None:
+        """Bias of the logits of a model that was trained with a sigmoid loss."""
+        return getattr(self.model, "logit_bias", None)
 
     def save(self, path: str | Path, metadata: dict[str, Any]) -> None:
         """Publish the CLIP under open_clip's names. What the criterion trains, such as a head,

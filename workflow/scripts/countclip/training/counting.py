@@ -16,7 +16,7 @@ from countclip.model.embeddings import similarities
 from countclip.model.inputs import nine_captions, tokens_of
 from countclip.model.libraries import rank_zero_only
 from countclip.runtime.files import write_json, write_text
-from countclip.training import checkpoints
+from countclip.training import checkpoints, open_clip_files
 from countclip.training.batches import Batch, Images
 from countclip.training.checkpoints import Metric, Outputs
 from countclip.training.contrastive import Contrastive
@@ -27,6 +27,7 @@ from countclip.training.losses import (
     CountClipLoss,
     NineWordsLoss,
     OrdinalClipLoss,
+    SigmoidLoss,
 )
 from countclip.training.settings import from_config
 from countclip.training.soft_targets import (
@@ -34,6 +35,7 @@ from countclip.training.soft_targets import (
     SoftClipLoss,
     Targets,
     TargetSettings,
+    read_objects,
     targets_of,
 )
 
@@ -63,13 +65,14 @@ class Pairs:
     them each pair has. tokens: uint16 (n, 1 + C, length), the caption first and then its C
     counterfactuals (C is 8 for counting pairs, 0 for others) or, in their place, its concepts.
     numbers: int (n,), the label of each pair, which decides its lambda: the number that its
-    caption names, 0 for none.
+    caption names, 0 for none. pad: the token id behind a text.
     """
 
     images: np.ndarray
     rows: np.ndarray
     tokens: np.ndarray
     numbers: np.ndarray
+    pad: int = 0
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -93,7 +96,8 @@ class Pairs:
             row = nine_captions(clip, text, number)
             row.insert(0, row.pop(number_words.NUMBERS.index(number)))
             captions.append([row[0], *concept_captions(clip, text, number)] if concepts else row)
-        return cls(images, rows, tokens_of(clip, captions), np.asarray(numbers, dtype=np.int64))
+        tokens = tokens_of(clip, captions)
+        return cls(images, rows, tokens, np.asarray(numbers, dtype=np.int64), clip.pad)
 
     @classmethod
     def plain(
@@ -101,7 +105,7 @@ class Pairs:
     ) -> "Pairs":
         """Pairs that only the contrastive loss of CLIP sees."""
         tokens = tokens_of(clip, [[text] for text in texts])
-        return cls(images, rows, tokens, np.zeros(len(texts), dtype=np.int64))
+        return cls(images, rows, tokens, np.zeros(len(texts), dtype=np.int64), clip.pad)
 
 
 class Batches:
@@ -191,7 +195,12 @@ class Batches:
         ]
         length = max(part.shape[1] for part in parts)
         tokens = np.concatenate(
-            [np.pad(part, ((0, 0), (0, length - part.shape[1]))) for part in parts]
+            [
+                np.pad(
+                    part, ((0, 0), (0, length - part.shape[1])), constant_values=self.counting.pad
+                )
+                for part in parts
+            ]
         )
         numbers = self.counting.numbers[counting]
         lambdas = [self.lambdas[int(number)] for number in numbers]
@@ -204,7 +213,7 @@ class Batches:
                 self.augment,
                 (self.seed, 4, step),
             ),
-            torch.from_numpy(cut_padding(tokens).astype(np.int64)),
+            torch.from_numpy(cut_padding(tokens, self.counting.pad).astype(np.int64)),
             torch.from_numpy(np.concatenate([numbers, self.others.numbers[others]])),
             torch.tensor(lambdas, dtype=torch.float32),
         )
@@ -284,6 +293,8 @@ def finetune(
     soft_alpha: float = 0.5,
     soft_power: float = 1.0,
     soft_mask: str = "none",
+    soft_objects: str = "parser",
+    objects: Sequence[str] = (),
     threads: int,
     loggers: Sequence[str] = (),
     **settings: Any,
@@ -294,10 +305,12 @@ def finetune(
         (`inputs.pack_images`), the counting rows first.
     benchmark: rows of `store.read_benchmark`, for the paper's protocol, which selects on them.
     outputs: `end`, `best` (of the benchmark's accuracy) and `selected` (of the held-out pairs'),
-        the weights; `history`; `lambdas` (number, n, lambda); `model`, a JSON of what they are of.
+        the weights; `history`; `lambdas` (number, n, lambda); `model`, a JSON of what they are of;
+        `config` and `link`, of `selected`, as `open_clip_files.write` has them.
     metadata: the variant, the seed, all settings and their digest, for that JSON and the weights.
     replace: as `evaluation.counting.evaluate` has it, of both accuracies.
     sampling: of counting pairs: `as_is`, each equally often; `balanced`, each number.
+    objects: with `soft_objects: llm`, files of `soft_targets.read_objects`.
     loggers: see `loggers.open_loggers`.
     settings: the other keys of the config's section `training` (`settings.from_config`).
     """
@@ -317,7 +330,8 @@ def finetune(
     plain = Pairs.plain(clip, pixels, len(table) + np.arange(len(others)), others["caption"])
     soft = TargetSettings(clip_target, soft_alpha, soft_power, soft_mask)
     captions = [*table["caption"][train], *others["caption"]]
-    targets = targets_of(soft, captions, [*pairs.numbers, *plain.numbers], seed)
+    listed = read_objects(objects) if soft_objects == "llm" else None
+    targets = targets_of(soft, captions, [*pairs.numbers, *plain.numbers], seed, listed)
     counts = table["number"][train].value_counts().to_dict()
     lambdas = lambda_schemes.lambdas(counts, lambda_scheme, lambda_0, normalise)
     batches = Batches(
@@ -336,6 +350,13 @@ def finetune(
     )
     torch.manual_seed(seed)  # of a head
     criterion = make_criterion(loss, count_logit_scale, micro_batch)
+    if getattr(clip.model, "logit_bias", None) is not None:
+        if targets is not None:
+            raise ValueError(
+                f"training.clip_target {clip_target}: {model['name']} is trained with a sigmoid"
+                " loss, whose pairs are right or wrong; set it to hard"
+            )
+        criterion.clip_loss = SigmoidLoss(clip.model, micro_batch)
     if targets is not None:
         criterion.clip_loss = SoftClipLoss(micro_batch)
     objective = Contrastive(
@@ -386,3 +407,6 @@ def finetune(
         table = pd.DataFrame(rows)
         write_text(table.to_csv(index=False, lineterminator="\n"), outputs["lambdas"])
         write_json(metadata | {"steps": steps_of}, outputs["model"])
+        open_clip_files.write(
+            clip, outputs["selected"], config=outputs["config"], link=outputs["link"]
+        )

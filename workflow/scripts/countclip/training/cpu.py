@@ -40,9 +40,10 @@ class TokenGradient:
     the last batch alone are made zero again.
     """
 
-    def __init__(self, model: nn.Module) -> None:
-        model.token_embedding.sparse = True  # adds the rows that it has to what is there
-        self.weight = model.token_embedding.weight
+    def __init__(self, table: nn.Embedding, pad: int = 0) -> None:
+        self.pad = torch.tensor([pad])  # which a tower may see behind the tokens of a batch
+        table.sparse = True  # adds the rows that it has to what is there
+        self.weight = table.weight
         self.gradient = torch.zeros_like(self.weight)
         self.dirty = torch.zeros(0, dtype=torch.int64)
 
@@ -50,7 +51,7 @@ class TokenGradient:
         """Make way for the gradients of a batch with these tokens."""
         self.gradient[self.dirty] = 0
         self.weight.grad = self.gradient
-        self.dirty = tokens.unique()
+        self.dirty = torch.cat([tokens.unique(), self.pad])
 
 
 TRIM_THRESHOLD, TOP_PAD, MMAP_MAX = -1, -2, -4  # from glibc's malloc.h

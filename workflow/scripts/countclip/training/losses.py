@@ -54,6 +54,41 @@ class ClipLoss(nn.Module):
         return {"loss_clip": self(image, text, logit_scale)}
 
 
+class SigmoidLoss(ClipLoss):
+    """The loss of SigLIP (Zhai et al., 2023, arXiv:2303.15343, Algorithm 1): each image and text of
+    a batch is a pair that is right or wrong by itself. Summed over all, per image.
+
+    model: whose `logit_bias` it adds to the logits; it stays the model's parameter. rows: of
+    `ClipLoss`.
+    """
+
+    def __init__(self, model: nn.Module, rows: int | None = None) -> None:
+        super().__init__(rows)
+        self._bias = lambda: model.logit_bias  # as a submodule it would be trained twice
+
+    def forward(self, image: Tensor, text: Tensor, logit_scale: Tensor) -> Tensor:
+        image, text, scale = map(_at_least_float32, (image, text, logit_scale))
+        bias = _at_least_float32(self._bias())
+        if self.rows is None:
+            return _of_pairs(image, text, scale, bias, 0) / len(image)
+        total = image.new_zeros(())
+        for start in range(0, len(image), self.rows):
+            part = image[start : start + self.rows]
+            total = total + checkpoint(
+                _of_pairs, part, text, scale, bias, start, use_reentrant=False
+            )
+        return total / len(image)
+
+
+def _of_pairs(part: Tensor, text: Tensor, scale: Tensor, bias: Tensor, first: int) -> Tensor:
+    """Sum over the pairs of some images, from row `first` on, and all texts."""
+    logits = scale * (part @ text.T) + bias
+    right = torch.arange(len(part), device=part.device)
+    signs = torch.full_like(logits, -1.0)
+    signs[right, first + right] = 1.0
+    return -F.logsigmoid(signs * logits).sum()
+
+
 def _entropy(part: Tensor, other: Tensor, scale: Tensor, target: Tensor) -> Tensor:
     return F.cross_entropy(scale * (part @ other.T), target, reduction="sum")
 

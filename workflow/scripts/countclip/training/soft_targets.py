@@ -13,6 +13,7 @@ no (B, B) target: it is logsumexp_j(s a_i b_j) - s a_i c_i, with c = T b. Target
 alone, so that no gradient flows through them, and nothing can collapse.
 """
 
+import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, get_args
@@ -24,6 +25,8 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from countclip.training.batches import Batch
+
+log = logging.getLogger(__name__)
 
 Kind = Literal["hard", "smooth", "objects", "objects_shuffled"]
 Mask = Literal["none", "numbers"]
@@ -238,21 +241,49 @@ class Targets:
 
 
 def targets_of(
-    settings: TargetSettings, captions: Iterable[str], numbers: Sequence[int], seed: int
+    settings: TargetSettings,
+    captions: Iterable[str],
+    numbers: Sequence[int],
+    seed: int,
+    listed: dict[str, list[str]] | None = None,
 ) -> Targets | None:
     """The targets of a training by its captions; None for hard labels, which need none.
 
-    numbers: the number that each caption names, 0 for none.
+    numbers: the number that each caption names, 0 for none. listed: objects by caption; None takes
+    the parser's. A caption that is not listed has no objects, and so no partners.
     """
     settings.check()
     if settings.clip_target == "hard":
         return None
     if settings.clip_target == "smooth":
         return Targets(settings)
-    from countclip.data.objects import Objects  # its tables take half a second
+    captions = list(captions)
+    if listed is None:
+        from countclip.data.objects import Objects  # its tables take half a second
 
-    objects = Objects()
-    return Targets(settings, ObjectSets([objects(text) for text in captions], numbers), seed)
+        sets = list(map(Objects(), captions))
+    else:
+        known = sum(caption in listed for caption in captions)
+        log.info("objects are listed for %d of %d captions", known, len(captions))
+        if not known:
+            raise ValueError(
+                "clip_target: no caption of the training has listed objects; soft_labels.llm.sets"
+                " must be the caption sets that these captions are from"
+            )
+        sets = [listed.get(caption, []) for caption in captions]
+    return Targets(settings, ObjectSets(sets, numbers), seed)
+
+
+def read_objects(paths: Sequence[str]) -> dict[str, list[str]]:
+    """Objects by caption, from Parquet files of captions and their objects."""
+    import pyarrow.parquet as pq
+
+    tables = [pq.read_table(path, columns=["caption", "objects"]).to_pydict() for path in paths]
+    return {
+        caption: objects
+        for table in tables
+        for caption, objects in zip(table["caption"], table["objects"], strict=True)
+    }
 
 
 def _entropy(mass: np.ndarray) -> float:

@@ -4,9 +4,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from countclip.model.clip import text_tower
+
 TOWERS = {"both": ("image", "text"), "image": ("image",), "text": ("text",)}
 HEADS = {"image": ("visual.ln_post.", "visual.proj"), "text": ("ln_final.", "text_projection")}
 """Parameters of each tower after its last block, by the beginning of their names."""
+NO_TOWER = ("logit_scale", "logit_bias", "text_decoder.")
+"""Parameters that no tower has."""
 
 
 class LowRank(nn.Module):
@@ -40,7 +44,8 @@ def choose(
 
     tower: `both`, `image` or `text`. last_blocks: of each tower, so many blocks and what comes
     after them; None is all of it. lora_rank: train low-rank additions to the matrices of these
-    blocks and nothing else; `state_dict` merges them. logit_scale: whether CLIP's is trained.
+    blocks and nothing else; `state_dict` merges them. logit_scale: whether the logit scale is
+    trained, and the bias where a model has one. A decoder of captions (CoCa's) stays as it is.
     """
     model.requires_grad_(False)
     for name in TOWERS[tower]:
@@ -48,13 +53,13 @@ def choose(
             for parameter in parameters(model, name).values():
                 parameter.requires_grad_(True)
             continue
-        part = model.visual if name == "image" else model
-        if not hasattr(part, "transformer"):
+        part = model.visual if name == "image" else text_tower(model)
+        blocks = list(getattr(getattr(part, "transformer", None), "resblocks", ()))
+        if not blocks:
             raise ValueError(
-                f"training.last_blocks and training.lora_rank need transformers: the {name} tower"
-                " has no blocks; set both to null"
+                f"training.last_blocks and training.lora_rank need transformers of open_clip: the"
+                f" {name} tower has no such blocks; set both to null"
             )
-        blocks = list(part.transformer.resblocks)
         n = len(blocks) if last_blocks is None else last_blocks
         if n > len(blocks):
             raise ValueError(
@@ -67,8 +72,11 @@ def choose(
                 _add_low_rank(block, lora_rank)
         if lora_rank is None:
             for key, parameter in parameters(model, name).items():
-                parameter.requires_grad_(parameter.requires_grad or key.startswith(HEADS[name]))
+                is_head = key.removeprefix("text.").startswith(HEADS[name])
+                parameter.requires_grad_(parameter.requires_grad or is_head)
     model.logit_scale.requires_grad_(logit_scale)
+    if getattr(model, "logit_bias", None) is not None:
+        model.logit_bias.requires_grad_(logit_scale)
 
 
 def freeze_statistics(model: nn.Module) -> None:
@@ -81,11 +89,11 @@ def freeze_statistics(model: nn.Module) -> None:
 
 def parameters(model: nn.Module, tower: str) -> dict[str, nn.Parameter]:
     """Parameters of a tower by name; the text tower has what is outside `visual`, but not the logit
-    scale."""
+    scale and bias, and no decoder of captions."""
     return {
         name: parameter
         for name, parameter in model.named_parameters()
-        if name.startswith("visual.") == (tower == "image") and name != "logit_scale"
+        if name.startswith("visual.") == (tower == "image") and not name.startswith(NO_TOWER)
     }
 
 

@@ -38,6 +38,11 @@ class OrdinalClip(nn.Module):
         logit_scale: float | None = None,
     ) -> None:
         super().__init__()
+        if not (clip.is_plain and hasattr(clip.model, "token_embedding")):
+            raise ValueError(
+                "model.name: ordinal regression puts words into CLIP's own text tower, which this"
+                " model has not; use one of open_clip's ViT, RN and ConvNeXt models of CLIP's form"
+            )
         self.clip, self.model, self.bins = clip, clip.model, bins
         self.logit_scale = logit_scale or self.model.logit_scale.exp().item()
         self.prompts = {

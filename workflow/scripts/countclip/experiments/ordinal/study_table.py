@@ -195,5 +195,4 @@ def plot_study(table_csv: str, study: str, *, svg: str, png: str, scale: str) ->
                 axes.set_title(f"test labels: {subset}", loc="left")
         grid[0, 0].set_ylim(bottom=0)
         grid[0, 0].set_ylabel("MAE (expectation)")
-        handles, names = grid[0, 0].get_legend_handles_labels()
-        figure.legend(handles, names, loc="outside upper right", ncols=min(4, len(names)))
+        grid[0, 0].legend(loc="lower left", ncols=2)  # the axis begins at 0, so there is room

@@ -13,17 +13,11 @@ import pandas as pd
 
 from countclip.experiments.reading.data import read_questions
 from countclip.experiments.reading.embeddings import read_split
+from countclip.experiments.reading.hard_on import HARD_ON
 from countclip.experiments.reading.metric import normalise
 from countclip.experiments.reading.pool import targets
 from countclip.runtime.files import write_json, write_table
 
-HARD_ON = {
-    "image": ("image",),
-    "question": ("question",),
-    "answer": ("answer",),
-    "both": ("image", "question"),
-}
-"""What clusters are made of; `both` is what a model is asked."""
 ITERATIONS = 20
 """Of k-means."""
 

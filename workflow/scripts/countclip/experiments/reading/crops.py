@@ -1,22 +1,16 @@
 """Where a model looks: views that show an image in parts, and which part answers.
 
-A view shows k parts of each image. Each part is asked, and the most similar answer of all wins. The
-right part is that which shows most of the answer, where OCR's boxes say where it stands.
+A view shows k parts of each image. Each part is asked, and the most similar answer of all wins.
 """
 
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from countclip.experiments.reading.controls import runs
-from countclip.experiments.reading.metric import majority
-from countclip.experiments.reading.pool import AnswerKey
 from countclip.experiments.reading.ranking import Ranked, rank, ranked, similarities_of
-from countclip.experiments.reading.views import regions, shown
-
-WHOLE = 0.97
-"""Share of a box inside a view from which it counts as shown."""
+from countclip.runtime.files import write_table
 
 
 class Looked(NamedTuple):
@@ -41,80 +35,41 @@ def look(queries: np.ndarray, pool: np.ndarray, targets: np.ndarray) -> Looked:
     return Looked(Ranked.of(parts), winner, by_part)
 
 
-def answer_boxes(
-    answers: list[list[str]], words: list[list[str]], boxes: list[list[list[float]]]
-) -> list[list[float] | None]:
-    """x, y, width and height of the word that is the majority answer; None where OCR has none."""
-    found: list[list[float] | None] = []
-    for ten, read, places in zip(answers, words, boxes, strict=True):
-        target = majority(ten)
-        right = [box for word, box in zip(read, places, strict=True) if target in runs([word])]
-        found.append(list(right[0]) if right else None)
-    return found
+def write_looked(
+    path: str | Path, question_ids: np.ndarray, looked: Looked, model_size: int
+) -> None:
+    """Publish what a view answers, a row a question; `model_size`, in pixels, goes into its head.
 
-
-def crop_table(
-    looked: dict[str, Looked],
-    key: AnswerKey,
-    boxes: list[list[float] | None],
-    sizes: list[tuple[int, int]],
-    model_size: int,
-    scale: str,
-) -> pd.DataFrame:
-    """One row a view: what it answers, what it cuts off, and whether the right part helps.
-
-    boxes, sizes: of each question's answer and image (width, height). soft, exact: in percent, of
-    all questions. The others are of questions whose answer has a box: `answer_shown`, in at least
-    one part as far as WHOLE; `winner_shows`, in the part whose answer won, and `winner_chance` in
-    one at random; `height`, the median of the box in the model's pixels; `in_pool`, those whose
-    answer is also in the pool, of which `right_part_first` and `random_part_first` have it ranked
-    first in the part that shows most of it, and in a random one.
+    Columns: question_id, the fields of `Ranked`, winner and by_part.
     """
-    rows = []
-    placed = [row for row, box in enumerate(boxes) if box is not None]
-    for view, found in looked.items():
-        scores = key.of(found.ranked.predicted)
-        shares, heights = [], []
-        for row in placed:
-            of_parts = _shares(boxes[row], *sizes[row], view)
-            shares.append(of_parts)
-            heights.append(shown(tuple(boxes[row]), *sizes[row], view, model_size)[1])
-        of_parts = np.array(shares).reshape(len(placed), -1)
-        winner_shows = of_parts[range(len(placed)), found.winner[placed]] >= WHOLE
-        in_pool = found.by_part[placed][:, 0] >= 0
-        first = found.by_part[placed] == 1
-        right_part = first[range(len(placed)), of_parts.argmax(axis=1)]
-        rows.append(
-            {
-                "view": view,
-                "parts": found.by_part.shape[1],
-                "n": len(boxes),
-                "soft": 100 * scores.soft.mean(),
-                "exact": 100 * scores.exact.mean(),
-                "with_box": len(placed),
-                "answer_shown": 100 * _mean((of_parts >= WHOLE).any(axis=1)),
-                "winner_shows": 100 * _mean(winner_shows),
-                "winner_chance": 100 * _mean(of_parts >= WHOLE),
-                "height": float(np.median(heights)) if heights else np.nan,
-                "in_pool": int(in_pool.sum()),
-                "right_part_first": 100 * _mean(right_part[in_pool]),
-                "random_part_first": 100 * _mean(first[in_pool]),
-                "scale": scale,
-            }
+    import pyarrow as pa
+
+    found = looked.ranked
+    columns = {
+        "question_id": pa.array(question_ids, pa.int64()),
+        "predicted": pa.array(found.predicted, pa.int32()),
+        "top": pa.array(list(found.top), pa.list_(pa.int32())),
+        "probabilities": pa.array(list(found.probabilities), pa.list_(pa.float64())),
+        "rank": pa.array(found.rank, pa.int32()),
+        "winner": pa.array(looked.winner, pa.int32()),
+        "by_part": pa.array(list(looked.by_part), pa.list_(pa.int32())),
+    }
+    write_table(pa.table(columns), path, {"model_size": str(model_size)})
+
+
+def read_looked(path: str | Path, questions: pd.DataFrame) -> tuple[Looked, int]:
+    """What a view answers to `questions`, and the model's size; ValueError for other questions."""
+    import pyarrow.parquet as pq
+
+    table = pq.read_table(path)
+    size = int(table.schema.metadata[b"model_size"])
+    frame = table.to_pandas()
+    if frame["question_id"].tolist() != questions["question_id"].tolist():
+        raise ValueError(
+            f"{path}: answers other questions than those of the validation split: delete it and"
+            " run again"
         )
-    return pd.DataFrame(rows)
-
-
-def _shares(box: list[float], width: int, height: int, view: str) -> list[float]:
-    """Share of a box in each part of a view."""
-    x, y, w, h = box
-    return [
-        max(0.0, min(x + w, x1) - max(x, x0)) / w * max(0.0, min(y + h, y1) - max(y, y0)) / h
-        if w > 0 and h > 0
-        else 0.0
-        for x0, y0, x1, y1 in regions(view, width, height)
-    ]
-
-
-def _mean(values: np.ndarray) -> float:
-    return float(values.mean()) if values.size else np.nan
+    fields = {name: np.stack(frame[name].to_list()) for name in Ranked._fields}
+    return Looked(
+        Ranked(**fields), frame["winner"].to_numpy(), np.stack(frame["by_part"].to_list())
+    ), size

@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,9 +9,9 @@ import numpy as np
 from countclip.experiments.reading import embeddings
 from countclip.experiments.reading.data import read_questions
 from countclip.experiments.reading.pool import read_pool, targets
-from countclip.model.clip import Clip
+from countclip.model.clip import Clip, lengths
 from countclip.model.embeddings import embed_images, embed_texts, fabric_of
-from countclip.runtime.files import read_json, write_json
+from countclip.runtime.files import write_json
 
 log = logging.getLogger(__name__)
 
@@ -87,15 +86,10 @@ def embed(
 def _tokens(clip: Clip, texts: list[str], name: str, summary: dict[str, Any]) -> np.ndarray:
     """Token ids (n, length); counts in the summary how many texts are cut."""
     tokens = clip.tokenize(texts)
-    full = np.flatnonzero(tokens.argmax(axis=1) == clip.tokenizer.context_length - 1)
-    cut = sum(len(clip.tokenizer.encode(texts[place])) > clip.token_limit for place in full)
+    full = np.flatnonzero(lengths(tokens, clip.pad) == clip.tokenizer.context_length)
+    cut = sum(len(clip.encode(texts[place])) > clip.token_limit for place in full)
     summary[f"{name}_cut"] = cut
     if cut:
         log.warning("%s: %d of %d texts are cut after %d tokens", name, cut, len(texts),
                     clip.token_limit)  # fmt: skip
     return tokens
-
-
-def logit_scale_of(summary_json: str | Path) -> float:
-    """The factor of the model's cosines."""
-    return float(read_json(summary_json)["logit_scale"])

@@ -4,11 +4,11 @@ All are float32 of unit length and d numbers. Each distinct text is encoded once
 """
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from countclip.runtime.files import publish
+from countclip.runtime.files import publish, read_json
 
 
 class Embeddings(NamedTuple):
@@ -58,3 +58,14 @@ def read_split(path: str | Path) -> Embeddings:
 def read_pool(path: str | Path) -> np.ndarray:
     """The embeddings of the pool (N, d)."""
     return read(path)["pool"]
+
+
+def split_files(inputs: Any) -> list[dict[str, str]]:
+    """`questions` and `embeddings` of both splits, among the inputs of a rule that has them."""
+    pairs = zip(inputs.questions, inputs.embeddings, strict=True)
+    return [{"questions": questions, "embeddings": embedded} for questions, embedded in pairs]
+
+
+def logit_scale_of(summary_json: str | Path) -> float:
+    """The factor of the model's cosines, in the summary of `embed.embed`."""
+    return float(read_json(summary_json)["logit_scale"])

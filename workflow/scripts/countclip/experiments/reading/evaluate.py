@@ -8,11 +8,11 @@ import torch
 from countclip.experiments.reading.clusters import read_clusters
 from countclip.experiments.reading.data import read_questions
 from countclip.experiments.reading.embeddings import read_pool, read_split
+from countclip.experiments.reading.model import answers_of, make_reader, queries_of
 from countclip.experiments.reading.pool import AnswerKey, targets
 from countclip.experiments.reading.pool import read_pool as read_answers
 from countclip.experiments.reading.predictions import write_predictions
 from countclip.experiments.reading.ranking import rank, within
-from countclip.experiments.reading.train import answers_of, make_reader, queries_of
 
 
 def predict(

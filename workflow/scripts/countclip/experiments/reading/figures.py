@@ -4,18 +4,23 @@ import textwrap
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from countclip.data.images import MAX_BYTES, decode, read_file
 from countclip.experiments.reading.data import overlap
 from countclip.experiments.reading.metric import majority, normalise, soft_accuracy
-from countclip.report import sheets
+from countclip.experiments.reading.predictions import read_predictions
+from countclip.experiments.reading.sources import Source
+from countclip.report import pages, sheets
 from countclip.report.plotting import INK, drawing
-from countclip.runtime.files import write_json
+from countclip.report.sheets import ONE_DECIMAL, Cell, Sheet
 
 SHOWN = 40
 """Most frequent questions and answers that a figure shows, as published."""
+THOUSANDS: sheets.Format = "{:,d}".format
 ANSWERS = 5
 """Answers with their probabilities beside an image."""
 WRAPPED, LONGEST = 44, 90
@@ -42,29 +47,71 @@ def count_table(splits: dict[str, pd.DataFrame], scale: str) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["split", "kind", "text", "n", "share", "scale"])
 
 
+def overlap_table(splits: dict[str, pd.DataFrame], scale: str) -> pd.DataFrame:
+    """One row a split: n, images, distinct texts, and what it shares with the training split.
+
+    question, answer: percent of its questions whose text, or majority answer, one of the training
+    questions has. shared_images: images in both. Empty for the training split.
+    """
+    rows = []
+    for split, questions in splits.items():
+        row: dict[str, Any] = {"split": split, "n": len(questions)}
+        row["images"] = questions["image_id"].nunique()
+        row["distinct_questions"] = questions["question"].map(normalise).nunique()
+        row["distinct_answers"] = questions["answers"].map(majority).nunique()
+        if split != "train":
+            shared = overlap(splits["train"], questions)
+            row["shared_images"] = shared["images"]
+            row |= {name: 100 * shared[name] for name in ("question", "answer")}
+        rows.append(row)
+    table = pd.DataFrame(rows).assign(scale=scale)
+    return table.astype({"shared_images": "Int64"})
+
+
+def overlap_sheet(table: pd.DataFrame) -> Sheet:
+    """A line a split."""
+    formats = dict.fromkeys(("n", "images", "distinct_questions", "distinct_answers"), THOUSANDS)
+    formats |= {"shared_images": THOUSANDS, "question": ONE_DECIMAL, "answer": ONE_DECIMAL}
+    return Sheet(
+        "What training and validation share",
+        ["Split", "Questions", "Images", "Distinct questions", "Distinct answers",
+         "Images of training", "Questions of training (%)", "Answers of training (%)"],
+        [
+            [Cell(split), *(Cell(text[name] or "–") for name in formats)]
+            for split, text in zip(table["split"], sheets.texts(table, formats), strict=True)
+        ],
+        [
+            "Questions are compared as answers are: in lower case, without articles and most"
+            " punctuation. An answer is the majority answer of a question.",
+            "Of training: percent of the questions whose words, or answer, one of the training"
+            " questions has.",
+        ],
+        pages.stamp(table["scale"].iloc[0]),
+    )  # fmt: skip
+
+
 def make_counts(
-    splits: dict[str, pd.DataFrame], scale: str, *, csv_path: str, json_path: str
-) -> pd.DataFrame:
-    """Publish `count_table` as CSV, and how far the splits overlap as JSON.
+    splits: dict[str, pd.DataFrame],
+    scale: str,
+    *,
+    counts_csv: str,
+    overlap_csv: str,
+    json_path: str,
+    markdown_path: str,
+) -> None:
+    """Publish `count_table` and `overlap_table` as CSV, and the latter's sheet.
 
     splits: train and validation.
     """
-    table = count_table(splits, scale)
-    sheets.write_csv(table, csv_path)
-    distinct = {
-        f"distinct_{kind}s_{split}": int(
-            ((table["split"] == split) & (table["kind"] == kind)).sum()
-        )
-        for split in splits
-        for kind in ("question", "answer")
-    }
-    write_json(overlap(splits["train"], splits["validation"]) | distinct, json_path)
-    return table
+    sheets.write_csv(count_table(splits, scale), counts_csv)
+    table = overlap_table(splits, scale)
+    sheets.write_csv(table, overlap_csv)
+    sheets.write_sheets([overlap_sheet(table)], json_path, markdown_path)
 
 
 def draw_counts(counts_csv: str, kind: str, *, svg: str, png: str) -> None:
     """Draw the most frequent questions or answers of each split, a panel a split."""
-    table = sheets.read_csv(counts_csv, text=str)
+    table = sheets.read_csv(counts_csv, text=str).fillna({"text": ""})
     table = table[table["kind"] == kind]
     splits = list(dict.fromkeys(table["split"]))
     scale = table["scale"].iloc[0]
@@ -80,6 +127,34 @@ def draw_counts(counts_csv: str, kind: str, *, svg: str, png: str) -> None:
             axes.invert_yaxis()
             axes.set_xlabel("share of questions (%)")
             axes.set_title(f"{split}: {distinct:,} distinct")
+
+
+def make_panels(
+    questions: pd.DataFrame,
+    pool: Sequence[str],
+    predictions: dict[str, str],
+    source: Source,
+    *,
+    n: int,
+    seed: int,
+    scale: str,
+    svg: str,
+    png: str,
+) -> None:
+    """Draw n questions at random, as `draw_panels` does.
+
+    predictions: label of a reader -> its file (`predictions.write_predictions`). source: of the
+    questions' images.
+    """
+    rng = np.random.default_rng(seed)
+    rows = sorted(rng.choice(len(questions), min(n, len(questions)), replace=False).tolist())
+    names = dict.fromkeys(questions["image_id"].iloc[rows])
+    stored = dict(source.images(list(names)))
+    frames = {
+        label: read_predictions(path, questions, len(pool)) for label, path in predictions.items()
+    }
+    images = {row: stored[questions["image_id"].iloc[row]] for row in rows}
+    draw_panels(rows, questions, pool, frames, images, scale, svg=svg, png=png)
 
 
 def draw_panels(

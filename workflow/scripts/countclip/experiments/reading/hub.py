@@ -1,9 +1,14 @@
 """TextVQA on the Hugging Face hub: Parquet files, pinned and verified as LAION's parts are."""
 
+import logging
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 
 from countclip.data.laion import DataSet
+from countclip.runtime.files import publish, sha256, write_json
+
+log = logging.getLogger(__name__)
 
 TEXTVQA = DataSet("TextVQA", "reading")
 """For `laion.make_manifest` and `laion.download_part`."""
@@ -27,3 +32,22 @@ def parts_of(names: Iterable[str], split: str) -> list[str]:
             f" must have all of them, such as {split}-00000-of-00003; list the data set anew"
         )
     return parts
+
+
+def download_parts(
+    parts: Sequence[str],
+    download: Callable[[str, Path], None],
+    folder: str | Path,
+    files_json: str | Path,
+) -> None:
+    """Publish a folder of Parquet files, one a part, and the list of their digests.
+
+    download: publishes a part at a path. The list names each file in the order of the parts, which
+    is that of their names.
+    """
+    with publish(folder) as temporary:
+        temporary.mkdir()
+        for number, part in enumerate(parts, 1):
+            log.info("%s, %d of %d", part, number, len(parts))
+            download(part, temporary / f"{part}.parquet")
+    write_json({file.name: sha256(file) for file in sorted(Path(folder).iterdir())}, files_json)

@@ -10,6 +10,7 @@ from PIL import Image
 from countclip.data.images import MAX_BYTES, Unusable, decode, read_file
 from countclip.experiments.reading.views import grid_of, views
 from countclip.model.inputs import pack_images
+from countclip.model.preprocessing import Preprocessing
 from countclip.runtime.csv_files import raise_problems
 from countclip.runtime.files import write_table
 
@@ -18,15 +19,16 @@ def pack(
     images: Iterable[tuple[str, Path | bytes]],
     n: int,
     *,
-    size: int,
+    size: Preprocessing | int,
     view: str,
     images_npy: str | Path,
     sizes_parquet: str | Path,
 ) -> None:
     """Publish n images as uint8 (n k, size, size, 3), k parts each, and their index, width, height.
 
-    images: name, and file or its bytes. ValueError lists every image that cannot be read; then
-    nothing is published.
+    images: name, and file or its bytes. size: a side in pixels, or a model's preprocessing, as
+    `inputs.pack_images` has it. ValueError lists every image that cannot be read; then nothing is
+    published.
     """
     sizes: list[tuple[int, int]] = []
     parts = (part for image in _decoded(images, sizes) for part in views(image, view))

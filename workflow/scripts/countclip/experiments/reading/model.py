@@ -3,11 +3,13 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from countclip.experiments.reading.embeddings import Embeddings, logit_scale_of
 from countclip.model.clip import unit_length
 from countclip.training import checkpoints
 
@@ -74,3 +76,29 @@ class Reader(nn.Module):
             raise ValueError(
                 f"{path}: not the weights of this reader; train it again. {error}"
             ) from error
+
+
+def make_reader(dimension: int, summary_json: str, reader: dict[str, Any]) -> Reader:
+    """A reader as the config has it (`asks`, `hidden`, `image_weight`), zero-shot so far.
+
+    summary_json: of `embed.embed`.
+    """
+    return Reader(dimension, logit_scale=logit_scale_of(summary_json), **reader)
+
+
+@torch.no_grad()
+def queries_of(reader: Reader, embeddings: Embeddings) -> np.ndarray:
+    """The queries of questions, (Q, d)."""
+    reader.eval()
+    device = reader.logit_scale.device
+    parts = embeddings.by_name()
+    image, question = (torch.from_numpy(parts[name]).to(device) for name in ("image", "question"))
+    return reader.query(image, question).cpu().numpy()
+
+
+@torch.no_grad()
+def answers_of(reader: Reader, answers: np.ndarray) -> np.ndarray:
+    """Embeddings (N, d) of answers as the reader compares them."""
+    reader.eval()
+    device = reader.logit_scale.device
+    return reader.answer(torch.from_numpy(answers).to(device)).cpu().numpy()

@@ -1,19 +1,17 @@
-"""What an OCR engine reads in images, and its words matched to the pool: the peer of the readers.
+"""What an OCR engine reads in images.
 
 The engine is RapidOCR, whose models come inside its wheel. It needs no network as long as nothing
 is drawn with it.
 """
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from countclip.data.images import MAX_BYTES, Unusable, decode, read_file
-from countclip.experiments.reading.controls import runs
 from countclip.runtime.csv_files import raise_problems
 from countclip.runtime.files import progress, write_table
 
@@ -105,62 +103,3 @@ def read_images(
     }
     write_table(pa.table(table), ocr_parquet)
     log.info("%d words in %d images", sum(map(len, words)), len(ids))
-
-
-class Matcher:
-    """The answer of the pool that OCR's words suggest.
-
-    A run of words that equals an answer wins: the longest run, then the first. Elsewhere the answer
-    within `LARGEST_SHARE` of a run's letters changed, the least of them, then the one earlier in
-    the pool. Else the most frequent answer.
-    """
-
-    LARGEST_SHARE = 0.34
-
-    def __init__(self, pool: Sequence[str]) -> None:
-        self.place_of = {answer: place for place, answer in enumerate(pool)}
-        self.by_length: dict[int, list[tuple[str, int]]] = {}
-        for answer, place in self.place_of.items():
-            self.by_length.setdefault(len(answer), []).append((answer, place))
-
-    def __call__(self, words: Sequence[str]) -> int:
-        """The place of the answer in the pool."""
-        candidates = runs(words)
-        equal = [run for run in candidates if run in self.place_of]
-        if equal:
-            return self.place_of[max(equal, key=lambda run: (len(run.split()), len(run)))]
-        best = (self.LARGEST_SHARE, 0)
-        for run in candidates:
-            for answer, place in self._alike(run, best[0]):
-                longer = max(len(run), len(answer))
-                best = min(best, (distance(run, answer, int(best[0] * longer)) / longer, place))
-        return best[1]
-
-    def _alike(self, run: str, share: float) -> Iterable[tuple[str, int]]:
-        """Answers whose length does not rule them out."""
-        for length, answers in self.by_length.items():
-            if abs(length - len(run)) <= share * max(length, len(run)):
-                yield from answers
-
-
-def distance(one: str, other: str, most: int) -> int:
-    """Levenshtein's distance of two texts; `most` + 1 where it is larger than that."""
-    row = list(range(len(other) + 1))
-    for i, letter in enumerate(one, 1):
-        last, row[0] = row[0], i
-        for j, another in enumerate(other, 1):
-            last, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, last + (letter != another))
-        if min(row) > most:
-            return most + 1
-    return min(row[-1], most + 1)
-
-
-def match(ocr_parquet: str | Path, images: Sequence[int], pool: Sequence[str]) -> np.ndarray:
-    """The places (Q,) that the words in the image of each question suggest.
-
-    images: index of each question's image.
-    """
-    read = pd.read_parquet(ocr_parquet).sort_values("index")["words"]
-    matcher = Matcher(pool)
-    of_image = {int(index): matcher(list(read.iloc[index])) for index in np.unique(images)}
-    return np.array([of_image[int(index)] for index in images])

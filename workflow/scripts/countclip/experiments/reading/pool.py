@@ -16,8 +16,7 @@ import numpy as np
 import pandas as pd
 
 from countclip.experiments.reading.metric import ANSWERS, majority, normalise, scores
-from countclip.report.sheets import read_csv, write_csv
-from countclip.runtime.files import sha256, write_json
+from countclip.runtime.files import publish, sha256, write_json
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +80,8 @@ def make_pool(
     )
     if len(pool) < size:
         log.warning("the pool has %d answers, and not %d: there are no more", len(pool), size)
-    write_csv(pool, str(pool_csv))
+    with publish(pool_csv) as temporary:
+        pool.to_csv(temporary, index=False, lineterminator="\n")
     summary = {
         "answers": len(pool),
         "size": size,
@@ -104,7 +104,8 @@ def _commonest(texts: pd.Series) -> str:
 
 def read_pool(pool_csv: str | Path) -> pd.DataFrame:
     """The pool: place, answer, spelling, count."""
-    return read_csv(pool_csv, answer=str, spelling=str)
+    texts = {"answer": str, "spelling": str}
+    return pd.read_csv(pool_csv, dtype=texts, keep_default_na=False)
 
 
 class Scores(NamedTuple):

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from countclip.experiments.reading.clusters import HARD_ON
+from countclip.experiments.reading.hard_on import HARD_ON
 from countclip.experiments.reading.ranking import TOP, Ranked
 from countclip.runtime.files import write_table
 

@@ -13,11 +13,11 @@ import torch
 
 from countclip.experiments.reading.data import read_questions
 from countclip.experiments.reading.embeddings import read_pool, read_split
+from countclip.experiments.reading.model import answers_of, make_reader, queries_of
 from countclip.experiments.reading.pool import AnswerKey
 from countclip.experiments.reading.pool import read_pool as read_answers
 from countclip.experiments.reading.predictions import write_predictions
 from countclip.experiments.reading.ranking import Ranked, rank, ranked
-from countclip.experiments.reading.train import answers_of, make_reader, queries_of
 from countclip.model.clip import Clip
 from countclip.model.embeddings import embed_texts, fabric_of
 from countclip.runtime.files import progress

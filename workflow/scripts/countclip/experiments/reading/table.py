@@ -1,13 +1,15 @@
 """The reading table as readers see it: controls, readers and ceilings, with notes."""
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from countclip.experiments.reading import controls, published
-from countclip.experiments.reading.clusters import HARD_ON
 from countclip.experiments.reading.data import read_questions
+from countclip.experiments.reading.hard_on import HARD_ON
 from countclip.experiments.reading.metric import majority
 from countclip.experiments.reading.pool import read_pool
 from countclip.experiments.reading.predictions import read_predictions
@@ -80,16 +82,54 @@ def make_table(
     *,
     scale: str,
     title: str,
+    notes: Sequence[str] = (),
     csv_path: str | Path,
     json_path: str,
     markdown_path: str,
 ) -> None:
-    """Publish the table as CSV, and its views as JSON and Markdown."""
+    """Publish the table as CSV, and its views as JSON and Markdown.
+
+    notes: on the data and the settings of this run, below the others.
+    """
     numbers = table(inputs, scale)
     sheets.write_csv(numbers, str(csv_path))
-    views = [scores_sheet(numbers, inputs, title), collapse_sheet(numbers)]
+    scores = scores_sheet(numbers, inputs, title)
+    scores.notes.extend(notes)
+    views = [scores] + ([collapse_sheet(numbers)] if _has_clusters(numbers) else [])
     sheets.write_sheets(views, json_path, markdown_path)
     log.info("%s\n%s", title, numbers[["row", "soft", "exact"]].to_string(index=False))
+
+
+def _has_clusters(table: pd.DataFrame) -> bool:
+    """Whether a reader was trained on batches of hard negatives."""
+    return any(name in VARIANTS and VARIANTS[name].hard_on for name in table["row"])
+
+
+def notes_on_run(settings: dict[str, Any], summaries: dict[str, str], pool_json: str) -> list[str]:
+    """Notes on a run: its files, its pool, its texts.
+
+    settings: of `settings.table_settings`. summaries: split -> JSON of `data.make_split`.
+    """
+    notes = []
+    for split, path in summaries.items():
+        found = read_json(path)
+        first, *others = sorted(found["sources"].items())
+        more = f" and {len(others)} more" if others else ""
+        notes.append(
+            f"The {split} split has {found['questions']:,} questions on {found['images']:,} images,"
+            f" from {Path(first[0]).name} (sha256 {first[1][:16]}){more}."
+        )
+    pool = read_json(pool_json)
+    notes.append(
+        f"The pool: normalised majority answers of training questions, most questions first, of"
+        f" equals by text. {pool['in_the_pool_once']:,} of {pool['answers']:,} are those of one"
+        f" question. pool.csv has the sha256 {pool['sha256'][:16]}."
+    )
+    templates = ", ".join(f"{name} “{text}”" for name, text in settings["templates"].items())
+    notes.append(
+        f"Model: {settings['model']}, frozen. Images: view {settings['view']}. Texts: {templates}."
+    )
+    return notes
 
 
 def scores_sheet(table: pd.DataFrame, inputs: Inputs, title: str) -> Sheet:

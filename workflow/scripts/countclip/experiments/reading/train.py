@@ -8,9 +8,8 @@ import torch
 
 from countclip.experiments.reading.clusters import Draws, false_negatives_of, read_clusters
 from countclip.experiments.reading.data import read_questions
-from countclip.experiments.reading.embed import logit_scale_of
-from countclip.experiments.reading.embeddings import Embeddings, read_pool, read_split
-from countclip.experiments.reading.model import Reader
+from countclip.experiments.reading.embeddings import read_pool, read_split
+from countclip.experiments.reading.model import answers_of, make_reader, queries_of
 from countclip.experiments.reading.objective import Batches, Frozen
 from countclip.experiments.reading.pool import AnswerKey
 from countclip.experiments.reading.pool import read_pool as read_answers
@@ -22,32 +21,6 @@ from countclip.training.checkpoints import Outputs
 from countclip.training.loggers import open_loggers
 from countclip.training.loop import fit
 from countclip.training.settings import from_config
-
-
-def make_reader(dimension: int, summary_json: str, reader: dict[str, Any]) -> Reader:
-    """A reader as the config has it (`asks`, `hidden`, `image_weight`), zero-shot so far.
-
-    summary_json: of `embed.embed`.
-    """
-    return Reader(dimension, logit_scale=logit_scale_of(summary_json), **reader)
-
-
-@torch.no_grad()
-def queries_of(reader: Reader, embeddings: Embeddings) -> np.ndarray:
-    """The queries of questions, (Q, d)."""
-    reader.eval()
-    device = reader.logit_scale.device
-    parts = embeddings.by_name()
-    image, question = (torch.from_numpy(parts[name]).to(device) for name in ("image", "question"))
-    return reader.query(image, question).cpu().numpy()
-
-
-@torch.no_grad()
-def answers_of(reader: Reader, answers: np.ndarray) -> np.ndarray:
-    """Embeddings (N, d) of answers as the reader compares them."""
-    reader.eval()
-    device = reader.logit_scale.device
-    return reader.answer(torch.from_numpy(answers).to(device)).cpu().numpy()
 
 
 def train(

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from countclip.experiments.reading.clusters import HARD_ON
+from countclip.experiments.reading.hard_on import HARD_ON
 
 TREATED = {"negatives": "", "masked": ", masked"}
 MIXED = {0.0: "", 0.5: ", half at random"}
@@ -14,7 +14,7 @@ class Variant:
     """A reader and how it is trained.
 
     asks: what a query is made of (`model.ASKS`). trained: False for zero-shot.
-    hard_on: clusters from which batches are drawn (`clusters.HARD_ON`); None draws at random.
+    hard_on: clusters from which batches are drawn (`hard_on.HARD_ON`); None draws at random.
     treatment, random_share: of false negatives, and of pairs in a batch that are drawn at random.
     shuffle_answers: deals the training answers to the questions anew, a control.
     statements: whether the best answers of a first pass are put into statements, which are compared

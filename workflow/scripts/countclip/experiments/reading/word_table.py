@@ -47,6 +47,24 @@ def word_table(words: pd.DataFrame, scale: str) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def make_words(
+    words_parquet: str,
+    labels: dict[str, str],
+    scale: str,
+    *,
+    csv_path: str,
+    json_path: str,
+    markdown_path: str,
+) -> None:
+    """Publish the table of words as CSV, JSON and Markdown.
+
+    words_parquet: of `words.read_words`. labels: of its readers.
+    """
+    table = word_table(pd.read_parquet(words_parquet), scale)
+    sheets.write_csv(table, csv_path)
+    sheets.write_sheets([word_sheet(table, labels)], json_path, markdown_path)
+
+
 def word_sheet(table: pd.DataFrame, labels: dict[str, str]) -> Sheet:
     """Accuracy of each reader by kind of word and of face."""
     table = table[table["by"] == "faces"]

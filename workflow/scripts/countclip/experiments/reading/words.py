@@ -10,11 +10,11 @@ import torch
 
 from countclip.data.images import MAX_BYTES, Unusable, decode, read_file
 from countclip.experiments.reading.embeddings import Embeddings
+from countclip.experiments.reading.model import answers_of, make_reader, queries_of
 from countclip.experiments.reading.ranking import rank
-from countclip.experiments.reading.train import answers_of, make_reader, queries_of
 from countclip.model.clip import Clip
 from countclip.model.embeddings import embed_images, embed_texts, fabric_of
-from countclip.model.inputs import resize
+from countclip.model.preprocessing import Preprocessing
 from countclip.runtime.csv_files import Columns, raise_problems, read_rows
 from countclip.runtime.files import progress, write_table
 from countclip.runtime.folders import ImageFolder, inside
@@ -40,14 +40,14 @@ def read_words(
 
     words_csv: path (in `folder`), word, kind, face, faces (seen or unseen), letters, height (of the
         letters in the image, in pixels).
-    readers: name -> its settings and weights, None for zero-shot (`train.make_reader`).
+    readers: name -> its settings and weights, None for zero-shot (`model.make_reader`).
     question: what all of them are asked.
     """
     fabric = fabric_of(accelerator, precision, threads)
     clip = Clip(**model)
     clip.model.to(fabric.device)
     table = pd.DataFrame(read_rows(words_csv, COLUMNS, lambda row, _: row))
-    pixels, scales = _pixels(table["path"], folder, clip.image_size)
+    pixels, scales = _pixels(table["path"], folder, clip.preprocessing)
     with fabric.autocast():
         images = embed_images(clip, pixels, show=True).numpy()
         asked = embed_texts(clip, clip.tokenize([question])).numpy()
@@ -79,7 +79,9 @@ def read_words(
     write_table(pd.concat(parts, ignore_index=True), path)
 
 
-def _pixels(names: pd.Series, folder: ImageFolder, size: int) -> tuple[np.ndarray, np.ndarray]:
+def _pixels(
+    names: pd.Series, folder: ImageFolder, preprocessing: Preprocessing
+) -> tuple[np.ndarray, np.ndarray]:
     """The images as a model sees them, and by which factor they are made smaller."""
     problems, packed, scales = [], [], []
 
@@ -91,7 +93,7 @@ def _pixels(names: pd.Series, folder: ImageFolder, size: int) -> tuple[np.ndarra
                 problems.append(f"{name}: {error}")
 
     for image in images():
-        packed.append(resize(image, size))
-        scales.append(size / min(image.size))
+        packed.append(preprocessing.resize(image))
+        scales.append(preprocessing.size / min(image.size))
     raise_problems(folder.path, problems)
     return np.stack(packed), np.array(scales)

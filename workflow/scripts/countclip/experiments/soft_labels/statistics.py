@@ -1,6 +1,7 @@
 """The table of the objects of caption sets, beside the published one."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -8,7 +9,12 @@ import pandas as pd
 from countclip.report import pages, sheets
 from countclip.report.sheets import ONE_DECIMAL, TWO_DECIMALS, Cell, Sheet
 
-UNITS = {"concrete": "things", "nouns": "nouns", "phrases": "noun phrases"}
+UNITS = {
+    "concrete": "things",
+    "nouns": "nouns",
+    "phrases": "noun phrases",
+    "llm": "what a language model lists",
+}
 FORMATS = {
     **dict.fromkeys(("captions", "objects", "tail_objects"), "{:,.0f}".format),
     "objects_a_caption": TWO_DECIMALS,
@@ -39,7 +45,7 @@ NOTES = [
 
 
 def make_statistics(
-    counts: dict[str, str],
+    counts: Sequence[tuple[str, str]],
     *,
     published_csv: str,
     csv_path: str,
@@ -49,22 +55,22 @@ def make_statistics(
 ) -> None:
     """Publish the table as CSV, JSON and Markdown.
 
-    counts: label of a set -> JSON of `object_counts.count_objects`. published_csv: set, captions,
-    objects, tail_objects and source.
+    counts: label of a set, and a JSON of `object_counts.count_objects` or
+    `llm_counts.count_llm_objects`. published_csv: set, captions, objects, tail_objects and source.
     """
     table = statistics(counts, published_csv, scale)
     sheets.write_csv(table, csv_path)
     sheets.write_sheets([sheet(table)], json_path, markdown_path)
 
 
-def statistics(counts: dict[str, str], published_csv: str, scale: str) -> pd.DataFrame:
+def statistics(counts: Sequence[tuple[str, str]], published_csv: str, scale: str) -> pd.DataFrame:
     """A row for each set and unit, and for each published set.
 
     Columns: set, unit, captions, objects, tail_objects, mentions, seen_once, tail_mentions,
     captions_without, the four ratios of HEADERS, dropped (captions by reason), scale, source.
     """
     rows = []
-    for label, path in counts.items():
+    for label, path in counts:
         read = json.loads(Path(path).read_text(encoding="utf-8"))
         dropped = "; ".join(f"{reason}: {n}" for reason, n in sorted(read["dropped"].items()))
         for unit, found in read["units"].items():
@@ -98,9 +104,12 @@ def sheet(table: pd.DataFrame) -> Sheet:
         cells = [Cell(text[column] or "–") for column in HEADERS]
         lines.append([name, Cell(UNITS.get(row["unit"], "–")), *cells])
     ours = table[table["source"] == ""]
-    dropped = dict(zip(ours["set"], ours["dropped"], strict=True))
+    by = ours["unit"].map(lambda unit: ", for the language model" if unit == "llm" else "")
+    dropped = ours.assign(counted=ours["set"] + by)[["counted", "dropped"]].drop_duplicates()
     notes = [
-        f"{label}: captions dropped: {reasons}." for label, reasons in dropped.items() if reasons
+        f"{counted}: captions dropped: {reasons}."
+        for counted, reasons in dropped.itertuples(index=False)
+        if reasons
     ]
     stamp = pages.stamp(ours["scale"].iloc[0]) if len(ours) else None
     sources = sorted({source for source in table["source"] if source})
