@@ -16,6 +16,7 @@ import yaml
 
 from countclip.experiments.ordinal import scores as ordinal_scores
 from countclip.experiments.reading import scores as reading_scores
+from countclip.experiments.soft_labels import scores as soft_scores
 from countclip.report import scores
 from countclip.runtime import config_files
 from countclip.runtime.config_docs import FIRST_KEYS, SCHEMA
@@ -164,6 +165,7 @@ def test_the_files_page_names_what_the_rules_make():
         ("table", scores.COLUMNS),
         ("ordinal-table", ordinal_scores.COLUMNS),
         ("reading-table", reading_scores.COLUMNS),
+        ("soft-labels-table", soft_scores.COLUMNS),
     ],
 )
 def test_a_table_page_names_every_column(page, columns):

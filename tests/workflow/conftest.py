@@ -42,6 +42,16 @@ TINY: dict[str, Any] = {
         "methods": {name: None for name in DEFAULT["ordinal"]["methods"] if name not in ORDINAL},
         "training": {"steps": 2, "epochs": 1},
     },
+    "soft_labels": {
+        "pretraining": {
+            "pairs": {"number": 200},
+            "nets": {
+                "small": {"steps": 2, "targets": ["hard", "objects"], "seeds": [1]},
+                "large": None,
+            },
+            "training": {"evaluations": 1},
+        },
+    },
     "miniature_signs": {"train": 40, "validation": 12, "words": 4},
     "reading": {
         "variants": list(READERS),

@@ -157,9 +157,9 @@ with SnakemakeApi(OutputSettings()) as asked:
 def test_all_that_asks_models_holds_a_gpu_where_one_is_wanted(tmp_path):
     overlay = tmp_path / "overlay.yaml"
     models = (
-        "embed_ordinal embed_reading evaluate look_at_reading_views measure_relevancy"
-        " measure_retention predict_ordinal predict_reading_statements read_reading_words retrieve"
-        " sweep_wise_ft"
+        "classify_zero_shot embed_ordinal embed_reading evaluate look_at_reading_views"
+        " measure_relevancy measure_retention predict_ordinal predict_reading_statements"
+        " read_reading_words retrieve sweep_wise_ft"
     )
     for accelerator, expected in (("cpu", ""), ("cuda", f" {models}")):
         overlay.write_text(f"evaluation: {{accelerator: {accelerator}}}\n")

@@ -28,6 +28,8 @@ FOR_EXAMPLE = {
     "retention.tasks": ("things", None),
     "ordinal.sets": ("people", None),
     "soft_labels.caption_sets": ("counting", None),
+    "soft_labels.pretraining.nets": ("small", None),
+    "soft_labels.pretraining.targets": ("objects", None),
     "ordinal.methods": ("numclip_exp", None),
 }
 

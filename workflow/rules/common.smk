@@ -177,6 +177,21 @@ def packed(pattern):
     return path
 
 
+def packed_model(wildcards):
+    """The model that a job packs images for: the one in its path, or the first."""
+    name = wildcards.get("model")
+    return config["models"][name] if name else config["model"]
+
+
+def packed_model_files(wildcards):
+    """The file that describes it, where open_clip does not know it by itself."""
+    return config_inputs(*settings.configs_of_model(packed_model(wildcards)))
+
+
+def packed_model_digests(wildcards):
+    return digests(*settings.configs_of_model(packed_model(wildcards)))
+
+
 def model_inputs(wildcards):
     """The files of the model of a variant's job."""
     return config_inputs(*settings.model_files(config, wildcards.variant))

@@ -9,7 +9,7 @@
 rule pack_benchmark:
     input:
         unpack(benchmark_files),
-        model=config_inputs(*settings.model_configs(config)),
+        model=packed_model_files,
     output:
         images="results/evaluation/{benchmark}/images.npy",
     log:
@@ -23,8 +23,9 @@ rule pack_benchmark:
         mem_mb=growing(4000),
         runtime=growing(60),
     params:
-        *code("pack_benchmark", *settings.model_configs(config)),
-        spec=canonical(settings.packing(config["model"])),
+        *code("pack_benchmark"),
+        packed_model_digests,
+        spec=lambda wildcards: canonical(settings.packing(packed_model(wildcards))),
     message:
         "pack the images of {wildcards.benchmark} at the model's size"
     script:
@@ -33,25 +34,12 @@ rule pack_benchmark:
 
 # For the models after the first one.
 use rule pack_benchmark as pack_benchmark_of_model with:
-    input:
-        unpack(benchmark_files),
-        model=lambda wildcards: config_inputs(
-            *settings.model_configs(config, f"baseline-{wildcards.model}")
-        ),
     output:
         images="results/evaluation/{benchmark}/images/{model}.npy",
     log:
         "logs/pack_benchmark/{benchmark}_{model}.log",
     benchmark:
         cost("pack_benchmark/{benchmark}_{model}")
-    params:
-        *code("pack_benchmark"),
-        lambda wildcards: digests(
-            *settings.model_configs(config, f"baseline-{wildcards.model}")
-        ),
-        spec=lambda wildcards: canonical(
-            settings.packing(config["models"][wildcards.model])
-        ),
 
 
 rule evaluate:
@@ -177,7 +165,7 @@ rule pack_retention:
             config, wildcards.task
         )["annotations"]
         or [],
-        model=config_inputs(*settings.model_configs(config)),
+        model=packed_model_files,
     output:
         images="results/retention/{task}/images.npy",
         texts="results/retention/{task}/texts.json",
@@ -192,13 +180,14 @@ rule pack_retention:
         mem_mb=growing(8000),
         runtime=growing(120),
     params:
-        *code("pack_retention", *settings.model_configs(config)),
+        *code("pack_retention"),
+        packed_model_digests,
         lambda wildcards: digests(
             settings.retention_source(config, wildcards.task)["folder"],
             *listed(settings.retention_source(config, wildcards.task)["annotations"]),
         ),
         spec=lambda wildcards: canonical(
-            settings.packing(config["model"])
+            settings.packing(packed_model(wildcards))
             | {"task": settings.retention_source(config, wildcards.task)}
         ),
     message:
@@ -209,18 +198,6 @@ rule pack_retention:
 
 # For the models after the first one.
 use rule pack_retention as pack_retention_of_model with:
-    input:
-        folder=lambda wildcards: ancient(
-            settings.retention_source(config, wildcards.task)["folder"]
-        ),
-        digests=lambda wildcards: retention_digests(wildcards.task),
-        annotations=lambda wildcards: settings.retention_source(
-            config, wildcards.task
-        )["annotations"]
-        or [],
-        model=lambda wildcards: config_inputs(
-            *settings.model_configs(config, f"baseline-{wildcards.model}")
-        ),
     output:
         images="results/retention/{task}/images/{model}.npy",
         texts="results/retention/{task}/images/{model}.json",
@@ -228,17 +205,6 @@ use rule pack_retention as pack_retention_of_model with:
         "logs/pack_retention/{task}_{model}.log",
     benchmark:
         cost("pack_retention/{task}_{model}")
-    params:
-        *code("pack_retention"),
-        lambda wildcards: digests(
-            *settings.model_configs(config, f"baseline-{wildcards.model}"),
-            settings.retention_source(config, wildcards.task)["folder"],
-            *listed(settings.retention_source(config, wildcards.task)["annotations"]),
-        ),
-        spec=lambda wildcards: canonical(
-            settings.packing(config["models"][wildcards.model])
-            | {"task": settings.retention_source(config, wildcards.task)}
-        ),
 
 
 rule measure_retention:

@@ -136,6 +136,29 @@ rule draw_words:
         "../scripts/draw_words.py"
 
 
+# Sheets of stickers with captions, to pretrain on, and unseen ones of one sticker, to classify.
+rule draw_stickers:
+    output:
+        pairs=directory("results/miniature/stickers/pairs"),
+        test=directory("results/miniature/stickers/test"),
+        digests="results/miniature/stickers/digests.tsv",
+    log:
+        "logs/draw_stickers.log",
+    benchmark:
+        cost("draw_stickers")
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=growing(2000),
+        runtime=growing(30),
+    params:
+        *code("draw_stickers"),
+        spec=spec("soft_labels.pretraining.pairs.number"),
+    script:
+        "../scripts/draw_stickers.py"
+
+
 # No part of the main job: `make miniature-models` runs it and copies what it makes to resources/.
 rule train_miniature_detector:
     output:

@@ -10,7 +10,7 @@ rule pack_images:
         counting="results/counting_set/{set}/counting.parquet",
         non_counting="results/counting_set/{set}/non_counting.parquet",
         images=lambda wildcards: settings.image_manifests(config, wildcards.set),
-        model=config_inputs(*settings.model_configs(config)),
+        model=packed_model_files,
     output:
         images="results/training/images/{set}.npy",
     log:
@@ -24,35 +24,21 @@ rule pack_images:
         mem_mb=growing(8000),
         runtime=growing(120),
     params:
-        *code("pack_images", *settings.model_configs(config)),
-        spec=canonical(settings.packing(config["model"])),
+        *code("pack_images"),
+        packed_model_digests,
+        spec=lambda wildcards: canonical(settings.packing(packed_model(wildcards))),
     script:
         "../scripts/pack_images.py"
 
 
 # For the models after the first one.
 use rule pack_images as pack_images_of_model with:
-    input:
-        counting="results/counting_set/{set}/counting.parquet",
-        non_counting="results/counting_set/{set}/non_counting.parquet",
-        images=of_parts("images"),
-        model=lambda wildcards: config_inputs(
-            *settings.model_configs(config, f"baseline-{wildcards.model}")
-        ),
     output:
         images="results/training/images/{set}/{model}.npy",
     log:
         "logs/pack_images/{set}_{model}.log",
     benchmark:
         cost("pack_images/{set}_{model}")
-    params:
-        *code("pack_images"),
-        lambda wildcards: digests(
-            *settings.model_configs(config, f"baseline-{wildcards.model}")
-        ),
-        spec=lambda wildcards: canonical(
-            settings.packing(config["models"][wildcards.model])
-        ),
 
 
 rule train_variant:

@@ -31,6 +31,8 @@ STREAMS = {
     "words": 11,
     "reading_base": 12,
     "signs": 13,
+    "stickers": 14,
+    "development_stickers": 15,
     "reading_base_test": 20,
 }
 
@@ -111,7 +113,9 @@ def make(stream: str, index: int, number: int) -> Scene:
         pass
     objects = tuple(
         Object(
-            each, _shade(colour if each == name and colour else rng.choice(list(COLOURS)), rng), box
+            each,
+            shade_of(colour if each == name and colour else rng.choice(list(COLOURS)), rng),
+            box,
         )
         for each, box in zip(names, boxes, strict=True)
     )
@@ -131,7 +135,7 @@ def _place(names: list[str], rng: np.random.Generator) -> list[tuple[int, int, i
     """Boxes at least GAP apart; None if there is no room for the last objects."""
     boxes = np.empty((0, 4), int)
     for name in names:
-        width, height = _stencil(name, int(rng.integers(18, 23))).size
+        width, height = stencil(GLYPHS[name], int(rng.integers(18, 23))).size
         for _ in range(60):
             x, y = rng.integers(2, SIZE - 1 - width), rng.integers(2, SIZE - 1 - height)
             box = np.array([x, y, x + width, y + height])
@@ -144,17 +148,17 @@ def _place(names: list[str], rng: np.random.Generator) -> list[tuple[int, int, i
     return [tuple(box) for box in boxes.tolist()]
 
 
-def _shade(colour: str, rng: np.random.Generator) -> tuple[int, int, int]:
+def shade_of(colour: str, rng: np.random.Generator) -> tuple[int, int, int]:
     jittered = np.clip(np.array(COLOURS[str(colour)]) + rng.integers(-12, 13, 3), 0, 255)
     return tuple(jittered.tolist())
 
 
 @cache
-def _stencil(name: str, size: int) -> Image.Image:
+def stencil(glyph: str, size: int) -> Image.Image:
     """A mask of the glyph's ink, its longer side `size` pixels."""
     font = FONTS / "DejaVuSans.ttf"
     large = Image.new("L", (512, 512))
-    ImageDraw.Draw(large).text((100, 50), GLYPHS[name], 255, ImageFont.truetype(font, 256))
+    ImageDraw.Draw(large).text((100, 50), glyph, 255, ImageFont.truetype(font, 256))
     ink = large.crop(large.getbbox())
     scale = size / max(ink.size)
     return ink.resize((round(ink.width * scale), round(ink.height * scale)), Image.Resampling.BOX)
@@ -165,15 +169,15 @@ def draw(scene: Scene) -> Image.Image:
     image = Image.fromarray(ground(scene.pattern, scene.tint, scene.grain))
     for thing in scene.objects:
         x0, y0, x1, y1 = thing.box
-        stencil = _stencil(thing.name, max(x1 - x0, y1 - y0))
-        image.paste(thing.rgb, thing.box, stencil)
+        ink = stencil(GLYPHS[thing.name], max(x1 - x0, y1 - y0))
+        image.paste(thing.rgb, thing.box, ink)
     return image
 
 
-def ground(pattern: str, tint: tuple[int, int, int], grain: int) -> np.ndarray:
-    """(SIZE, SIZE, 3) uint8: the tint with its pattern and a little noise; grain: its seed."""
+def ground(pattern: str, tint: tuple[int, int, int], grain: int, size: int = SIZE) -> np.ndarray:
+    """(size, size, 3) uint8: the tint with its pattern and a little noise; grain: its seed."""
     rng = np.random.default_rng(grain)
-    x, y = np.meshgrid(np.arange(SIZE), np.arange(SIZE))
+    x, y = np.meshgrid(np.arange(size), np.arange(size))
     period, angle = rng.uniform(8, 20), rng.uniform(0, np.pi)
     across = x * np.cos(angle) + y * np.sin(angle)
     along = y * np.cos(angle) - x * np.sin(angle)
@@ -189,5 +193,5 @@ def ground(pattern: str, tint: tuple[int, int, int], grain: int) -> np.ndarray:
     else:
         shade = np.zeros_like(across)
         noise = 9.0 if pattern == "grainy" else noise
-    ground = np.array(tint) - shade[..., None] + rng.normal(0, noise, (SIZE, SIZE, 1))
+    ground = np.array(tint) - shade[..., None] + rng.normal(0, noise, (size, size, 1))
     return np.clip(ground, 0, 255).astype(np.uint8)

@@ -853,6 +853,16 @@ def caption_set(config: Config, name: str) -> Config:
     return _on_disk(default | entry(config, "soft_labels.caption_sets", name), "path")
 
 
+def pretraining_nets(config: Config) -> list[str]:
+    """Ids of the nets that are pretrained with hard and soft labels."""
+    return active(config, "soft_labels.pretraining.nets")
+
+
+def has_domains(config: Config) -> bool:
+    """Whether a run makes the table of text domains."""
+    return config["soft_labels"]["pretraining"]["domains"]["made"]
+
+
 # ---- calibration of the detector ----
 
 
@@ -942,6 +952,8 @@ DEVICES = {
     "predict_ordinal": "evaluation.accelerator",
     "embed_ordinal": "evaluation.accelerator",
     "run_ordinal_study": "ordinal.training.accelerator",
+    "classify_zero_shot": "evaluation.accelerator",
+    "classify_domains": "evaluation.accelerator",
     "embed_reading": "evaluation.accelerator",
     "predict_reading_statements": "evaluation.accelerator",
     "read_reading_words": "evaluation.accelerator",
@@ -951,10 +963,18 @@ DEVICES = {
 """The key that says where the jobs of a rule run; trainings have an `accelerator` of theirs."""
 
 
+TRAININGS = {
+    "train_variant": "training",
+    "train_ordinal": "ordinal.training",
+    "pretrain_clip": "soft_labels.pretraining.training",
+}
+"""The section of each rule of trainings."""
+
+
 def gpus(config: Config, rule: str, variant: str | None = None) -> int:
     """GPUs that a job of a rule holds; `variant` for a training."""
-    if rule in ("train_variant", "train_ordinal"):
-        settings = config["training"] if rule == "train_variant" else config["ordinal"]["training"]
+    if rule in TRAININGS:
+        settings = value_at(config, TRAININGS[rule])
         settings = variant_settings(config, variant) if variant else settings
         return 0 if settings["accelerator"] == "cpu" else settings["devices"]
     return int(rule in DEVICES and value_at(config, DEVICES[rule]) != "cpu")
@@ -966,7 +986,8 @@ def gpus_by_job(config: Config) -> dict[str, int]:
         f"train_variant/{name}_seed": gpus(config, "train_variant", name)
         for name in variants(config)
     }
-    return {rule: gpus(config, rule) for rule in (*DEVICES, "train_ordinal")} | trainings
+    others = (*DEVICES, "train_ordinal", "pretrain_clip")
+    return {rule: gpus(config, rule) for rule in others} | trainings
 
 
 # ---- files that the config names ----
@@ -1015,6 +1036,13 @@ def _files(config: Config) -> Iterator[tuple[str, str]]:
           for name in retention_tasks(config) for key in ("annotations", "templates")),
         *((f"ordinal.sets.{name}.csv", ordinal_set(config, name)["csv"])
           for name in ordinal_sets(config)),
+        *((f"soft_labels.pretraining.nets.{name}.config",
+           config["soft_labels"]["pretraining"]["nets"][name]["config"])
+          for name in pretraining_nets(config)),
+        ("soft_labels.pretraining.domains.descriptions",
+         config["soft_labels"]["pretraining"]["domains"]["descriptions"]),
+        ("soft_labels.pretraining.test.templates",
+         config["soft_labels"]["pretraining"]["test"]["templates"]),
         ("laion.manifest", config["laion"]["manifest"]),
         ("counting_set.nouns", config["counting_set"]["nouns"]),
         ("calibration.path", config["calibration"]["path"]),
@@ -1061,6 +1089,8 @@ def _folders(config: Config) -> Iterator[tuple[str, str]]:
           for name in retention_tasks(config)),
         *((f"ordinal.sets.{name}.images", ordinal_set(config, name)["images"])
           for name in ordinal_sets(config)),
+        *((f"soft_labels.pretraining.{name}.folder",
+           config["soft_labels"]["pretraining"][name]["folder"]) for name in ("pairs", "test")),
         *((f"reading.splits.{name}.questions", split["questions"])
           for name, split in config["reading"]["splits"].items()
           if config["reading"]["source"] == "parquet"),

@@ -107,7 +107,8 @@ SECTIONS = (
     Section(
         "soft_labels",
         "Soft labels",
-        "Which objects captions name, and how rare most of them are.",
+        "Captions that name the same objects share a target (AlignCLIP's Object-IoU): what that"
+        " does to a CLIP in pretraining. And which objects captions name, and how rare most are.",
     ),
     Section(
         "reading",
@@ -235,6 +236,27 @@ RESULTS = (
         "results/figures/ordinal_{id}",
         FIGURE,
         settings.ordinal_studies,
+    ),
+    Result(
+        "soft_labels",
+        "make_soft_label_table",
+        "results/soft_labels/table",
+        TABLE,
+        _where(settings.pretraining_nets),
+    ),
+    Result(
+        "soft_labels",
+        "plot_soft_labels",
+        "results/figures/soft_labels",
+        FIGURE,
+        _where(settings.pretraining_nets),
+    ),
+    Result(
+        "soft_labels",
+        "make_domain_table",
+        "results/soft_labels/domains",
+        TABLE,
+        _where(settings.has_domains),
     ),
     Result(
         "soft_labels",

@@ -279,7 +279,7 @@ def _rows(
 
     needed = f"Parquet with the columns {', '.join(columns)}, as lmms-lab/textvqa has it"
     try:
-        with pq.ParquetFile(path) as file:
+        with pq.ParquetFile(path, pre_buffer=False, buffer_size=1 << 20) as file:
             names = file.schema_arrow.names
             if lacking := [name for name in columns if name not in names]:
                 raise ValueError(f"{path}: has no column {', '.join(lacking)}; it must be {needed}")
