@@ -456,6 +456,30 @@ def test_nothing_to_compose_from_is_an_error(tmp_path: Path) -> None:
         run(arguments, tmp_path / "made")
 
 
+def test_a_set_that_has_enough_of_each_number_is_an_error(tmp_path: Path) -> None:
+    arguments = write_set(tmp_path / "source", [pair(0, TWO)])
+    with pytest.raises(RuntimeError, match=r"nothing was composed: each number.* raise it"):
+        run(arguments, tmp_path / "made", per_number=[1, 0, 0, 0, 0, 0, 0, 0, 0])
+    with pytest.raises(RuntimeError, match=r"nothing was composed: what was tried .*no_place"):
+        run(arguments, tmp_path / "none", max_difference=0, operations=["paste"])
+
+
+def test_a_large_image_is_composed_at_a_bounded_size() -> None:
+    boxes = np.array(grid(3), float)
+    source = compose.Source({"number": 3}, 20 * boxes, boxes[:0], np.empty(0), 20 * boxes)
+    large = Image.fromarray(scene(grid(3))).resize((3200, 2240), Image.Resampling.NEAREST)
+    image, scaled = compose.shrunk(large, source)
+    assert image.shape == (896, 1280, 3)
+    assert np.allclose(scaled.boxes, 8 * boxes)
+    assert np.allclose(scaled.all_boxes, 8 * boxes)
+    same, unscaled = compose.shrunk(Image.fromarray(scene(grid(3))), source)
+    assert same.shape == (112, 160, 3)
+    assert unscaled is source
+    plan = compose.Plan(0, 5, "paste", (1,))
+    edited = compose.compose(image, scaled, plan, ComposeSettings.of(1, **SETTINGS))
+    assert squares(edited) == 5
+
+
 def test_another_class_must_not_outnumber_the_one_counted(tmp_path: Path) -> None:
     blue = [(31 + 22 * i, 80, 42 + 22 * i, 91) for i in range(3)]
     arguments = write_set(tmp_path / "source", [pair(0, grid(4), blue)])

@@ -67,6 +67,8 @@ BLOCK = 256
 """Images between two checkpoints of a job, and members of a shard."""
 TRIES = 4
 """Attempts with a source that may fail for one number."""
+LONGEST = 1280
+"""Pixels of the longer side of a composed image, at most: twice what a detector looks at."""
 SAME_OBJECT = 0.5
 """Share of the smaller box from which two boxes of a class are taken for one object."""
 
@@ -246,6 +248,17 @@ def compose(image: np.ndarray, source: Source, plan: Plan, settings: ComposeSett
     return image_edits.erase(image, source.boxes[gone], others, rng, settings.edit)
 
 
+def shrunk(image: Image.Image, source: Source) -> tuple[np.ndarray, Source]:
+    """An image whose longer side is at most LONGEST, and its source in the pixels of that."""
+    scale = LONGEST / max(image.size)
+    if scale >= 1:
+        return np.asarray(image), source
+    size = [max(1, round(scale * side)) for side in image.size]
+    boxes = {name: scale * getattr(source, name) for name in ("boxes", "others", "all_boxes")}
+    pixels = np.asarray(image.resize(size, Image.Resampling.LANCZOS))
+    return pixels, dataclasses.replace(source, **boxes)
+
+
 def _refuse_more(other_classes: np.ndarray, number: int) -> None:
     """Refuse an image in which another class would have more objects than the one counted."""
     if max(Counter(other_classes.tolist()).values(), default=0) > number:
@@ -255,7 +268,7 @@ def _refuse_more(other_classes: np.ndarray, number: int) -> None:
 def _result(body: bytes, source: Source, plan: Plan, settings: ComposeSettings) -> dict[str, Any]:
     """A row of RESULTS."""
     try:
-        image = np.asarray(decode(body))
+        image, source = shrunk(decode(body), source)
         edited = Image.fromarray(np.ascontiguousarray(compose(image, source, plan, settings)))
     except Refused as error:
         return {"reason": str(error)}
@@ -374,8 +387,9 @@ def compose_pairs(
     train = Counter(pairs.filter(pl.col("split") == "train")["number"].to_list())
     most = dict(zip(NUMBERS, settings.per_number, strict=True))
     planner = Planner(sources, {n: max(0, most[n] - train[n]) for n in NUMBERS}, settings)
+    inputs = (counting, *images.values(), *detections.values(), *filter(None, [benchmark]))
     folder = Path(state) / digest(
-        *(sha256(path) for path in (counting, *images.values(), *detections.values()))
+        repr((settings, confidence, decontaminate, phash_distance)), *map(sha256, inputs)
     )
     heldout = pairs.filter(pl.col("split") == "heldout")["phash"].to_list()
     apart = benchmark_rows(benchmark, decontaminate)
@@ -409,6 +423,10 @@ def compose_pairs(
                     made.append(row | {"width": result["width"], "height": result["height"]})
             blocks.append((path, [reason is None for reason in reasons]))
             bar.update(sum(blocks[-1][1]))
+    if not made:
+        why = f"what was tried failed: {dict(attempts)}; loosen the bounds of compose"
+        enough = "each number has as many pairs as per_number says; raise it"
+        raise RuntimeError(f"{counting}: nothing was composed: {why if attempts else enough}")
     keyed = [row | {"key": f"{i:09d}", "part": name} for i, row in enumerate(made)]
     _store(keyed, blocks, output["manifest"])
     composed = pa.Table.from_pylist(keyed, schema=COMPOSED)

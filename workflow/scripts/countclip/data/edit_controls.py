@@ -17,7 +17,7 @@ import polars as pl
 from PIL import Image
 
 from countclip.data import image_edits
-from countclip.data.compose import ComposeSettings, Source, read_sources
+from countclip.data.compose import ComposeSettings, Source, read_sources, shrunk
 from countclip.data.image_edits import Refused
 from countclip.data.images import decode
 from countclip.data.shards import read_images
@@ -84,7 +84,8 @@ def make_controls(
         (temporary / "images").mkdir(parents=True)
         for source, body in _with_images(sources, images):
             try:
-                edited = edits_of_others(np.asarray(decode(body)), source, settings)
+                image, scaled = shrunk(decode(body), source)
+                edited = edits_of_others(image, scaled, settings)
             except Refused as error:
                 lost[str(error)] += 1
                 continue
