@@ -184,7 +184,12 @@ def train_variant(config: Path, folder: Path, benchmark=None, **settings) -> Non
         benchmark or [row],
         outputs,
         str(folder / "state"),
-        {"variant": "mine", "seed": 3, "model": model},
+        # As in a run, no path of a checkpoint says in which folder the run is.
+        {
+            "variant": "mine",
+            "seed": 3,
+            "model": model | {"pretrained": "start.safetensors", "config": config.name},
+        },
         model=model,
         **SETTINGS | common | settings,
     )

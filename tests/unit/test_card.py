@@ -17,6 +17,7 @@ import pytest
 import torch
 import yaml
 from PIL import Image
+from safetensors import safe_open
 
 import reports
 import tiny_training
@@ -113,7 +114,11 @@ def test_a_model_card_has_the_results_and_its_folder_opens_anywhere(trained, tmp
     assert not (output / card.WEIGHTS).is_symlink()
     same_answers(output, trained, bpe_path=str(output / "tiny-test.merges.txt.gz"))
     text = (output / "README.md").read_text(encoding="utf-8")
-    assert str(trained.parents[3]) not in text + (output / card.CONFIG).read_text(encoding="utf-8")
+    home = str(trained.parents[3])
+    assert home.encode() in (trained / "selected.safetensors").read_bytes()
+    assert not any(home.encode() in file.read_bytes() for file in output.iterdir())
+    with safe_open(output / card.WEIGHTS, "pt") as file:
+        assert json.loads(file.metadata()["about"])["model"]["name"] == "tiny-test"
     assert "n = 506" in text
     assert "44.03 [39.03, 49.03]" in text
     assert "<b>" not in re.sub(r"\\<", "", text.split("---", 2)[2])

@@ -61,6 +61,7 @@ def make(folder: Path, *arguments: str, fails: bool = False, **environment: str)
         ("demo", "snakemake", "--logger|stages|--cores|all|results/table1.csv"),
         ("run", "snakemake", "--logger|stages|--cores|all|results/table1.csv"),
         ("predict", "python", "-m|countclip.evaluation.predict"),
+        ("card", "python", "-m|countclip.report.card"),
         ("test", "python", "-m|pytest"),
         ("docs", "python", "-m|countclip.runtime.config_docs"),
         ("lock", "uv", "pip|compile|requirements.in"),
@@ -75,6 +76,14 @@ def test_every_target_runs_in_paths_with_spaces(checkout, venv, target, program,
     assert f"{checkout / venv}/bin/pip|install" in called
     assert (checkout / venv / "installed").is_file()
     assert "pip|install|-qq" not in make(checkout, target, f"VENV={venv}")  # it is up to date
+
+
+def test_a_card_is_of_a_run_or_a_set_whose_path_may_have_spaces(checkout):
+    make(checkout, "card")
+    called = make(checkout, "card", "RUN=results/my run/seed1")
+    assert "countclip.report.card|--run|results/my run/seed1 " in called
+    called = make(checkout, "card", "SET=main", "ARGS=--images")
+    assert "countclip.report.card|--set|main|--images " in called
 
 
 def test_nothing_comes_from_the_shells_environment(checkout):

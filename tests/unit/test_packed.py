@@ -54,7 +54,7 @@ def pack(folder: Path, size: int, images: str = "images.parquet") -> Path:
     table = folder / "benchmark.parquet"
     found = store.images_in_order(table, folder / images)
     path = folder / f"{size}.npy"
-    inputs.pack_images(found, n=store.count_rows(table), size=size, path=str(path))
+    inputs.pack_images(found, n=store.count_rows(table), how=size, path=str(path))
     return path
 
 

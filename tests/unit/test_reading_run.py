@@ -18,6 +18,7 @@ import tiny_training
 from countclip.experiments.reading import settings
 from countclip.experiments.reading.metric import majority
 from countclip.runtime import config_files
+from countclip.runtime.config import packing
 from countclip.runtime.job import message
 from countclip.runtime.provenance import SCRIPTS, canonical
 from countclip.training import checkpoints
@@ -163,7 +164,7 @@ def make_split(source: str, split: str, view: str = "centre", **changes: Any) ->
 
 def pack(source: str, split: str, view: str) -> None:
     config, place = config_of(source), f"{source}/{split}"
-    model = {"reading": {"model": {"name": "tiny-test", "config": "tiny-test.json"}}}
+    model = packing({"name": "tiny-test", "pretrained": None, "config": "tiny-test.json"})
     run(
         "pack_reading_images",
         settings.source_settings(config) | model,

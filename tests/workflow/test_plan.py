@@ -32,6 +32,7 @@ def test_the_main_job_is_planned_from_nothing(tmp_path):
         "repair_countbench",
         "assemble_counting_set",
         "pack_images",
+        "pack_benchmark",
         "make_table1",
     )
     each = ("download_part", "filter_captions", "fetch_images", "detect_objects")
@@ -195,7 +196,7 @@ def test_parsing_imports_nothing_heavy(tmp_path):
     new, ours = (re.search(rf"^{name} (.*)$", done.stdout, re.M)[1] for name in ("NEW", "OURS"))
     rooms = {
         "benchmarks": "adapters",
-        "data": "addresses captions number_words",
+        "data": "addresses captions number_words published_sets",
         "experiments.ordinal": "methods settings task",
         "experiments.reading": "hard_on settings variants",
         "experiments.soft_labels": "settings",

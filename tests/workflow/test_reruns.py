@@ -152,5 +152,5 @@ def test_an_edited_module_reruns_the_rules_that_reach_it_and_what_follows(finish
         ]  # fmt: skip
         expected = set().union(*(after[rule] for rule in reached))
         assert set(planned[module]) == expected, module
-    assert set(planned[package / "training/losses.py"]) == rules(["trained"])
+    assert set(planned[package / "training/losses.py"]) == rules(["trained", "reading_trained"])
     assert planned[package / "runtime/config_docs.py"] == {}

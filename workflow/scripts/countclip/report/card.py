@@ -69,7 +69,7 @@ def make_model_card(run: Path, output: Path, checkpoint: str = "selected") -> No
     results = run.parents[1].parent
     with publish(output) as folder:
         folder.mkdir()
-        shutil.copyfile(weights, folder / WEIGHTS)
+        _copy_weights(weights, folder / WEIGHTS)
         for pattern in TOKENIZERS:
             for file in run.glob(pattern):
                 shutil.copyfile(file, folder / file.name)
@@ -81,6 +81,25 @@ def make_model_card(run: Path, output: Path, checkpoint: str = "selected") -> No
         write_json(config, folder / CONFIG)
         card = model_card(settings, results, checkpoint, vocabulary and Path(vocabulary).name)
         write_text(card, folder / "README.md")
+
+
+def _copy_weights(source: Path, target: Path) -> None:
+    """Copy weights without the folders of this machine, which a training notes in their header.
+
+    A .safetensors file is the length of its header (8 bytes), the header as JSON, and the tensors.
+    """
+    with open(source, "rb") as old, open(target, "wb") as new:
+        header = json.loads(old.read(int.from_bytes(old.read(8), "little")))
+        about = json.loads(header.get("__metadata__", {}).get("about", "{}"))
+        model = about.get("model", {})
+        for key in ("pretrained", "config"):
+            if model.get(key):
+                model[key] = _shared_name(model[key])
+        header["__metadata__"] = {"format": "pt", "about": json.dumps(about, sort_keys=True)}
+        text = json.dumps(header, separators=(",", ":")).encode()
+        text += b" " * (-len(text) % 8)
+        new.write(len(text).to_bytes(8, "little") + text)
+        shutil.copyfileobj(old, new, 1 << 24)
 
 
 def model_card(

@@ -57,10 +57,8 @@ class Contents(NamedTuple):
         return Contents(self.files, [p for p in self.passed if not is_of_desktop(p.name)])
 
     def log_passed(self, folder: str | Path) -> None:
-        """Warn of what is passed over, but for what a desktop put there."""
-        unusual = self.unusual()
-        if unusual.passed:
-            log.warning("%s: %s", folder, unusual.note())
+        if self.passed:
+            log.warning("%s: %s", folder, self.note())
 
     def note(self) -> str:
         """Number and first names of what is passed over."""
