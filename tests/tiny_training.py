@@ -160,10 +160,13 @@ def make_variant(config: Path, folder: Path) -> None:
     pd.DataFrame({"caption": ["cats"] * 10}).to_parquet(folder / "non_counting.parquet")
 
 
-def train_variant(config: Path, folder: Path, benchmark=None, **settings) -> None:
-    """One epoch as the rule of this name has it, from what `make_variant` made in `folder`."""
+def train_variant(config: Path, folder: Path, benchmark=None, start=None, **settings) -> None:
+    """One epoch as the rule of this name has it, from what `make_variant` made in `folder`.
+
+    start: other weights to begin with. A checkpoint says the path of its own.
+    """
     row = {"index": 0, "image": Image.new("RGB", (64, 64)), "caption": "two cats", "number": 2}
-    start = str(folder / "start.safetensors")
+    start = str(start or folder / "start.safetensors")
     model = {"name": "tiny-test", "pretrained": start, "config": str(config)}
     outputs = {name: str(folder / f"{name}.safetensors") for name in ("end", "best", "selected")}
     outputs |= {name: str(folder / f"{name}.csv") for name in ("history", "lambdas")}
@@ -184,12 +187,7 @@ def train_variant(config: Path, folder: Path, benchmark=None, **settings) -> Non
         benchmark or [row],
         outputs,
         str(folder / "state"),
-        # As in a run, no path of a checkpoint says in which folder the run is.
-        {
-            "variant": "mine",
-            "seed": 3,
-            "model": model | {"pretrained": "start.safetensors", "config": config.name},
-        },
+        {"variant": "mine", "seed": 3, "model": model},
         model=model,
         **SETTINGS | common | settings,
     )

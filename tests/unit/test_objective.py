@@ -304,9 +304,7 @@ def test_batch_statistics_do_not_go_into_pieces(tmp_path):
     Contrastive(clip, CountClipLoss()).setup(fabric)
     with pytest.raises(ValueError, match="micro_batch.*use a vision transformer"):
         Contrastive(clip, CountClipLoss(), micro_batch=2).setup(fabric)
-    with pytest.raises(
-        ValueError, match="lora_rank need transformers of open_clip"
-    ):
+    with pytest.raises(ValueError, match="lora_rank need transformers of open_clip"):
         Contrastive(clip, CountClipLoss(), lora_rank=2).setup(fabric)
 
 

@@ -1,6 +1,7 @@
 """Ordinal losses on counting: values by hand, a head that resumes and is read again, the tables."""
 
 import copy
+import functools
 import itertools
 import math
 import os
@@ -214,6 +215,8 @@ def test_a_run_with_a_head_that_was_killed_ends_with_the_same_bytes(
     config, trained, tmp_path, monkeypatch
 ):
     tiny_training.make_variant(config, tmp_path)
+    start = trained / "start.safetensors"
+    train = functools.partial(tiny_training.train_variant, config, tmp_path, start=start)
     plain, steps = Contrastive.backward, itertools.count(1)
 
     def backward(self, batch, seed):
@@ -224,10 +227,10 @@ def test_a_run_with_a_head_that_was_killed_ends_with_the_same_bytes(
     monkeypatch.setattr(Contrastive, "backward", backward)
     for _ in range(2):
         with pytest.raises(SystemExit):
-            tiny_training.train_variant(config, tmp_path, loss="coarse_to_fine", epochs=2)
+            train(loss="coarse_to_fine", epochs=2)
         state = torch.load(tmp_path / "state/state.pt", weights_only=True)["objective"]
         assert "criterion.count_loss.head.layers.0.weight" in state
-    tiny_training.train_variant(config, tmp_path, loss="coarse_to_fine", epochs=2)
+    train(loss="coarse_to_fine", epochs=2)
     assert files(tmp_path) == files(trained)
 
 
