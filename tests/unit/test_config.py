@@ -369,3 +369,66 @@ def test_the_first_further_benchmark_stands_for_a_countbench_that_is_null(config
     config["benchmarks"] = {"own": None}
     with pytest.raises(ConfigError, match="countbench.list is null, and `benchmarks` has none"):
         settings.main_benchmark(config)
+
+
+@pytest.fixture
+def composed(config) -> dict:
+    """A set of counted images that a detector verifies, and one composed from it."""
+    config["counting_sets"] |= {
+        "shelf": {"source": "folder", "path": "shelf.csv", "verify": "detector", "confidence": 0.5},
+        "more": {"from": "shelf", "per_number": 40, "compose": {"margin": 0.2}},
+    }
+    config["variants"] = {"mine": {"label": "Mine", "counting_set": "more"}}
+    return config
+
+
+def test_a_composed_set_is_made_of_its_origins_files_and_settings(composed):
+    assert settings.counting_sets(composed) == ["more"]
+    assert settings.composed_sets(composed) == settings.all_composed(composed) == ["more"]
+    assert settings.assembled_sets(composed) == settings.counted_sets(composed) == ["shelf"]
+    assert not settings.needs_laion(composed)
+    assert settings.candidates(composed) == ["results/counted/candidates/shelf.parquet"]
+    assert settings.set_files(composed, "more", "detections") == [
+        "results/counted/detections/shelf.parquet"
+    ]
+    assert settings.image_manifests(composed, "more") == [
+        "results/counted/images/shelf.parquet",
+        "results/composed/images/more.parquet",
+    ]
+    assert settings.image_manifests(composed, "shelf") == ["results/counted/images/shelf.parquet"]
+    found = settings.compose_settings(composed, "more")
+    assert found["parts"] == ["shelf"]
+    assert found["counting_set"]["confidence"] == 0.5
+    assert found["compose"] == composed["compose"] | {"margin": 0.2}
+    composed["counting_sets"]["more"] = {"from": "main", "per_number": 40, "compose": None}
+    assert settings.needs_laion(composed)
+    assert settings.compose_settings(composed, "more")["parts"] == ["part-00000", "part-00001"]
+    assert settings.compose_settings(composed, "more")["compose"] == composed["compose"]
+
+
+@pytest.mark.parametrize(
+    ("name", "changed", "message"),
+    [
+        ("more", {"from": "attic"}, "more: from: there is no 'attic'; counting_sets has main, she"),
+        ("more", {"from": "more"}, "more: from: 'more' is composed itself"),
+        ("more", {"heldout_fraction": 0.2}, "more: heldout_fraction: of its pairs.*'shelf': set"),
+        ("shelf", {"verify": "none"}, "more: from: no detector looks at the pairs of 'shelf'"),
+    ],
+)
+def test_a_composed_set_that_cannot_be_is_named(composed, name, changed, message):
+    composed["counting_sets"][name] |= changed
+    with pytest.raises(ConfigError, match=message):
+        settings.compose_settings(composed, "more")
+
+
+def test_a_composed_set_needs_a_number_and_a_name_that_no_part_has(composed):
+    composed["laion"]["parts"].append("more")
+    composed["counting_sets"]["more"]["from"] = "main"
+    with pytest.raises(ConfigError, match="more: a part is called so too"):
+        settings.image_manifests(composed, "more")
+    del composed["counting_sets"]["more"]["per_number"]
+    with pytest.raises(ConfigError, match="more: needs per_number"):
+        settings.origin(composed, "more")
+    composed["counting_sets"]["shelf"]["per_number"] = 9
+    with pytest.raises(ConfigError, match="shelf: per_number: of composed sets alone; say `from`"):
+        settings.set_settings(composed, "shelf")

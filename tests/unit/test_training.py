@@ -203,6 +203,43 @@ def test_pairs_may_have_any_number_of_counterfactuals(clip):
     assert all(len(torch.unique(of_one, dim=0)) == 9 for of_one in drawn)
 
 
+def unequal(**settings) -> Batches:
+    """Batches of four counting pairs, of twelve with two things, five with three, two with nine."""
+    numbers = np.array([2] * 12 + [3] * 5 + [9] * 2)
+    rows, tokens = np.arange(len(numbers)), np.arange(len(numbers) * 27, dtype=np.uint16)
+    images = rows.astype(np.uint8).reshape(-1, 1, 1, 1).repeat(3, axis=3)
+    pairs = Pairs(images, rows, tokens.reshape(-1, 9, 3), numbers)
+    other = Pairs(images[:2], rows[:2], tokens.reshape(-1, 9, 3)[:2, :1], np.zeros(2, np.int64))
+    lambdas = {2: 1.0, 3: 1.0, 9: 1.0}
+    common = {"size": 5, "n_counting": 4, "counterfactuals": 1, "lambdas": lambdas, "seed": 4}
+    return Batches(pairs, other, **common | settings)
+
+
+def test_balanced_batches_draw_each_number_and_each_pair_of_it_equally_often():
+    batches = unequal(balanced=True)
+    seen = [batches.batch(step) for step in range(45)]  # 60 turns of the three numbers
+    labels = torch.cat([batch.labels[:4] for batch in seen])
+    assert torch.bincount(labels).tolist() == [0, 0, 60, 60, 0, 0, 0, 0, 0, 60]
+    assert all(len(set(turn.tolist())) == 3 for turn in labels.split(3))
+    rows = torch.cat([torch.as_tensor(batch.images[:4])[:, 0, 0, 0] for batch in seen])
+    assert torch.bincount(rows.long()).tolist() == [5] * 12 + [12] * 5 + [30] * 2
+    assert len({tuple(turn.tolist()) for turn in labels.split(3)}) == 6  # in every order
+
+
+def test_balanced_batches_depend_on_seed_and_step_alone():
+    batches = unequal(balanced=True)
+    from_the_start = [batches.batch(step) for step in range(30)][29]
+    straight, other = unequal(balanced=True), unequal(balanced=True, seed=5)
+    for name in ("images", "tokens", "labels", "lambdas"):
+        assert torch.equal(getattr(straight.batch(29), name)[:], getattr(from_the_start, name)[:])
+    assert not torch.equal(other.batch(29).images[:], from_the_start.images[:])
+
+
+def test_as_is_a_number_comes_as_often_as_it_has_pairs():
+    labels = torch.cat([unequal().batch(step).labels[:4] for step in range(19)])
+    assert torch.bincount(labels)[[2, 3, 9]].tolist() == [48, 20, 8]
+
+
 def test_schedules():
     assert [rate_multiplier(ScheduleSettings("none", 10), step) for step in (0, 9)] == [1, 1]
     warm = [rate_multiplier(ScheduleSettings("warmup_cosine", 8), step) for step in range(8)]

@@ -143,6 +143,18 @@ def each_set(pattern):
     return expand(pattern, set=settings.counting_sets(config))
 
 
+def any_of(names):
+    """A pattern that matches some ids and nothing else; of no ids, nothing at all."""
+    return "|".join(sorted(names)) or r"[^\s\S]"
+
+
+def of_origin(name):
+    """The path of a file of the counting set that one is composed from."""
+    return (
+        lambda wildcards: f"results/counting_set/{settings.origin(config, wildcards.set)}/{name}"
+    )
+
+
 def of_parts(stage, ending="parquet"):
     """The files of a stage that a counting set is made from."""
     return lambda wildcards: settings.set_files(config, wildcards.set, stage, ending)

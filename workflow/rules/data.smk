@@ -4,7 +4,8 @@
 # Needs: the config's `laion` or the files of a counting set, the detector's weights, and of
 # benchmarks.smk the benchmark that pairs are kept apart from.
 # Makes: results/laion/, results/candidates/, results/images/, results/detections/ for each part,
-# results/counted/ for images that somebody counted, and results/counting_set/{set}/ for each set.
+# results/counted/ for images that somebody counted, results/counting_set/{set}/ for each set, and
+# results/composed/ for sets that are composed from another one.
 #
 # Keys that only say how hard to try are resources, which rerun nothing.
 
@@ -303,6 +304,8 @@ rule assemble_counting_set:
         "logs/assemble_counting_set/{set}.log",
     benchmark:
         cost("assemble_counting_set/{set}")
+    wildcard_constraints:
+        set=any_of(set(config["counting_sets"]) - set(settings.all_composed(config))),
     conda:
         "../../environment.yml"
     threads: 1
@@ -322,6 +325,94 @@ rule assemble_counting_set:
         "assemble the counting set {wildcards.set}"
     script:
         "../scripts/assemble_counting_set.py"
+
+
+# From the images of one counting set another one, in which each number has as many pairs.
+rule compose_pairs:
+    input:
+        counting=of_origin("counting.parquet"),
+        non_counting=of_origin("non_counting.parquet"),
+        class_frequency=of_origin("class_frequency.csv"),
+        summary=of_origin("summary.json"),
+        images=of_parts("images"),
+        detections=of_parts("detections"),
+        benchmark=lambda wildcards: settings.kept_apart(config, wildcards.set),
+    output:
+        counting="results/counting_set/{set}/counting.parquet",
+        non_counting="results/counting_set/{set}/non_counting.parquet",
+        class_frequency="results/counting_set/{set}/class_frequency.csv",
+        summary="results/counting_set/{set}/summary.json",
+        pairs="results/composed/pairs/{set}.parquet",
+        manifest="results/composed/images/{set}.parquet",
+    log:
+        "logs/compose_pairs/{set}.log",
+    benchmark:
+        cost("compose_pairs/{set}")
+    wildcard_constraints:
+        set=any_of(settings.all_composed(config)),
+    conda:
+        "../../environment.yml"
+    threads: 2
+    resources:
+        mem_mb=growing(4000),
+        runtime=480,
+    params:
+        *code("compose_pairs"),
+        spec=lambda wildcards: canonical(
+            settings.compose_settings(config, wildcards.set)
+        ),
+    message:
+        "compose the counting set {wildcards.set}"
+    script:
+        "../scripts/compose_pairs.py"
+
+
+# Benchmarks of images whose number an edit leaves as it is, for a config that names their tables.
+rule make_edit_controls:
+    input:
+        counting=of_origin("counting.parquet"),
+        images=of_parts("images"),
+        detections=of_parts("detections"),
+    output:
+        untouched="results/composed/controls/{set}/untouched.csv",
+        erased="results/composed/controls/{set}/erased.csv",
+        pasted="results/composed/controls/{set}/pasted.csv",
+        images=directory("results/composed/controls/{set}/images"),
+        summary="results/composed/controls/{set}.json",
+    log:
+        "logs/make_edit_controls/{set}.log",
+    benchmark:
+        cost("make_edit_controls/{set}")
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=growing(4000),
+        runtime=growing(60),
+    params:
+        *code("make_edit_controls"),
+        spec=lambda wildcards: canonical(
+            settings.compose_settings(config, wildcards.set)
+        ),
+    message:
+        "edit objects of another class in held-out images of {wildcards.set}"
+    script:
+        "../scripts/make_edit_controls.py"
+
+
+use rule detect_objects as detect_in_composed with:
+    input:
+        candidates="results/composed/pairs/{set}.parquet",
+        manifest="results/composed/images/{set}.parquet",
+        weights=config_inputs(settings.detector_weights(config)),
+    output:
+        detections="results/composed/detections/{set}.parquet",
+    log:
+        "logs/detect_in_composed/{set}.log",
+    benchmark:
+        cost("detect_in_composed/{set}")
+    message:
+        "detect objects in the composed images of the counting set {wildcards.set}"
 
 
 # No part of the main job: what a user's counted images say about the detector's settings.

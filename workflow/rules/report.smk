@@ -329,6 +329,78 @@ rule make_calibration:
         "../scripts/make_calibration.py"
 
 
+rule make_composed_check:
+    input:
+        pairs=expand(
+            "results/composed/pairs/{set}.parquet", set=settings.composed_sets(config)
+        ),
+        detections=expand(
+            "results/composed/detections/{set}.parquet",
+            set=settings.composed_sets(config),
+        ),
+    output:
+        csv=report(
+            "results/composed/check.csv",
+            category="Counting set",
+            labels={"table": "detector check of composed images"},
+            caption="../report/composed_check.rst",
+        ),
+        json="results/composed/check.json",
+        markdown="results/composed/check.md",
+    log:
+        "logs/make_composed_check.log",
+    localrule: True
+    conda:
+        "../../environment.yml"
+    threads: 1
+    params:
+        *code("make_composed_check"),
+        spec=canonical(
+            {
+                "confidence": [
+                    settings.set_settings(config, name)["confidence"]
+                    for name in settings.composed_sets(config)
+                ],
+                "scale": config["scale"],
+            }
+        ),
+    script:
+        "../scripts/make_composed_check.py"
+
+
+rule draw_composed:
+    input:
+        pairs=expand(
+            "results/composed/pairs/{set}.parquet", set=settings.composed_sets(config)
+        ),
+        images=sorted(
+            {
+                manifest
+                for name in settings.composed_sets(config)
+                for manifest in settings.image_manifests(config, name)
+            }
+        ),
+    output:
+        svg=report(
+            "results/figures/composed.svg",
+            category="Counting set",
+            labels={"figure": "composed images"},
+            caption="../report/composed.rst",
+        ),
+        png="results/figures/composed.png",
+    log:
+        "logs/draw_composed.log",
+    localrule: True
+    conda:
+        "../../environment.yml"
+    threads: 1
+    params:
+        *code("draw_composed"),
+        spec=spec("scale"),
+    script:
+        "../scripts/draw_composed.py"
+
+
 rule plot_lambdas:
     input:
         class_frequency="results/counting_set/{set}/class_frequency.csv",

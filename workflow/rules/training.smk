@@ -9,7 +9,7 @@ rule pack_images:
     input:
         counting="results/counting_set/{set}/counting.parquet",
         non_counting="results/counting_set/{set}/non_counting.parquet",
-        images=of_parts("images"),
+        images=lambda wildcards: settings.image_manifests(config, wildcards.set),
         model=packed_model_files,
     output:
         images="results/training/images/{set}.npy",

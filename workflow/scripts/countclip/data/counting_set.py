@@ -166,7 +166,7 @@ def assemble(
         raise ValueError(f"counting_set.decontaminate: unknown {sorted(unknown)}")
     seed, distance = settings["seed"], settings["phash_distance"]
     rows = pl.concat([_read(name, paths) for name, paths in sorted(parts.items())])
-    benchmark_rows = _benchmark_rows(benchmark, settings["decontaminate"])
+    apart = benchmark_rows(benchmark, settings["decontaminate"])
 
     funnel, candidates = _candidates(rows, parts, counting=True)
     downloaded = _drop(funnel, "download", candidates, _failures(candidates))
@@ -175,7 +175,7 @@ def assemble(
     numbers, digests = pairs["number"].to_list(), pairs["sha256"].to_list()
     pairs = _drop(funnel, "cap", pairs, cap(numbers, digests, settings["max_per_number"], seed))
     pairs = _hashed(funnel, pairs, parts)
-    pairs = _drop(funnel, "benchmark", pairs, _benchmark_pairs(pairs, benchmark_rows, settings))
+    pairs = _drop(funnel, "benchmark", pairs, benchmark_pairs(pairs, apart, settings))
     numbers, digests = pairs["number"].to_list(), pairs["sha256"].to_list()
     split = hold_out(numbers, digests, settings["heldout_fraction"], seed)
     pairs = pairs.with_columns(pl.Series("split", split, pl.String))
@@ -193,7 +193,7 @@ def assemble(
     reasons = ["not_sampled" if row in excess else None for row in range(len(others))]
     others = _drop(other_funnel, "sample", others, reasons)
     others = _hashed(other_funnel, others, parts)
-    duplicates = _benchmark_pairs(others, benchmark_rows, settings)
+    duplicates = benchmark_pairs(others, apart, settings)
     others = _drop(other_funnel, "benchmark", others, duplicates)
     near = is_near(others["phash"].to_list(), heldout, distance)
     others = _drop(
@@ -228,7 +228,7 @@ def assemble(
         )
 
 
-def _benchmark_rows(benchmark: str | Path | None, criteria: list[str]) -> pl.DataFrame:
+def benchmark_rows(benchmark: str | Path | None, criteria: list[str]) -> pl.DataFrame:
     """Url, caption and phash of a benchmark's rows; further benchmarks have no addresses."""
     columns = {"url": pl.String, "caption": pl.String, "phash": pl.String}
     if benchmark is None:
@@ -370,16 +370,19 @@ def _duplicates(rows: pl.DataFrame, counting: pl.DataFrame | None = None) -> lis
     return reasons
 
 
-def _benchmark_pairs(
-    rows: pl.DataFrame, benchmark_rows: pl.DataFrame, settings: dict[str, Any]
+def benchmark_pairs(
+    rows: pl.DataFrame, benchmark: pl.DataFrame, settings: dict[str, Any]
 ) -> list[str | None]:
-    """Reason why each row is a benchmark duplicate (url, caption or phash), or None."""
+    """Reason why each row is a duplicate of a benchmark's (url, caption or phash), or None.
+
+    benchmark: of `benchmark_rows`. settings: decontaminate and phash_distance, as in `assemble`.
+    """
     criteria = settings["decontaminate"]
-    listed = benchmark_rows["url"].drop_nulls() if "url" in criteria else ()
+    listed = benchmark["url"].drop_nulls() if "url" in criteria else ()
     urls = {_address(url) for url in listed}
-    texts = benchmark_rows["caption"].drop_nulls() if "caption" in criteria else ()
+    texts = benchmark["caption"].drop_nulls() if "caption" in criteria else ()
     captions = {_words(text) for text in texts}
-    hashes = benchmark_rows["phash"].drop_nulls().to_list() if "phash" in criteria else []
+    hashes = benchmark["phash"].drop_nulls().to_list() if "phash" in criteria else []
     near = is_near(rows["phash"].to_list(), hashes, settings["phash_distance"])
     return [
         "url" if _address(url) in urls

@@ -45,6 +45,8 @@ STEPS = {
     "read": "image readable",
     "benchmark": "not in the benchmark",
     "split": "no near duplicate across training and held-out pairs",
+    "sources": "fit to be composed from",
+    "compose": "composed, and no duplicate of an image of benchmark or held-out pairs",
 }
 """The steps of a counting set's funnel, as what they require of a row."""
 PACKAGES = (
@@ -244,6 +246,12 @@ def _funnels(path: str) -> Iterable[Sheet]:
     for kind in ("counting", "non_counting"):
         title = f"{kind.replace('_', '-')} pairs, counting set {name}"
         yield _funnel(summary["rows"], summary[kind], title, path)
+    if composed := summary.get("composed"):
+        for rows, kind, what in (
+            (composed["pairs"], "sources", "images to compose from"),
+            (composed["attempts"], "composed", "attempts to compose an image"),
+        ):
+            yield _funnel(rows, composed[kind], f"{what}, counting set {name}", path)
     headers = ["number", "candidates", "downloaded", "matched", "train", "heldout"]
     rows = [[Cell(f"{one[key]:,}") for key in headers] for one in summary["numbers"]]
     yield Sheet(f"Pairs of each number, counting set {name}", headers, rows, [])

@@ -479,7 +479,97 @@ SOURCE = {
     "verify": None,
 }
 """Keys of a counting set that are not of `counting_set`, and their defaults."""
+COMPOSED = ("from", "compose", "per_number")
+"""Keys of a counting set that is composed from another one."""
 COCO_NOUNS = "resources/coco_nouns.csv"
+
+
+def composed_sets(config: Config) -> list[str]:
+    """Ids of the counting sets that are trained on and composed from another one."""
+    return [name for name in counting_sets(config) if is_composed(config, name)]
+
+
+def all_composed(config: Config) -> list[str]:
+    """Ids of all counting sets that are composed from another one."""
+    return [name for name in config["counting_sets"] if is_composed(config, name)]
+
+
+def is_composed(config: Config, name: str) -> bool:
+    """Whether a counting set is composed from another one."""
+    return "from" in config["counting_sets"][name]
+
+
+def assembled_sets(config: Config) -> list[str]:
+    """Ids of the counting sets that are assembled: those that are trained on or composed from."""
+    return list(dict.fromkeys(origin(config, name) for name in counting_sets(config)))
+
+
+def origin(config: Config, name: str) -> str:
+    """The counting set that one is composed from, or itself.
+
+    ConfigError for one that is not there, that no detector verifies, or that is composed itself.
+    """
+    settings = config["counting_sets"][name]
+    if "from" not in settings:
+        if extra := [key for key in COMPOSED if key in settings]:
+            raise ConfigError(
+                f"counting set {name}: {' and '.join(extra)}: of composed sets alone; say `from`"
+                " which counting set it is composed, or leave them out"
+            )
+        return name
+    source = settings["from"]
+    if others := sorted(set(settings) - set(COMPOSED)):
+        raise ConfigError(
+            f"counting set {name}: {' and '.join(others)}: of its pairs, which are those of"
+            f" {source!r}: set them there"
+        )
+    if source not in config["counting_sets"]:
+        known = ", ".join(each for each in config["counting_sets"] if each != name)
+        raise ConfigError(
+            f"counting set {name}: from: there is no {source!r}; counting_sets has {known}"
+        )
+    if is_composed(config, source):
+        raise ConfigError(
+            f"counting set {name}: from: {source!r} is composed itself; name the set that it is"
+            " composed from"
+        )
+    if "per_number" not in settings:
+        raise ConfigError(f"counting set {name}: needs per_number, the pairs of each number")
+    return source
+
+
+def compose_settings(config: Config, name: str) -> Config:
+    """What a composed set follows from: the section `compose`, with the set's keys over it.
+
+    ConfigError where no detector says where the objects are.
+    """
+    source = origin(config, name)
+    settings = set_settings(config, source)
+    if settings["class_rule"] == "none":
+        raise ConfigError(
+            f"counting set {name}: from: no detector looks at the pairs of {source!r}, so nobody"
+            " knows where their objects are; set `verify: detector` and a class_rule there"
+        )
+    given = config["counting_sets"][name]
+    return {
+        "name": name,
+        "compose": config["compose"] | (given.get("compose") or {}),
+        "per_number": given["per_number"],
+        "counting_set": {
+            key: settings[key] for key in ("confidence", "decontaminate", "phash_distance")
+        },
+        "parts": set_parts(config, source),
+    }
+
+
+def image_manifests(config: Config, name: str) -> list[str]:
+    """The manifests of all images of a counting set, composed ones last."""
+    composed = [f"results/composed/images/{name}.parquet"] if is_composed(config, name) else []
+    if composed and name in set_parts(config, name):
+        raise ConfigError(
+            f"counting set {name}: a part is called so too; call the composed set otherwise"
+        )
+    return [*set_files(config, name, "images"), *composed]
 
 
 def set_settings(config: Config, name: str) -> Config:
@@ -487,6 +577,7 @@ def set_settings(config: Config, name: str) -> Config:
 
     A set whose pairs no detector verifies has `class_rule: none`.
     """
+    name = origin(config, name)
     given = config["counting_sets"][name]
     settings = config["counting_set"] | {k: v for k, v in given.items() if k not in SOURCE}
     if not _is_verified(config, name):
@@ -519,6 +610,7 @@ def set_source(config: Config, name: str) -> Config:
     ConfigError for a key that its source does not read, or that it lacks. `nouns` are of COCO's
     classes.
     """
+    name = origin(config, name)
     given = config["counting_sets"][name]
     settings = SOURCE | {key: value for key, value in given.items() if key in SOURCE}
     source = settings["source"]
@@ -550,31 +642,31 @@ def is_of_laion(config: Config, name: str) -> bool:
 
 
 def counted_sets(config: Config) -> list[str]:
-    """Ids of the counting sets that are trained on and whose images somebody counted."""
-    return [name for name in counting_sets(config) if not is_of_laion(config, name)]
+    """Ids of the counting sets that are assembled and whose images somebody counted."""
+    return [name for name in assembled_sets(config) if not is_of_laion(config, name)]
 
 
 def needs_laion(config: Config) -> bool:
     """Whether some counting set is made from the parts of LAION."""
-    return any(is_of_laion(config, name) for name in counting_sets(config))
+    return any(is_of_laion(config, name) for name in assembled_sets(config))
 
 
 def set_files(config: Config, name: str, stage: str, ending: str = "parquet") -> list[str]:
     """The files of a stage (candidates, images, detections) that a counting set is made from."""
     if not is_of_laion(config, name):
-        return [f"results/counted/{stage}/{name}.{ending}"]
+        return [f"results/counted/{stage}/{origin(config, name)}.{ending}"]
     return [f"results/{stage}/{part}.{ending}" for part in parts(config)]
 
 
 def candidates(config: Config) -> list[str]:
     """The candidates of all counting sets that are trained on."""
-    files = (set_files(config, name, "candidates") for name in counting_sets(config))
+    files = (set_files(config, name, "candidates") for name in assembled_sets(config))
     return list(dict.fromkeys(file for listed in files for file in listed))
 
 
 def set_parts(config: Config, name: str) -> list[str]:
     """What the files of a counting set are called: LAION's parts, or the set itself."""
-    return parts(config) if is_of_laion(config, name) else [name]
+    return parts(config) if is_of_laion(config, name) else [origin(config, name)]
 
 
 def counted_images(config: Config, name: str) -> list[str]:
@@ -849,6 +941,7 @@ def listed_objects(config: Config, variant: str) -> list[str]:
 DEVICES = {
     "detect_objects": "detector.device",
     "detect_in_counted_images": "detector.device",
+    "detect_in_composed": "detector.device",
     "detect_in_calibration": "detector.device",
     "evaluate": "evaluation.accelerator",
     "measure_zero_shot": "evaluation.accelerator",

@@ -50,13 +50,18 @@ def manual() -> str:
     single = {name: below for name, below in schema["properties"].items() if not _nested(below)}
     nested = {name: below for name, below in schema["properties"].items() if name not in single}
     made = [name for name in nested if name.startswith("miniature")]
-    others = ("single keys", *(name for name in nested if name not in made))
-    index, of_miniature = (", ".join(f"[{n}](#{n})" for n in names) for names in (others, made))
+    measured = list(nested)[list(nested).index("evaluation") :]
+    measured = [name for name in measured if name not in made]
+    others = ("single keys", *(name for name in nested if name not in (*made, *measured)))
+    index, of_measured, of_miniature = (
+        ", ".join(f"[{n}](#{n})" for n in names) for names in (others, measured, made)
+    )
     pages = [
         f"{HEAD}\n",
         _table(_first_rows(schema, default), ("key", "default", "meaning")),
         "\n## All keys\n\n",
         f"{index.replace('(#single keys)', '(#single-keys)')}.\n\n",
+        f"Of what is measured: {of_measured}.\n\n",
         f"Of the miniature: {of_miniature}.\n",
         "\n## single keys\n\n",
         _table(_rows({"properties": single}, default, ())),

@@ -316,6 +316,20 @@ RESULTS = (
         FIGURE,
         settings.counting_sets,
     ),
+    Result(
+        "funnel",
+        "make_composed_check",
+        "results/composed/check",
+        TABLE,
+        _where(settings.composed_sets),
+    ),
+    Result(
+        "funnel",
+        "draw_composed",
+        "results/figures/composed",
+        FIGURE,
+        _where(settings.composed_sets),
+    ),
 )
 """In the order of the report: each figure after the table that it belongs to."""
 

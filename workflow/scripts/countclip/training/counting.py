@@ -114,6 +114,8 @@ class Batches:
     Each kind is shuffled anew in every pass over it. `batch(step)` is a function of the seed and
     the step, so a resumed run sees what an undisturbed one would have seen.
 
+    balanced: draw each number of the counting pairs equally often: all numbers that there are in
+        turn, in an order drawn anew each time, and the pairs of each in passes of their own.
     counterfactuals: K, how many of its C are drawn for each counting pair, anew at each step; or,
         if they are `fixed`, once for the whole training, as the published code did. in_order: take
         the first K, in their order, instead.
@@ -133,6 +135,7 @@ class Batches:
         seed: int,
         fixed: bool = False,
         in_order: bool = False,
+        balanced: bool = False,
         augment: str = "none",
         targets: Targets | None = None,
     ) -> None:
@@ -163,6 +166,8 @@ class Batches:
         self.augment = augment
         self.targets = targets
         self.in_order = in_order
+        numbers = np.unique(counting.numbers) if balanced else ()
+        self.rows_of_number = [np.flatnonzero(counting.numbers == number) for number in numbers]
         self.fixed = self._draw(len(counting), 3) if fixed else None
         self._orders: dict[int, dict[int, np.ndarray]] = {}
 
@@ -176,7 +181,7 @@ class Batches:
 
     def batch(self, step: int) -> Batch:
         """The batch of a step, counted from 0."""
-        counting = self._rows(1, len(self.counting), self.n_counting, step)
+        counting = self._counting_rows(step)
         others = self._rows(2, len(self.others), self.size - self.n_counting, step)
         drawn_anew = self.fixed is None
         drawn = self._draw(len(counting), 0, step) if drawn_anew else self.fixed[counting]
@@ -224,6 +229,19 @@ class Batches:
             return places
         return np.random.default_rng([self.seed, *stream]).permuted(places, axis=1)
 
+    def _counting_rows(self, step: int) -> np.ndarray:
+        """The rows of the counting pairs of a step."""
+        groups = self.rows_of_number
+        if not groups:
+            return self._rows(1, len(self.counting), self.n_counting, step)
+        positions = np.arange(step * self.n_counting, (step + 1) * self.n_counting)
+        rows = []
+        for turn, place in zip(*np.divmod(positions, len(groups)), strict=True):
+            group = self._order(5, len(groups), turn)[place]
+            passes, row = divmod(turn, len(groups[group]))
+            rows.append(groups[group][self._order(6 + group, len(groups[group]), passes)[row]])
+        return np.array(rows, dtype=np.int64)
+
     def _rows(self, stream: int, n_pairs: int, n: int, step: int) -> np.ndarray:
         """The rows of step `step` in an endless sequence of shuffled passes over `n_pairs` rows."""
         if n == 0:
@@ -266,6 +284,7 @@ def finetune(
     count_logit_scale: float | None,
     augment: str,
     train_logit_scale: bool,
+    sampling: str = "as_is",
     tower: str = "both",
     last_blocks: int | None = None,
     lora_rank: int | None = None,
@@ -290,6 +309,7 @@ def finetune(
         `config` and `link`, of `selected`, as `open_clip_files.write` has them.
     metadata: the variant, the seed, all settings and their digest, for that JSON and the weights.
     replace: as `evaluation.counting.evaluate` has it, of both accuracies.
+    sampling: of counting pairs: `as_is`, each equally often; `balanced`, each number.
     objects: with `soft_objects: llm`, files of `soft_targets.read_objects`.
     loggers: see `loggers.open_loggers`.
     settings: the other keys of the config's section `training` (`settings.from_config`).
@@ -324,6 +344,7 @@ def finetune(
         seed=seed,
         fixed=counterfactuals == "fixed",
         in_order=loss in ORDINAL,
+        balanced=sampling == "balanced",
         augment=augment,
         targets=targets,
     )
