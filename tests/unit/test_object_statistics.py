@@ -70,5 +70,5 @@ def test_published_sets_are_marked_and_their_tails_are_floors(table):
     assert published["set"].tolist() == ["CC3M", "CC12M", "YFCC15M"]
     assert published["tail_objects"].tolist() == [int(n) * 3 // 10 for n in published["objects"]]
     assert published["scale"].isna().all()
-    assert [row[0].range for row in table[1].rows] == ["", "", *["published"] * 3]
+    assert [row[0].range for row in table[1].rows] == ["", "", *["(published)"] * 3]
     assert table[1].stamp.short.startswith("Miniature")

@@ -378,7 +378,7 @@ def test_published_rows_stand_beside_marked_as_another_set(made):
     assert published["top5"].tolist() == [45.8, 48.7, 52.2]
     first, last = sheets[0].rows[0], sheets[0].rows[-1]
     assert [first[0].text, first[1].text, first[2].text] == ["Hard", "my net", "41.7"]
-    assert (last[0].text, last[0].range) == ("Object-IoU", "another data set")
+    assert (last[0].text, last[0].range) == ("Object-IoU", "(another data set)")
     assert last[1].text == "published, CC3M, ImageNet-1K"
     assert [cell.best for cell in sheets[0].rows[1][2:]] == [True] * 5
     assert not any(cell.best for cell in last)

@@ -100,7 +100,7 @@ def sheet(table: pd.DataFrame) -> Sheet:
     """The table as readers see it."""
     lines = []
     for row, text in zip(table.to_dict("records"), sheets.texts(table, FORMATS), strict=True):
-        name = Cell(row["set"], "published" if row["source"] else "")
+        name = Cell(row["set"], "(published)" if row["source"] else "")
         cells = [Cell(text[column] or "–") for column in HEADERS]
         lines.append([name, Cell(UNITS.get(row["unit"], "–")), *cells])
     ours = table[table["source"] == ""]

@@ -72,7 +72,7 @@ def scores_sheet(numbers: pd.DataFrame) -> Sheet:
     for row, text in zip(numbers.to_dict("records"), sheets.texts(numbers, FORMATS), strict=True):
         is_ours = isinstance(row["net"], str)
         place = row["net_label"] if is_ours else f"published, {row['set']}"
-        cells = [Cell(row["label"], "" if is_ours else "another data set"), Cell(place)]
+        cells = [Cell(row["label"], "" if is_ours else "(another data set)"), Cell(place)]
         for name in MEASURES:
             bounds = [text[f"{name}_low"], text[f"{name}_high"]]
             is_best = is_ours and row[name] == best.loc[row["net"], name]
