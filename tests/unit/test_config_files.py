@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from countclip.runtime import config as settings
-from countclip.runtime import config_files, provenance
-from countclip.runtime.config import ConfigError
+from countclip.runtime import provenance
 from countclip.runtime.resources import HOME
+from countclip.settings import config_files, paths
+from countclip.settings.common import ConfigError, value_at
 
 DEFAULT = config_files.default()
 
@@ -129,7 +129,7 @@ FOLDERS = ["laion.folder", "benchmarks.own.images", "retention.tasks.pairs.folde
 def changed(key: str, value: str) -> dict:
     config = copy.deepcopy(DEFAULT)
     *sections, last = key.split(".")
-    settings.value_at(config, ".".join(sections))[last] = value
+    value_at(config, ".".join(sections))[last] = value
     return config
 
 
@@ -138,41 +138,41 @@ def test_a_folder_for_a_file_is_refused_by_its_key(tmp_path, key):
     for name in ("part-0.parquet", "part-1.parquet", ".hidden"):
         (tmp_path / name).touch()
     with pytest.raises(ConfigError) as error:
-        settings.refuse_folders(changed(key, str(tmp_path)))
+        paths.refuse_folders(changed(key, str(tmp_path)))
     assert str(error.value).startswith(f"{key}: {tmp_path} is a folder")
     assert "(part-0.parquet, part-1.parquet)" in str(error.value)
-    settings.refuse_folders(changed(key, str(tmp_path / "part-0.parquet")))
-    settings.refuse_folders(changed(key, str(tmp_path / "to be made")))
+    paths.refuse_folders(changed(key, str(tmp_path / "part-0.parquet")))
+    paths.refuse_folders(changed(key, str(tmp_path / "to be made")))
 
 
 @pytest.mark.parametrize("key", FOLDERS)
 def test_a_file_for_a_folder_is_refused_by_its_key(tmp_path, key):
     (tmp_path / "images.tar").touch()
     with pytest.raises(ConfigError, match=f"{key}: .* is a file, and a folder is meant"):
-        settings.refuse_folders(changed(key, str(tmp_path / "images.tar")))
-    settings.refuse_folders(changed(key, str(tmp_path)))
+        paths.refuse_folders(changed(key, str(tmp_path / "images.tar")))
+    paths.refuse_folders(changed(key, str(tmp_path)))
 
 
 @pytest.mark.parametrize("key", FILES + FOLDERS)
 @pytest.mark.parametrize("path", ["a/" + "x" * 300, "a/" + "é" * 128, "a/\0", "ab/" * 1500])
 def test_a_text_that_is_no_path_is_refused_by_its_key(key, path):
     with pytest.raises(ConfigError, match=rf"^{key}: .{{1,60}} names no file \(.*\): write a"):
-        settings.refuse_folders(changed(key, path))
+        paths.refuse_folders(changed(key, path))
 
 
 @pytest.mark.parametrize("key", ["benchmarks.own.path", "countbench.lock", "laion.folder"])
 def test_a_pipe_or_an_empty_text_for_a_path_is_refused_by_its_key(tmp_path, key):
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(ConfigError, match=f"{key} is an empty text: write a path"):
-        settings.refuse_folders(changed(key, " "))
+        paths.refuse_folders(changed(key, " "))
     if key not in FOLDERS:
         with pytest.raises(ConfigError, match=f"{key}: .*/pipe is no regular file: copy"):
-            settings.refuse_folders(changed(key, str(tmp_path / "pipe")))
+            paths.refuse_folders(changed(key, str(tmp_path / "pipe")))
 
 
 def test_openvino_weights_are_a_folder(tmp_path):
     (tmp_path / "yolov8n.xml").touch()
-    settings.refuse_folders(changed("detector.weights", str(tmp_path)))
+    paths.refuse_folders(changed("detector.weights", str(tmp_path)))
 
 
 # ---- digests of a user's files ----
