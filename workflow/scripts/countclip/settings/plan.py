@@ -11,7 +11,7 @@ from typing import Any
 
 from countclip.runtime.provenance import leaves
 from countclip.runtime.resources import resource
-from countclip.settings import counting_sets, gpus
+from countclip.settings import counting_sets, gpus, laion
 
 PUBLISHED_ROWS = 12_933_524
 """Rows of part-00000 of LAION-400M; the other 31 parts have about as many."""
@@ -93,7 +93,7 @@ def expected_amounts(config: dict[str, Any]) -> dict[str, float]:
         alive = 0.9
         pairs = rows * miniature["counting_share"] * alive
     else:
-        rows = _local_rows(config["laion"]) or parts * PUBLISHED_ROWS
+        rows = _local_rows(config) or parts * PUBLISHED_ROWS
         captions, alive, pairs = rows * 0.0147, 0.78, rows * 2102 / 2e6
     if not counting_sets.needs_laion(config):
         rows, captions, pairs = counted, 0, counted
@@ -138,13 +138,14 @@ def _counted_rows(config: dict[str, Any]) -> int:
     return rows
 
 
-def _local_rows(laion: dict[str, Any]) -> int:
+def _local_rows(config: dict[str, Any]) -> int:
     """Rows of local files (source: local), as far as they exist."""
-    if laion["source"] != "local" or not laion["folder"]:
+    section = config["laion"]
+    if section["source"] != "local" or not section["folder"]:
         return 0
     import pyarrow.parquet as pq  # only needed for local files
 
-    files = laion.local_files({"laion": laion | {"manifest": None}})
+    files = laion.local_files({"laion": section | {"manifest": None}})
     return sum(pq.read_metadata(file).num_rows for file in files)
 
 
