@@ -1,13 +1,9 @@
 """What the rules read from the config, without Snakemake."""
 
 import copy
-import re
 
-import jsonschema
 import pytest
-import yaml
 
-from countclip.runtime.resources import HOME
 from countclip.settings import (
     added_variants,
     benchmarks,
@@ -72,38 +68,6 @@ def test_a_label_that_tells_no_variant_from_another_is_refused(config, label, me
     config["variants"] |= {"mine": {"label": label}, "other": None}
     config["variants"]["mine"] = None
     variants.refuse_labels(config)
-
-
-def test_the_complaint_about_an_unquoted_word_says_how_to_quote_it(config):
-    schema = yaml.safe_load((HOME / "workflow/schemas/config.schema.yaml").read_text("utf-8"))
-    overlays = {
-        "counting_sets: {7: {}}": 'quote it, "7"',
-        "figures: {confusion: {2024-05-01: null}}": 'takes 2024-05-01 for a date.*"2024_05_01"',
-        "retention: {tasks: {on: null}}": 'takes yes, on or no, off for True.* quote it, as "no"',
-        "benchmarks: {1.5: null}": 'takes 1.5 for a number.* quote it, "1_5"',
-        "reference: 12": 'quote it, "12"',
-        "laion: {parts: [0]}": 'quote it, "0"',
-        "laion: {parts: [00042]}": "or as it stands there",
-        "fetch: {images: {resize_mode: no}}": "quote it",
-        "detector: {sha256: 12345678}": 'quote it, "12345678"',
-        "laion: {repository: 2001-01-01}": 'quote it, "2001-01-01"',
-        "benchmarks: {a-b: null}": "'a-b' does not match .*; an id has letters, digits and _",
-        "training: {epochs: many}": "'many' is not of type 'integer'$",
-        "training: {epochs: [1]}": "is not of type 'integer'$",
-        "wise_ft: {variants: {a: b}}": "is not of type 'array'$",
-        "model: {name: }": "takes nothing, ~ and null for no value.* in quotes",
-        "benchmarks: {~: {}}": 'takes null, ~ and nothing.* an id is meant: quote it, "null"',
-        "laion: {parts: [0017]}": 'quote it, "15", or as it stands there$',
-        "countbench: {list_sha256: 0x1f}": 'quote it, "31", or as it stands there$',
-        f"laion: {{parts: [{'ab' * 120}]}}": r"^'(ab){20}'... has 240 .* at most 200",
-    }
-    for text, message in overlays.items():
-        overlay = copy.deepcopy(config)
-        for section, values in yaml.safe_load(text).items():
-            overlay[section] = overlay[section] | values if isinstance(values, dict) else values
-        errors = jsonschema.Draft202012Validator(schema).iter_errors(overlay)
-        wrong = next(error for error in errors if error.validator != "required")
-        assert re.search(message, config_files.complaint(wrong)), text
 
 
 def test_an_overlay_changes_neither_order_nor_another_variant(config):

@@ -2,8 +2,10 @@
 
 import copy
 import os
+import re
 from pathlib import Path
 
+import jsonschema
 import pytest
 import yaml
 
@@ -237,3 +239,35 @@ def test_a_folders_digest_follows_each_file_however_deep(tmp_path):
     (fact,) = provenance.digest_of_all("images", listed)
     assert fact.startswith("images ")
     assert provenance.digest_of_all("images", []) == ()
+
+
+def test_the_complaint_about_an_unquoted_word_says_how_to_quote_it():
+    schema = yaml.safe_load((HOME / "workflow/schemas/config.schema.yaml").read_text("utf-8"))
+    overlays = {
+        "counting_sets: {7: {}}": 'quote it, "7"',
+        "figures: {confusion: {2024-05-01: null}}": 'takes 2024-05-01 for a date.*"2024_05_01"',
+        "retention: {tasks: {on: null}}": 'takes yes, on or no, off for True.* quote it, as "no"',
+        "benchmarks: {1.5: null}": 'takes 1.5 for a number.* quote it, "1_5"',
+        "reference: 12": 'quote it, "12"',
+        "laion: {parts: [0]}": 'quote it, "0"',
+        "laion: {parts: [00042]}": "or as it stands there",
+        "fetch: {images: {resize_mode: no}}": "quote it",
+        "detector: {sha256: 12345678}": 'quote it, "12345678"',
+        "laion: {repository: 2001-01-01}": 'quote it, "2001-01-01"',
+        "benchmarks: {a-b: null}": "'a-b' does not match .*; an id has letters, digits and _",
+        "training: {epochs: many}": "'many' is not of type 'integer'$",
+        "training: {epochs: [1]}": "is not of type 'integer'$",
+        "wise_ft: {variants: {a: b}}": "is not of type 'array'$",
+        "model: {name: }": "takes nothing, ~ and null for no value.* in quotes",
+        "benchmarks: {~: {}}": 'takes null, ~ and nothing.* an id is meant: quote it, "null"',
+        "laion: {parts: [0017]}": 'quote it, "15", or as it stands there$',
+        "countbench: {list_sha256: 0x1f}": 'quote it, "31", or as it stands there$',
+        f"laion: {{parts: [{'ab' * 120}]}}": r"^'(ab){20}'... has 240 .* at most 200",
+    }
+    for text, message in overlays.items():
+        overlay = copy.deepcopy(DEFAULT)
+        for section, values in yaml.safe_load(text).items():
+            overlay[section] = overlay[section] | values if isinstance(values, dict) else values
+        errors = jsonschema.Draft202012Validator(schema).iter_errors(overlay)
+        wrong = next(error for error in errors if error.validator != "required")
+        assert re.search(message, config_files.complaint(wrong)), text
