@@ -18,6 +18,7 @@ import yaml
 
 from countclip.runtime import config_files
 from kill import Forks
+from warm_python import WarmPython
 
 from .dry_runs import jobs, prepare_snakemake, run_snakemake
 
@@ -71,10 +72,13 @@ def forks() -> Forks:
     return running
 
 
-def snakemake(*arguments: str, folder: Path | None = None, fails: bool = False) -> str:
+def snakemake(
+    *arguments: str, folder: Path | None = None, fails: bool = False, python: str = sys.executable
+) -> str:
     """Run Snakemake in a folder, or here; returns what it printed."""
     with tempfile.NamedTemporaryFile("r", encoding="utf-8", errors="replace") as output:
-        forks().start(arguments, str(folder or Path.cwd()), dict(os.environ), output=output.name)
+        run = arguments, str(folder or Path.cwd()), dict(os.environ), python
+        forks().start(*run, output=output.name)
         failed, printed = bool(forks().exit_code()), output.read()
     if failed != fails:
         pytest.fail(f"snakemake {' '.join(arguments)}\n{printed[-8000:]}")
@@ -93,6 +97,7 @@ class Workflow:
 
     folder: Path
     home: Path = HOME
+    python: str = sys.executable  # runs the scripts
 
     def __call__(
         self,
@@ -105,7 +110,8 @@ class Workflow:
         """Run Snakemake with `overlay` over TINY (or with the files `only`) over the
         defaults; returns what it printed."""
         on = () if cores is None else ("--cores", str(cores))
-        return snakemake(*arguments, *on, *self.where(overlay, only), fails=fails)
+        where = self.where(overlay, only)
+        return snakemake(*arguments, *on, *where, fails=fails, python=self.python)
 
     def where(self, overlay: dict, only: Sequence[Path] = (), name: str = "overlay") -> list[str]:
         """The arguments that say which workflow runs where, with which config."""
@@ -180,4 +186,5 @@ def checkout(home: Path) -> Path:
 
 def finish(home: Path) -> None:
     """A whole run of the tiny workflow with two cores, in a checkout of its own at `home`."""
-    Workflow(checkout(home) / "runs/tiny", home)("all")
+    with WarmPython() as python:
+        Workflow(checkout(home) / "runs/tiny", home, python)("all")

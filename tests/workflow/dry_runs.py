@@ -61,9 +61,13 @@ def prepare_snakemake() -> None:
     sys.path[:] = [path for path in sys.path if not any(map(Path(path).is_relative_to, ours))]
 
 
-def run_snakemake(arguments: Sequence[str], folder: str, environment: dict[str, str]) -> None:
-    """`snakemake arguments`, in a process of its own that has imported it."""
+def run_snakemake(
+    arguments: Sequence[str], folder: str, environment: dict[str, str], python: str
+) -> None:
+    """`snakemake arguments`, in a process that has imported it; `python` runs scripts."""
     from snakemake.cli import main
+
+    sys.executable = python
 
     os.chdir(folder)
     os.environ.clear()
