@@ -6,10 +6,14 @@ command the jobs that would run, by rule, or the error.
 """
 
 import contextlib
+import functools
 import gc
+import hashlib
+import io
 import json
 import multiprocessing
 import os
+import pickle
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -20,9 +24,11 @@ import yaml
 
 
 def be_quick() -> None:
-    """Read YAML by libyaml, parse each rule file once, and collect no garbage: half of the time."""
+    """Read YAML by libyaml, each text once; parse each rule file and hash each file once; collect
+    no garbage. Together that is two thirds of the time."""
     import snakemake.cli
     import snakemake.workflow
+    import yte
 
     gc.disable()  # a run is short; what is imported would be looked through again and again
     for name in ("FullLoader", "SafeLoader"):
@@ -39,6 +45,26 @@ def be_quick() -> None:
         return code, count
 
     snakemake.workflow.parse = parse
+    snakemake.workflow.compile = functools.cache(compile)
+    hashed, loaded = {}, {}
+
+    def file_digest(file, algorithm, plain=hashlib.file_digest):
+        if isinstance(file, io.BytesIO):
+            return plain(file, algorithm)
+        status = os.fstat(file.fileno())
+        content = status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, algorithm
+        if content not in hashed:
+            hashed[content] = plain(file, algorithm)
+        return hashed[content]
+
+    def process_yaml(file, plain=yte.process_yaml, **options):
+        text = file.read()
+        if text not in loaded:
+            loaded[text] = pickle.dumps(plain(text, **options))
+        return pickle.loads(loaded[text])
+
+    hashlib.file_digest = file_digest
+    yte.process_yaml = process_yaml
 
 
 def jobs(output: str) -> dict[str, int]:
