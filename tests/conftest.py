@@ -15,9 +15,26 @@ def pytest_xdist_auto_num_workers() -> int:
     return min(4, (os.cpu_count() or 1) + 2)
 
 
+LONG = {
+    f"test_{name}.py"
+    for name in "benchmarks docs fetch_faults objective own_photos training walls".split()
+}
+"""Files of a minute or two that need no `finished`: what runs while it is made."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with a long file that needs no `finished`; by its name it would end last, alone."""
-    items.sort(key=lambda item: item.path.name != "test_training.py")
+    """Begin with one file that makes `finished`, and long ones; then come those that wait for it.
+
+    By name, three of four processes would wait, and a long file would end last, alone.
+    """
+    waiting = {item.path for item in items if "finished" in item.fixturenames}
+
+    def place(item: pytest.Item) -> int:
+        if item.path.name in ("test_copies.py", *LONG):
+            return int(item.path.name in LONG)
+        return 2 if item.path in waiting else 3
+
+    items.sort(key=place)
 
 
 @pytest.fixture(scope="session")
