@@ -29,7 +29,7 @@ SIGNALS = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.
 class WarmPython:
     """The server while a `with` lasts, whose value is the path of the command.
 
-    ahead: modules that the server imports.
+    ahead: modules that the server imports, once somebody asks.
     """
 
     def __init__(self, ahead: Sequence[str] = AHEAD) -> None:
@@ -88,11 +88,11 @@ def serve(listener: socket.socket, ahead: list[str]) -> None:
     import select
 
     del sys.path[0]  # the folder of the tests
-    for module in ahead:
+    ready = select.select([listener, sys.stdin], [], [])[0]
+    for module in ahead if listener in ready else ():
         importlib.import_module(module)
     gc.freeze()  # or each fork would look through all that is imported
     running: dict[int, socket.socket] = {}
-    ready: list = []
     while running or sys.stdin not in ready:
         sources = (listener, sys.stdin, *running.values())
         ready = select.select(sources, [], [], 0.02 if running else None)[0]

@@ -18,7 +18,6 @@ import yaml
 
 from countclip.runtime import config_files
 from kill import Forks
-from warm_python import WarmPython
 
 from .dry_runs import jobs, prepare_snakemake, run_snakemake
 
@@ -184,7 +183,6 @@ def checkout(home: Path) -> Path:
     return home
 
 
-def finish(home: Path) -> None:
+def finish(home: Path, python: str) -> None:
     """A whole run of the tiny workflow with two cores, in a checkout of its own at `home`."""
-    with WarmPython() as python:
-        Workflow(checkout(home) / "runs/tiny", home, python)("all")
+    Workflow(checkout(home) / "runs/tiny", home, python)("all")
