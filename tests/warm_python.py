@@ -130,7 +130,8 @@ def run(files: list[int], arguments: list[str], folder: str, environment: dict[s
     os.environ.clear()
     os.environ.update(environment)
     sys.argv = arguments
-    sys.path.insert(0, str(Path(arguments[0]).resolve().parent))
+    paths = filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))
+    sys.path[:0] = [str(Path(arguments[0]).resolve().parent), *paths]
     if torch := sys.modules.get("torch"):  # it has read the server's environment
         torch.set_num_threads(int(environment.get("OMP_NUM_THREADS", "1")))
     code = 1
