@@ -66,7 +66,7 @@ miniature-models: $(DONE)  ## train the three small models anew and put them int
 	cp -r results/miniature_models/* resources/miniature/
 
 docs: $(DONE)  ## config/README.md from the schema, the README's diagram from the rules
-	PYTHONPATH=workflow/scripts "$(BIN)/python" -m countclip.runtime.config_docs
+	PYTHONPATH=workflow/scripts "$(BIN)/python" -m countclip.settings.config_docs
 	PATH="$(BIN):$$PATH" python docs/draw_pipeline.py
 
 lock: $(DONE)  ## resolve requirements.in for 3.11 and later; torch pins its own CUDA packages, on Linux only

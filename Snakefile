@@ -12,8 +12,7 @@ HOME = Path(workflow.current_basedir.get_path_or_uri(secret_free=True))
 
 sys.path.insert(0, str(HOME / "workflow" / "scripts"))
 
-from countclip.runtime import config as settings
-from countclip.runtime import config_files
+from countclip.settings import added_variants, config_files, models, variants
 
 DEFAULTS = [str(file) for file in config_files.DEFAULTS]
 
@@ -69,15 +68,15 @@ except WorkflowError as error:
         list(wrong.absolute_path), wrong.instance, ON_COMMAND_LINE.config
     )
     raise WorkflowError(
-        f"{key}: {settings.complaint(wrong)}\n"
+        f"{key}: {config_files.complaint(wrong)}\n"
         f"{advice or 'config/README.md has every key and its values.'}"
     ) from None
 
 
-settings.add_ordinal_variants(config)
-settings.add_soft_variants(config)
-settings.keep_only(config)
-settings.set_default_model(config)
+added_variants.add_ordinal(config)
+added_variants.add_soft(config)
+variants.keep_only(config)
+models.set_default(config)
 
 
 include: "workflow/rules/common.smk"

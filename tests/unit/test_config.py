@@ -1,16 +1,24 @@
 """What the rules read from the config, without Snakemake."""
 
 import copy
-import re
 
-import jsonschema
 import pytest
-import yaml
 
-from countclip.runtime import config as settings
-from countclip.runtime import config_files
-from countclip.runtime.config import ConfigError
-from countclip.runtime.resources import HOME
+from countclip.settings import (
+    added_variants,
+    benchmarks,
+    config_files,
+    counting_sets,
+    detector,
+    gpus,
+    laion,
+    models,
+    retention,
+    runs,
+    variants,
+    views,
+)
+from countclip.settings.common import ConfigError
 
 DEFAULT = config_files.default()
 
@@ -23,20 +31,20 @@ def config() -> dict:
 def test_a_variant_set_to_null_is_left_out_wherever_it_is_listed(config):
     name = config["wise_ft"]["variants"][0]
     config["variants"][name] = None
-    assert name not in settings.variants(config)
-    assert name not in settings.chosen_variants(config, "wise_ft.variants")
-    assert name not in [row["id"] for row in settings.variant_rows(config)]
+    assert name not in variants.trained(config)
+    assert name not in variants.chosen(config, "wise_ft.variants")
+    assert name not in [row["id"] for row in views.variant_rows(config)]
     config["reference"] = name
-    assert settings.reference(config) is None
+    assert variants.reference(config) is None
 
 
 def test_a_variant_lays_its_keys_over_training(config):
     config["variants"] = {"mine": {"label": "Mine", "epochs": 99, "loggers": []}}
-    found = settings.training_settings(config, "mine")
+    found = variants.training_settings(config, "mine")
     assert found["epochs"] == 99
     assert found["batch_size"] == config["training"]["batch_size"]
     assert {"label", "counting_set", "loggers", "checkpoint_minutes"}.isdisjoint(found)
-    rows = settings.variant_rows(config, "epochs")
+    rows = views.variant_rows(config, "epochs")
     assert rows == [{"id": "mine", "label": "Mine", "epochs": 99}]
 
 
@@ -54,91 +62,59 @@ def test_a_variant_lays_its_keys_over_training(config):
 def test_a_label_that_tells_no_variant_from_another_is_refused(config, label, message):
     config["variants"] |= {"other": {"label": "Other one"}, "mine": {"label": label}}
     with pytest.raises(ConfigError, match=message):
-        settings.refuse_labels(config)
+        variants.refuse_labels(config)
     config["variants"]["mine"]["label"] = "other one \u5341"
-    settings.refuse_labels(config)
+    variants.refuse_labels(config)
     config["variants"] |= {"mine": {"label": label}, "other": None}
     config["variants"]["mine"] = None
-    settings.refuse_labels(config)
-
-
-def test_the_complaint_about_an_unquoted_word_says_how_to_quote_it(config):
-    schema = yaml.safe_load((HOME / "workflow/schemas/config.schema.yaml").read_text("utf-8"))
-    overlays = {
-        "counting_sets: {7: {}}": 'quote it, "7"',
-        "figures: {confusion: {2024-05-01: null}}": 'takes 2024-05-01 for a date.*"2024_05_01"',
-        "retention: {tasks: {on: null}}": 'takes yes, on or no, off for True.* quote it, as "no"',
-        "benchmarks: {1.5: null}": 'takes 1.5 for a number.* quote it, "1_5"',
-        "reference: 12": 'quote it, "12"',
-        "laion: {parts: [0]}": 'quote it, "0"',
-        "laion: {parts: [00042]}": "or as it stands there",
-        "fetch: {images: {resize_mode: no}}": "quote it",
-        "detector: {sha256: 12345678}": 'quote it, "12345678"',
-        "laion: {repository: 2001-01-01}": 'quote it, "2001-01-01"',
-        "benchmarks: {a-b: null}": "'a-b' does not match .*; an id has letters, digits and _",
-        "training: {epochs: many}": "'many' is not of type 'integer'$",
-        "training: {epochs: [1]}": "is not of type 'integer'$",
-        "wise_ft: {variants: {a: b}}": "is not of type 'array'$",
-        "model: {name: }": "takes nothing, ~ and null for no value.* in quotes",
-        "benchmarks: {~: {}}": 'takes null, ~ and nothing.* an id is meant: quote it, "null"',
-        "laion: {parts: [0017]}": 'quote it, "15", or as it stands there$',
-        "countbench: {list_sha256: 0x1f}": 'quote it, "31", or as it stands there$',
-        f"laion: {{parts: [{'ab' * 120}]}}": r"^'(ab){20}'... has 240 .* at most 200",
-    }
-    for text, message in overlays.items():
-        overlay = copy.deepcopy(config)
-        for section, values in yaml.safe_load(text).items():
-            overlay[section] = overlay[section] | values if isinstance(values, dict) else values
-        errors = jsonschema.Draft202012Validator(schema).iter_errors(overlay)
-        wrong = next(error for error in errors if error.validator != "required")
-        assert re.search(message, settings.complaint(wrong)), text
+    variants.refuse_labels(config)
 
 
 def test_an_overlay_changes_neither_order_nor_another_variant(config):
-    before = settings.training_settings(config, "log_sched")
-    order = settings.variants(config)
+    before = variants.training_settings(config, "log_sched")
+    order = variants.trained(config)
     config["variants"]["modal_sched"] = {"label": "x", "lambda_0": 7.0}
-    assert settings.variants(config) == order
-    assert settings.training_settings(config, "log_sched") == before
+    assert variants.trained(config) == order
+    assert variants.training_settings(config, "log_sched") == before
 
 
 @pytest.mark.parametrize(
     ("wrong", "call", "message"),
     [
-        ({}, lambda c: settings.variant_settings(c, "nobody"), "variants: there is no 'nobody'"),
-        ({"reference": "nobody"}, settings.reference, "reference: there is no variant 'nobody'"),
+        ({}, lambda c: variants.variant_settings(c, "nobody"), "variants: there is no 'nobody'"),
+        ({"reference": "nobody"}, variants.reference, "reference: there is no variant 'nobody'"),
         (
             {"wise_ft": {"variants": ["nobody"]}},
-            lambda c: settings.chosen_variants(c, "wise_ft.variants"),
+            lambda c: variants.chosen(c, "wise_ft.variants"),
             "wise_ft.variants: no such variants: nobody",
         ),
         (
             {"training": DEFAULT["training"] | {"counting_set": "mian"}},
-            settings.counting_sets,
+            counting_sets.trained_on,
             "counting_set: there is no 'mian'; counting_sets has main",
         ),
         (
             {"counting_set": DEFAULT["counting_set"] | {"confidence": 0.01}},
-            lambda c: settings.set_settings(c, "main"),
+            lambda c: counting_sets.set_settings(c, "main"),
             "lower that too",
         ),
-        ({}, lambda c: settings.benchmark_settings(c, "mine"), "benchmarks: there is no 'mine'"),
-        ({"reference": None}, settings.ablation_settings, "as `reference`"),
-        ({"network": "internet"}, settings.manifest, "laion.source: the miniature's parts"),
-        ({"network": "internet"}, settings.benchmark_list, "countbench.list: the links of"),
+        ({}, lambda c: benchmarks.benchmark_settings(c, "mine"), "benchmarks: there is no 'mine'"),
+        ({"reference": None}, views.ablation_settings, "as `reference`"),
+        ({"network": "internet"}, laion.manifest, "laion.source: the miniature's parts"),
+        ({"network": "internet"}, benchmarks.benchmark_list, "countbench.list: the links of"),
         (
             {"laion": DEFAULT["laion"] | {"source": "relaion400m"}},
-            settings.manifest,
+            laion.manifest,
             "laion.source: relaion400m is on the internet",
         ),
         (
             {"laion": DEFAULT["laion"] | {"source": "local"}},
-            settings.local_files,
+            laion.local_files,
             "laion.source: local needs laion.folder",
         ),
         (
             {"countbench": DEFAULT["countbench"] | {"variant": "intersection"}},
-            settings.intersection,
+            benchmarks.intersection,
             "countbench.intersection must name its list",
         ),
     ],
@@ -152,63 +128,63 @@ def test_only_leaves_out_all_other_variants(config):
     nulls, only = copy.deepcopy(config), copy.deepcopy(config) | {"only": ["norm_sched", "sord"]}
     for each in (only, nulls):
         each["ordinal_variants"] = True
-        settings.add_ordinal_variants(each)
+        added_variants.add_ordinal(each)
     for name in set(nulls["variants"]) - {"norm_sched", "sord"}:
         nulls["variants"][name] = None
-    settings.keep_only(nulls)  # null lists all
-    settings.keep_only(only)
+    variants.keep_only(nulls)  # null lists all
+    variants.keep_only(only)
     assert only["variants"] == nulls["variants"]
-    assert settings.variants(only) == ["norm_sched", "sord"]
-    assert settings.reference(only) is None
-    assert settings.chosen_variants(only, "wise_ft.variants") == []
+    assert variants.trained(only) == ["norm_sched", "sord"]
+    assert variants.reference(only) is None
+    assert variants.chosen(only, "wise_ft.variants") == []
     config["variants"]["log_sched"] = None
     for name, why in (("sord", "is not there"), ("log_sched", "is set to null there")):
         with pytest.raises(ConfigError, match=f"only: {name} {why}; variants has lambda1_nosched"):
-            settings.keep_only(config | {"only": ["norm_sched", name]})
+            variants.keep_only(config | {"only": ["norm_sched", name]})
 
 
 def test_only_sets_that_a_variant_trains_on_are_made(config):
     config["counting_sets"] |= {"strict": {"confidence": 0.5}, "nobodys": {}}
     config["variants"]["mine"] = {"label": "Mine", "counting_set": "strict"}
-    assert settings.counting_sets(config) == ["main", "strict"]
-    assert settings.set_settings(config, "strict")["confidence"] == 0.5
-    assert settings.set_settings(config, "main")["confidence"] == 0.25
+    assert counting_sets.trained_on(config) == ["main", "strict"]
+    assert counting_sets.set_settings(config, "strict")["confidence"] == 0.5
+    assert counting_sets.set_settings(config, "main")["confidence"] == 0.25
 
 
 def test_nouns_count_for_a_set_only_where_its_class_rule_reads_them(config):
-    assert settings.set_nouns(config, "main") == []
+    assert counting_sets.set_nouns(config, "main") == []
     config["counting_set"]["class_rule"] = "caption_noun"
-    assert settings.set_nouns(config, "main") == [config["counting_set"]["nouns"]]
+    assert counting_sets.set_nouns(config, "main") == [config["counting_set"]["nouns"]]
 
 
 def test_gpus_follow_the_key_of_each_rule(config):
-    jobs = settings.gpus_by_job(config)
+    jobs = gpus.by_job(config)
     assert set(jobs.values()) == {0}
     config["evaluation"]["accelerator"] = "auto"
     config["variants"] = {
         "one": {"label": "1", "accelerator": "cuda"},
         "four": {"label": "4", "accelerator": "cuda", "devices": 4},
     }
-    assert settings.gpus(config, "evaluate") == settings.gpus(config, "retrieve") == 1
-    assert settings.gpus(config, "detect_objects") == settings.gpus(config, "make_table1") == 0
-    jobs = settings.gpus_by_job(config)
+    assert gpus.of_rule(config, "evaluate") == gpus.of_rule(config, "retrieve") == 1
+    assert gpus.of_rule(config, "detect_objects") == gpus.of_rule(config, "make_table1") == 0
+    jobs = gpus.by_job(config)
     assert (jobs["train_variant/one_seed"], jobs["train_variant/four_seed"]) == (1, 4)
 
 
 def test_model_files_are_the_weights_the_config_and_the_merges(config):
-    names = [path.rpartition("/")[2] for path in settings.model_files(config)]
+    names = [path.rpartition("/")[2] for path in models.model_files(config)]
     assert names == [
         "miniature-vit.json",
         "miniature-vit.safetensors",
         "miniature-vit.merges.txt.gz",
     ]
     config["model"] = {"name": "ViT-B-32-quickgelu", "pretrained": "openai", "config": None}
-    assert settings.model_files(config) == []
+    assert models.model_files(config) == []
 
 
 def test_exported_weights_have_a_place_of_their_name(config):
     config["detector"] |= {"weights": "mine/yolov8n.pt", "export": "onnx"}
-    assert settings.detector_weights(config) == "results/weights/exported/yolov8n.onnx"
+    assert detector.weights(config) == "results/weights/exported/yolov8n.onnx"
 
 
 def test_images_of_a_table_are_those_inside_its_folder(config, tmp_path, monkeypatch):
@@ -219,12 +195,12 @@ def test_images_of_a_table_are_those_inside_its_folder(config, tmp_path, monkeyp
     table = tmp_path / "data/mine.csv"
     table.write_text("\ufeffimage,number,noun\n3.jpg,3,cats\n../outside.jpg,2,dogs\ngone.jpg,2,x\n")
     config["benchmarks"]["mine"] = {"source": "folder", "path": "data/mine.csv"}
-    assert settings.listed_images(config, "mine") == ["data/3.jpg"]
+    assert benchmarks.listed_images(config, "mine") == ["data/3.jpg"]
     (tmp_path / "data/u\u0308.jpg").symlink_to("../outside.jpg")
     table.write_text("image,number,noun\n\u00fc.jpg,3,cats\n" + "x" * 300 + ",2,dogs\n", "utf-8")
-    assert settings.listed_images(config, "mine") == ["data/u\u0308.jpg"]
+    assert benchmarks.listed_images(config, "mine") == ["data/u\u0308.jpg"]
     table.unlink()
-    assert settings.listed_images(config, "mine") == []
+    assert benchmarks.listed_images(config, "mine") == []
 
 
 def test_paths_of_the_config_are_found_in_either_unicode_form(config, tmp_path, monkeypatch):
@@ -236,9 +212,9 @@ def test_paths_of_the_config_are_found_in_either_unicode_form(config, tmp_path, 
         "annotations": None, "templates": "t.txt"
     }  # fmt: skip
     config["laion"] |= {"source": "local", "folder": "K\u00fcche", "parts": ["part"]}
-    assert settings.benchmark_settings(config, "mine")["path"] == "Ku\u0308che/mine.csv"
-    assert settings.retention_source(config, "mine")["folder"] == "Ku\u0308che"
-    assert settings.local_files(config) == ["Ku\u0308che/part-0.parquet"]
+    assert benchmarks.benchmark_settings(config, "mine")["path"] == "Ku\u0308che/mine.csv"
+    assert retention.source(config, "mine")["folder"] == "Ku\u0308che"
+    assert laion.local_files(config) == ["Ku\u0308che/part-0.parquet"]
 
 
 def test_parts_have_the_names_of_their_files(config, tmp_path):
@@ -253,28 +229,28 @@ def test_parts_have_the_names_of_their_files(config, tmp_path):
         ("日", "_", "日.parquet"),
     ):
         config["laion"] |= {"source": "local", "folder": str(tmp_path), "parts": [listed]}
-        assert settings.parts(config) == [name]
-        assert settings.local_files(config) == [str(tmp_path / file)]
+        assert laion.parts(config) == [name]
+        assert laion.local_files(config) == [str(tmp_path / file)]
     config["laion"]["parts"] = ["日", "part", "月"]
     with pytest.raises(ConfigError, match="日 and 月 would both be _"):
-        settings.parts(config)
+        laion.parts(config)
 
 
 def test_another_line_of_a_manifest_changes_no_part(config, tmp_path):
     path = tmp_path / "laion.tsv"
     path.write_text("part\turl\npart-00000\tu0\npart-00001\tu1\n")
     config["laion"]["manifest"] = str(path)
-    before = settings.manifest_line(config, "part-00001")
+    before = laion.manifest_line(config, "part-00001")
     path.write_text(path.read_text() + "part-00002\tu2\n")
-    assert settings.manifest_line(config, "part-00001") == before == "part-00001\tu1"
-    assert settings.manifest_line(config, "part-00009") == ""
+    assert laion.manifest_line(config, "part-00001") == before == "part-00001\tu1"
+    assert laion.manifest_line(config, "part-00009") == ""
 
 
 def test_runs_are_variants_times_seeds_and_predictions_begin_with_the_baseline(config):
     config["variants"] = {"a": {"label": "a"}, "b": {"label": "b"}}
     config["seeds"] = [1, 2]
-    assert settings.runs(config, "x/{variant}/{seed}") == ["x/a/1", "x/a/2", "x/b/1", "x/b/2"]
-    paths = settings.predictions(config, "mine")
+    assert runs.each(config, "x/{variant}/{seed}") == ["x/a/1", "x/a/2", "x/b/1", "x/b/2"]
+    paths = runs.predictions(config, "mine")
     assert paths[0] == "results/evaluation/mine/baseline/seed0/predictions.parquet"
     assert len(paths) == 5
 
@@ -288,33 +264,35 @@ def counted(config, **settings):
 
 
 def test_a_counting_set_of_counted_images_needs_no_laion_and_no_detector(config):
-    assert settings.needs_laion(config)
-    assert settings.set_files(config, "main", "images")[0] == "results/images/part-00000.parquet"
+    assert counting_sets.needs_laion(config)
+    assert (
+        counting_sets.set_files(config, "main", "images")[0] == "results/images/part-00000.parquet"
+    )
     counted(config)
     config["network"], config["detector"]["confidence_floor"] = "internet", 1.0
-    assert not settings.needs_laion(config)
-    assert settings.counted_sets(config) == settings.set_parts(config, "main") == ["main"]
-    files = settings.set_files(config, "main", "candidates", "json")
+    assert not counting_sets.needs_laion(config)
+    assert counting_sets.counted(config) == counting_sets.set_parts(config, "main") == ["main"]
+    files = counting_sets.set_files(config, "main", "candidates", "json")
     assert files == ["results/counted/candidates/main.json"]
-    assert settings.candidates(config) == ["results/counted/candidates/main.parquet"]
-    assert settings.set_settings(config, "main")["class_rule"] == "none"
-    source = settings.set_source(config, "main")
+    assert counting_sets.candidates(config) == ["results/counted/candidates/main.parquet"]
+    assert counting_sets.set_settings(config, "main")["class_rule"] == "none"
+    source = counting_sets.set_source(config, "main")
     assert (source["images"], source["caption"]) == ("data", "{number} {noun}")
     assert "nouns" not in source
     config["detector"]["confidence_floor"] = 0.1
     counted(config, verify="detector", class_rule="any")
-    assert settings.set_settings(config, "main")["class_rule"] == "any"
+    assert counting_sets.set_settings(config, "main")["class_rule"] == "any"
     config["counting_sets"]["main"] = {"verify": "none"}
-    assert settings.set_settings(config, "main")["class_rule"] == "none"
-    assert settings.needs_laion(config)
+    assert counting_sets.set_settings(config, "main")["class_rule"] == "none"
+    assert counting_sets.needs_laion(config)
 
 
 def test_coco_is_counted_by_the_nouns_of_its_classes(config):
     counted(config, source="coco", path="instances.json", captions="captions.json")
-    assert settings.set_source(config, "main")["nouns"] == "resources/coco_nouns.csv"
+    assert counting_sets.set_source(config, "main")["nouns"] == "resources/coco_nouns.csv"
     config["counting_sets"]["main"]["nouns"] = "mine.csv"
-    assert settings.set_source(config, "main")["nouns"] == "mine.csv"
-    assert settings.set_nouns(config, "main") == []  # of a detector's classes
+    assert counting_sets.set_source(config, "main")["nouns"] == "mine.csv"
+    assert counting_sets.set_nouns(config, "main") == []  # of a detector's classes
 
 
 @pytest.mark.parametrize(
@@ -328,7 +306,7 @@ def test_coco_is_counted_by_the_nouns_of_its_classes(config):
 )
 def test_keys_of_a_counting_set_that_contradict_each_other_are_named(config, wrong, message):
     counted(config, **wrong)
-    call = settings.set_settings if "verify" in wrong else settings.set_source
+    call = counting_sets.set_settings if "verify" in wrong else counting_sets.set_source
     with pytest.raises(ConfigError, match=f"counting set main: .*{message}"):
         call(config, "main")
 
@@ -339,36 +317,38 @@ def test_a_replaced_image_of_a_counting_set_is_an_input(config, tmp_path, monkey
         (tmp_path / name).parent.mkdir()
         (tmp_path / name).write_bytes(b"x")
     (tmp_path / "data/pairs.csv").write_text("image,caption\na.png,two\nb.png,two\n../x,two\n")
-    assert settings.counted_images(counted(config), "main") == ["data/a.png"]
-    assert settings.counted_images(counted(config, images="pool"), "main") == ["pool/b.png"]
-    assert settings.counted_images(counted(config, source="tallyqa"), "main") == []
+    assert counting_sets.counted_images(counted(config), "main") == ["data/a.png"]
+    assert counting_sets.counted_images(counted(config, images="pool"), "main") == ["pool/b.png"]
+    assert counting_sets.counted_images(counted(config, source="tallyqa"), "main") == []
 
 
 # ---- a run without CountBench ----
 
 
 def test_the_first_further_benchmark_stands_for_a_countbench_that_is_null(config):
-    assert settings.main_benchmark(config) == "countbench"
-    assert settings.main_table(config) == "results/table1.csv"
-    assert settings.kept_apart(config, "main") == "results/countbench/benchmark.parquet"
-    assert settings.other_benchmark(config, "own") == "results/countbench/benchmark.parquet"
+    assert benchmarks.main_benchmark(config) == "countbench"
+    assert benchmarks.main_table(config) == "results/table1.csv"
+    assert counting_sets.kept_apart(config, "main") == "results/countbench/benchmark.parquet"
+    assert benchmarks.other_benchmark(config, "own") == "results/countbench/benchmark.parquet"
     config["countbench"]["list"] = None
     config["benchmarks"] |= {"own": None, "mine": {"source": "folder", "path": "x.csv"}, "b": {}}
-    assert settings.main_benchmark(config) == "mine"
-    assert settings.main_table(config) == "results/benchmarks/mine/table.csv"
-    assert settings.kept_apart(config, "main") == "results/benchmarks/mine/benchmark.parquet"
-    assert settings.other_benchmark(config, "mine") == []
-    assert settings.other_benchmark(config, "b") == "results/benchmarks/mine/benchmark.parquet"
+    assert benchmarks.main_benchmark(config) == "mine"
+    assert benchmarks.main_table(config) == "results/benchmarks/mine/table.csv"
+    assert counting_sets.kept_apart(config, "main") == "results/benchmarks/mine/benchmark.parquet"
+    assert benchmarks.other_benchmark(config, "mine") == []
+    assert benchmarks.other_benchmark(config, "b") == "results/benchmarks/mine/benchmark.parquet"
     assert (
-        settings.countbench_file(config, "summary.json") == settings.wise_ft_variants(config) == []
+        benchmarks.countbench_file(config, "summary.json")
+        == retention.wise_ft_variants(config)
+        == []
     )
     config["counting_set"]["decontaminate"] = []
-    assert settings.kept_apart(config, "main") == []
+    assert counting_sets.kept_apart(config, "main") == []
     with pytest.raises(ConfigError, match="countbench.list is null.*results/benchmarks/<id>/table"):
-        settings.benchmark_list(config)
+        benchmarks.benchmark_list(config)
     config["benchmarks"] = {"own": None}
     with pytest.raises(ConfigError, match="countbench.list is null, and `benchmarks` has none"):
-        settings.main_benchmark(config)
+        benchmarks.main_benchmark(config)
 
 
 @pytest.fixture
@@ -383,27 +363,29 @@ def composed(config) -> dict:
 
 
 def test_a_composed_set_is_made_of_its_origins_files_and_settings(composed):
-    assert settings.counting_sets(composed) == ["more"]
-    assert settings.composed_sets(composed) == settings.all_composed(composed) == ["more"]
-    assert settings.assembled_sets(composed) == settings.counted_sets(composed) == ["shelf"]
-    assert not settings.needs_laion(composed)
-    assert settings.candidates(composed) == ["results/counted/candidates/shelf.parquet"]
-    assert settings.set_files(composed, "more", "detections") == [
+    assert counting_sets.trained_on(composed) == ["more"]
+    assert counting_sets.composed(composed) == counting_sets.all_composed(composed) == ["more"]
+    assert counting_sets.assembled(composed) == counting_sets.counted(composed) == ["shelf"]
+    assert not counting_sets.needs_laion(composed)
+    assert counting_sets.candidates(composed) == ["results/counted/candidates/shelf.parquet"]
+    assert counting_sets.set_files(composed, "more", "detections") == [
         "results/counted/detections/shelf.parquet"
     ]
-    assert settings.image_manifests(composed, "more") == [
+    assert counting_sets.image_manifests(composed, "more") == [
         "results/counted/images/shelf.parquet",
         "results/composed/images/more.parquet",
     ]
-    assert settings.image_manifests(composed, "shelf") == ["results/counted/images/shelf.parquet"]
-    found = settings.compose_settings(composed, "more")
+    assert counting_sets.image_manifests(composed, "shelf") == [
+        "results/counted/images/shelf.parquet"
+    ]
+    found = counting_sets.compose_settings(composed, "more")
     assert found["parts"] == ["shelf"]
     assert found["counting_set"]["confidence"] == 0.5
     assert found["compose"] == composed["compose"] | {"margin": 0.2}
     composed["counting_sets"]["more"] = {"from": "main", "per_number": 40, "compose": None}
-    assert settings.needs_laion(composed)
-    assert settings.compose_settings(composed, "more")["parts"] == ["part-00000", "part-00001"]
-    assert settings.compose_settings(composed, "more")["compose"] == composed["compose"]
+    assert counting_sets.needs_laion(composed)
+    assert counting_sets.compose_settings(composed, "more")["parts"] == ["part-00000", "part-00001"]
+    assert counting_sets.compose_settings(composed, "more")["compose"] == composed["compose"]
 
 
 @pytest.mark.parametrize(
@@ -418,17 +400,17 @@ def test_a_composed_set_is_made_of_its_origins_files_and_settings(composed):
 def test_a_composed_set_that_cannot_be_is_named(composed, name, changed, message):
     composed["counting_sets"][name] |= changed
     with pytest.raises(ConfigError, match=message):
-        settings.compose_settings(composed, "more")
+        counting_sets.compose_settings(composed, "more")
 
 
 def test_a_composed_set_needs_a_number_and_a_name_that_no_part_has(composed):
     composed["laion"]["parts"].append("more")
     composed["counting_sets"]["more"]["from"] = "main"
     with pytest.raises(ConfigError, match="more: a part is called so too"):
-        settings.image_manifests(composed, "more")
+        counting_sets.image_manifests(composed, "more")
     del composed["counting_sets"]["more"]["per_number"]
     with pytest.raises(ConfigError, match="more: needs per_number"):
-        settings.origin(composed, "more")
+        counting_sets.origin(composed, "more")
     composed["counting_sets"]["shelf"]["per_number"] = 9
     with pytest.raises(ConfigError, match="shelf: per_number: of composed sets alone; say `from`"):
-        settings.set_settings(composed, "shelf")
+        counting_sets.set_settings(composed, "shelf")

@@ -2,15 +2,17 @@
 
 import copy
 import os
+import re
 from pathlib import Path
 
+import jsonschema
 import pytest
 import yaml
 
-from countclip.runtime import config as settings
-from countclip.runtime import config_files, provenance
-from countclip.runtime.config import ConfigError
+from countclip.runtime import provenance
 from countclip.runtime.resources import HOME
+from countclip.settings import config_files, paths
+from countclip.settings.common import ConfigError, value_at
 
 DEFAULT = config_files.default()
 
@@ -129,7 +131,7 @@ FOLDERS = ["laion.folder", "benchmarks.own.images", "retention.tasks.pairs.folde
 def changed(key: str, value: str) -> dict:
     config = copy.deepcopy(DEFAULT)
     *sections, last = key.split(".")
-    settings.value_at(config, ".".join(sections))[last] = value
+    value_at(config, ".".join(sections))[last] = value
     return config
 
 
@@ -138,41 +140,41 @@ def test_a_folder_for_a_file_is_refused_by_its_key(tmp_path, key):
     for name in ("part-0.parquet", "part-1.parquet", ".hidden"):
         (tmp_path / name).touch()
     with pytest.raises(ConfigError) as error:
-        settings.refuse_folders(changed(key, str(tmp_path)))
+        paths.refuse_folders(changed(key, str(tmp_path)))
     assert str(error.value).startswith(f"{key}: {tmp_path} is a folder")
     assert "(part-0.parquet, part-1.parquet)" in str(error.value)
-    settings.refuse_folders(changed(key, str(tmp_path / "part-0.parquet")))
-    settings.refuse_folders(changed(key, str(tmp_path / "to be made")))
+    paths.refuse_folders(changed(key, str(tmp_path / "part-0.parquet")))
+    paths.refuse_folders(changed(key, str(tmp_path / "to be made")))
 
 
 @pytest.mark.parametrize("key", FOLDERS)
 def test_a_file_for_a_folder_is_refused_by_its_key(tmp_path, key):
     (tmp_path / "images.tar").touch()
     with pytest.raises(ConfigError, match=f"{key}: .* is a file, and a folder is meant"):
-        settings.refuse_folders(changed(key, str(tmp_path / "images.tar")))
-    settings.refuse_folders(changed(key, str(tmp_path)))
+        paths.refuse_folders(changed(key, str(tmp_path / "images.tar")))
+    paths.refuse_folders(changed(key, str(tmp_path)))
 
 
 @pytest.mark.parametrize("key", FILES + FOLDERS)
 @pytest.mark.parametrize("path", ["a/" + "x" * 300, "a/" + "é" * 128, "a/\0", "ab/" * 1500])
 def test_a_text_that_is_no_path_is_refused_by_its_key(key, path):
     with pytest.raises(ConfigError, match=rf"^{key}: .{{1,60}} names no file \(.*\): write a"):
-        settings.refuse_folders(changed(key, path))
+        paths.refuse_folders(changed(key, path))
 
 
 @pytest.mark.parametrize("key", ["benchmarks.own.path", "countbench.lock", "laion.folder"])
 def test_a_pipe_or_an_empty_text_for_a_path_is_refused_by_its_key(tmp_path, key):
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(ConfigError, match=f"{key} is an empty text: write a path"):
-        settings.refuse_folders(changed(key, " "))
+        paths.refuse_folders(changed(key, " "))
     if key not in FOLDERS:
         with pytest.raises(ConfigError, match=f"{key}: .*/pipe is no regular file: copy"):
-            settings.refuse_folders(changed(key, str(tmp_path / "pipe")))
+            paths.refuse_folders(changed(key, str(tmp_path / "pipe")))
 
 
 def test_openvino_weights_are_a_folder(tmp_path):
     (tmp_path / "yolov8n.xml").touch()
-    settings.refuse_folders(changed("detector.weights", str(tmp_path)))
+    paths.refuse_folders(changed("detector.weights", str(tmp_path)))
 
 
 # ---- digests of a user's files ----
@@ -237,3 +239,35 @@ def test_a_folders_digest_follows_each_file_however_deep(tmp_path):
     (fact,) = provenance.digest_of_all("images", listed)
     assert fact.startswith("images ")
     assert provenance.digest_of_all("images", []) == ()
+
+
+def test_the_complaint_about_an_unquoted_word_says_how_to_quote_it():
+    schema = yaml.safe_load((HOME / "workflow/schemas/config.schema.yaml").read_text("utf-8"))
+    overlays = {
+        "counting_sets: {7: {}}": 'quote it, "7"',
+        "figures: {confusion: {2024-05-01: null}}": 'takes 2024-05-01 for a date.*"2024_05_01"',
+        "retention: {tasks: {on: null}}": 'takes yes, on or no, off for True.* quote it, as "no"',
+        "benchmarks: {1.5: null}": 'takes 1.5 for a number.* quote it, "1_5"',
+        "reference: 12": 'quote it, "12"',
+        "laion: {parts: [0]}": 'quote it, "0"',
+        "laion: {parts: [00042]}": "or as it stands there",
+        "fetch: {images: {resize_mode: no}}": "quote it",
+        "detector: {sha256: 12345678}": 'quote it, "12345678"',
+        "laion: {repository: 2001-01-01}": 'quote it, "2001-01-01"',
+        "benchmarks: {a-b: null}": "'a-b' does not match .*; an id has letters, digits and _",
+        "training: {epochs: many}": "'many' is not of type 'integer'$",
+        "training: {epochs: [1]}": "is not of type 'integer'$",
+        "wise_ft: {variants: {a: b}}": "is not of type 'array'$",
+        "model: {name: }": "takes nothing, ~ and null for no value.* in quotes",
+        "benchmarks: {~: {}}": 'takes null, ~ and nothing.* an id is meant: quote it, "null"',
+        "laion: {parts: [0017]}": 'quote it, "15", or as it stands there$',
+        "countbench: {list_sha256: 0x1f}": 'quote it, "31", or as it stands there$',
+        f"laion: {{parts: [{'ab' * 120}]}}": r"^'(ab){20}'... has 240 .* at most 200",
+    }
+    for text, message in overlays.items():
+        overlay = copy.deepcopy(DEFAULT)
+        for section, values in yaml.safe_load(text).items():
+            overlay[section] = overlay[section] | values if isinstance(values, dict) else values
+        errors = jsonschema.Draft202012Validator(schema).iter_errors(overlay)
+        wrong = next(error for error in errors if error.validator != "required")
+        assert re.search(message, config_files.complaint(wrong)), text

@@ -11,11 +11,13 @@ from countclip.benchmarks import adapters, audit, countbench, repairs_csv
 from countclip.data import laion, nouns
 from countclip.evaluation import predict, retention_data
 from countclip.model.clip import image_size
-from countclip.runtime import config, csv_files
+from countclip.runtime import csv_files
 from countclip.runtime.csv_files import Columns
 from countclip.runtime.files import read_text
 from countclip.runtime.folders import ImageFolder, inside
 from countclip.runtime.resources import HOME
+from countclip.settings.laion import manifest_line
+from countclip.settings.user_files import files_in_column
 
 LOCK = "0,http://a/ü.jpg,ab,0123456789abcdef,64,64,999,2024-05-01"
 TABLES = {
@@ -233,16 +235,16 @@ def test_the_rules_find_the_images_of_right_lines_and_fail_for_no_wrong_one(fold
     lines = ["image,number,noun", f'"{LONG}",3,gulls', "möwe.png,3,gulls", "gu\0ll,3,gulls"]
     lines += ["a" * 5000, "/".join(["b" * 200] * 40) + ",3,gulls", 'x.png,3,"open']
     (folder / "mine.csv").write_text("\n".join(lines), encoding="utf-8-sig")
-    found = config.files_in_column(folder / "mine.csv", "image", folder)
+    found = files_in_column(folder / "mine.csv", "image", folder)
     assert found == [str(folder / "möwe.png")]
 
 
 @pytest.mark.parametrize("body", ["image;number\n".encode("utf-16"), b"\xff\n", b"", b'"', b"a,b"])
 def test_the_rules_leave_a_wrong_table_to_its_reader(body, folder):
     (folder / "mine.csv").write_bytes(body)
-    assert config.files_in_column(folder / "mine.csv", "image", folder) == []
+    assert files_in_column(folder / "mine.csv", "image", folder) == []
     for nowhere in (folder, folder / "none.csv", folder / ("x" * 300)):
-        assert config.files_in_column(nowhere, "image", folder) == []
+        assert files_in_column(nowhere, "image", folder) == []
 
 
 def test_a_line_of_a_manifest_is_found_however_it_was_saved(folder):
@@ -250,16 +252,16 @@ def test_a_line_of_a_manifest_is_found_however_it_was_saved(folder):
     settings = {"laion": {"manifest": str(folder / "file.txt")}}
     for form in (str.encode, *FORMS.values()):
         (folder / "file.txt").write_bytes(form(text))
-        assert config.manifest_line(settings, "k1") == f"k1\thttp://a/ü\t7\t{'0' * 64}"
-        assert config.manifest_line(settings, "k") == ""
+        assert manifest_line(settings, "k1") == f"k1\thttp://a/ü\t7\t{'0' * 64}"
+        assert manifest_line(settings, "k") == ""
     (folder / "file.txt").write_bytes(text.encode("utf-16"))
-    assert config.manifest_line(settings, "k1") == ""
+    assert manifest_line(settings, "k1") == ""
 
 
 def test_a_file_that_may_not_be_read_is_an_error_of_its_reader(folder):
     path = folder / "mine.csv"
     path.symlink_to(path)  # a link to itself: root may read any other file
-    assert config.files_in_column(path, "image", folder) == []
+    assert files_in_column(path, "image", folder) == []
     with pytest.raises(OSError, match="mine.csv"):
         read_text(path)
     assert os.path.islink(path)

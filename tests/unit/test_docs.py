@@ -18,8 +18,8 @@ from countclip.experiments.ordinal import scores as ordinal_scores
 from countclip.experiments.reading import scores as reading_scores
 from countclip.experiments.soft_labels import scores as soft_scores
 from countclip.report import scores
-from countclip.runtime import config_files
-from countclip.runtime.config_docs import FIRST_KEYS, SCHEMA
+from countclip.settings import config_files
+from countclip.settings.config_docs import FIRST_KEYS, SCHEMA
 from workflow.conftest import HOME, dry_runs, merged
 
 README = HOME / "README.md"

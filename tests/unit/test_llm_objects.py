@@ -32,9 +32,10 @@ from countclip.experiments.soft_labels import settings
 from countclip.experiments.soft_labels.caption_sets import CaptionSet
 from countclip.experiments.soft_labels.llm_counts import count_llm_objects
 from countclip.experiments.soft_labels.statistics import statistics
-from countclip.runtime.config import ConfigError
 from countclip.runtime.network import DownloadError
 from countclip.runtime.resources import HOME
+from countclip.settings import experiments
+from countclip.settings.common import ConfigError
 
 KEY = "sk-made-up-17"
 QUESTION = Question("small-model", {"temperature": 0, "seed": 3})
@@ -352,16 +353,16 @@ def config(**llm) -> dict:
 
 
 def test_by_default_no_model_is_asked():
-    assert settings.llm_sets(config()) == []
+    assert experiments.llm_sets(config()) == []
     assert "llm" not in settings.units(config(), "counting")
 
 
 def test_a_set_that_is_asked_about_needs_endpoint_and_model():
     where = {"base_url": "http://10.0.0.7/v1", "model": "m"}
-    assert settings.llm_sets(config(sets=["non_counting"], **where)) == ["non_counting"]
+    assert experiments.llm_sets(config(sets=["non_counting"], **where)) == ["non_counting"]
     assert settings.units(config(sets=["counting"], **where), "counting")[-1] == "llm"
     for lacking in where:
         with pytest.raises(ConfigError, match=f"needs soft_labels.llm.{lacking}"):
-            settings.llm_sets(config(sets=["counting"], **where | {lacking: None}))
+            experiments.llm_sets(config(sets=["counting"], **where | {lacking: None}))
     with pytest.raises(ConfigError, match="no such sets: owls; caption_sets has counting, non"):
-        settings.llm_sets(config(sets=["owls"], **where))
+        experiments.llm_sets(config(sets=["owls"], **where))

@@ -15,9 +15,9 @@ from PIL import Image
 from countclip.data import fetch, filtering
 from countclip.data.addresses import check_addresses
 from countclip.data.shards import read_images
-from countclip.runtime import config_files
-from countclip.runtime.config import ConfigError
 from countclip.runtime.files import sha256
+from countclip.settings import config_files
+from countclip.settings.common import ConfigError
 
 FILTER = {
     "several": "largest", "non_counting_ratio": 1.0, "seed": 0, "nsfw_drop": [],

@@ -63,7 +63,7 @@ def make(folder: Path, *arguments: str, fails: bool = False, **environment: str)
         ("predict", "python", "-m|countclip.evaluation.predict"),
         ("card", "python", "-m|countclip.report.card"),
         ("test", "python", "-m|pytest"),
-        ("docs", "python", "-m|countclip.runtime.config_docs"),
+        ("docs", "python", "-m|countclip.settings.config_docs"),
         ("lock", "uv", "pip|compile|requirements.in"),
     ],
 )

@@ -1,6 +1,6 @@
 import re
 
-from countclip.runtime.config_docs import MANUAL, manual
+from countclip.settings.config_docs import MANUAL, manual
 
 
 def test_the_manual_of_the_config_is_that_of_the_schema():

@@ -12,9 +12,10 @@ import pytest
 from PIL import Image
 
 from countclip.data import number_words
-from countclip.runtime import config_files, network
+from countclip.runtime import network
 from countclip.runtime.connection import connection
 from countclip.runtime.files import sha256
+from countclip.settings import config_files
 from miniature import clip, detector, development, scenes, server, world
 
 HOME = Path(__file__).parents[2]

@@ -8,9 +8,8 @@ import pytest
 
 from countclip.data.number_words import NUMBERS
 from countclip.report import main_result, retention, scores, table1
-from countclip.runtime import config as settings
-from countclip.runtime import config_files
-from countclip.runtime.config import ConfigError
+from countclip.settings import config_files, models, runs, variants, views, zero_shot
+from countclip.settings.common import ConfigError
 
 DEFAULT = config_files.default()
 MODELS = {
@@ -25,63 +24,63 @@ def config() -> dict:
     config = copy.deepcopy(DEFAULT)
     config["models"] = copy.deepcopy(MODELS)
     config["variants"]["log_sched"]["model"] = "large"
-    settings.set_default_model(config)
+    models.set_default(config)
     return config
 
 
 def test_the_first_model_is_the_default_and_a_variant_names_another(config):
     assert config["model"] == DEFAULT["model"]
-    assert settings.model_of(config, "log_sched") == MODELS["large"] | {"config": None}
-    assert settings.model_of(config, "log_nosched") == DEFAULT["model"]
-    assert settings.baseline_of(config, "log_sched") == "baseline-large"
-    assert settings.baseline_of(config, "log_nosched") == "baseline"
-    assert settings.model_of(config, "baseline-large")["name"] == "ViT-L-14-quickgelu"
-    assert settings.baseline_ids(config) == ["baseline", "baseline-large"]
-    files = settings.predictions(config)
+    assert models.model_of(config, "log_sched") == MODELS["large"] | {"config": None}
+    assert models.model_of(config, "log_nosched") == DEFAULT["model"]
+    assert models.baseline_of(config, "log_sched") == "baseline-large"
+    assert models.baseline_of(config, "log_nosched") == "baseline"
+    assert models.model_of(config, "baseline-large")["name"] == "ViT-L-14-quickgelu"
+    assert models.baseline_ids(config) == ["baseline", "baseline-large"]
+    files = runs.predictions(config)
     assert sum("/baseline-large/seed0/" in file for file in files) == 1
-    assert "model" not in settings.training_settings(config, "log_sched")
+    assert "model" not in variants.training_settings(config, "log_sched")
 
 
 def test_with_one_model_nothing_is_named_after_it():
     config = copy.deepcopy(DEFAULT)
-    plain = settings.predictions(config), settings.variant_rows(config)
-    for models in ({}, {"only": copy.deepcopy(DEFAULT["model"])}, {"only": None}):
-        config = copy.deepcopy(DEFAULT) | {"models": models}
-        settings.set_default_model(config)
-        assert (settings.predictions(config), settings.variant_rows(config)) == plain
-        assert settings.with_baselines(config) == {}
-        assert settings.ablation_settings(config) == settings.ablation_settings(DEFAULT)
+    plain = runs.predictions(config), views.variant_rows(config)
+    for listed in ({}, {"only": copy.deepcopy(DEFAULT["model"])}, {"only": None}):
+        config = copy.deepcopy(DEFAULT) | {"models": listed}
+        models.set_default(config)
+        assert (runs.predictions(config), views.variant_rows(config)) == plain
+        assert models.with_baselines(config) == {}
+        assert views.ablation_settings(config) == views.ablation_settings(DEFAULT)
 
 
 def test_images_are_packed_for_each_model_and_the_first_keeps_its_place(config):
     path = "results/training/images/main.npy"
-    assert settings.packed_for(config, path, "log_nosched") == path
-    packed = settings.packed_for(config, path, "log_sched")
+    assert models.packed_for(config, path, "log_nosched") == path
+    packed = models.packed_for(config, path, "log_sched")
     assert packed == "results/training/images/main/large.npy"
-    spec = settings.packing(MODELS["small"])
+    spec = models.packing(MODELS["small"])
     assert spec == {"preprocessing": {"size": 64}}
     renamed = MODELS["small"] | {"name": "another", "pretrained": "elsewhere.safetensors"}
-    assert settings.packing(renamed) == spec
-    assert settings.packing(config["models"]["large"])["model"]["pretrained"] == "openai"
+    assert models.packing(renamed) == spec
+    assert models.packing(config["models"]["large"])["model"]["pretrained"] == "openai"
 
 
 def test_a_model_that_is_not_there_is_refused_by_key(config):
     config["variants"]["modal_sched"]["model"] = "huge"
     with pytest.raises(ConfigError, match="variants.modal_sched.model: there is no 'huge'"):
-        settings.set_default_model(config)
+        models.set_default(config)
     config["models"] = {}
     with pytest.raises(ConfigError, match="models has none: name it there"):
-        settings.model_of(config, "modal_sched")
+        models.model_of(config, "modal_sched")
 
 
 def test_what_compares_with_one_baseline_lists_variants_of_that_model_alone(config):
-    assert "log_sched" not in settings.of_first_model(config, "retrieval")
+    assert "log_sched" not in views.of_first_model(config, "retrieval")
     config["relevancy"]["variants"] = []
-    found = [row["id"] for row in settings.variant_rows(config, by="relevancy.variants")]
-    assert found == [name for name in settings.variants(config) if name != "log_sched"]
+    found = [row["id"] for row in views.variant_rows(config, by="relevancy.variants")]
+    assert found == [name for name in variants.trained(config) if name != "log_sched"]
     config["retrieval"]["variants"] = ["log_sched"]
     with pytest.raises(ConfigError, match="retrieval.variants: log_sched: trained from another"):
-        settings.final_weights(config, "retrieval")
+        runs.final_weights(config, "retrieval")
 
 
 def test_one_at_a_time_waits_for_the_answers_of_the_model_before(config):
@@ -95,16 +94,16 @@ def test_one_at_a_time_waits_for_the_answers_of_the_model_before(config):
             "c": {"name": "C", "pretrained": "t"},
         },
     }
-    assert settings.zero_shot_weights(config, "file") == []
-    assert settings.zero_shot_before(config, "a") == []
-    before = settings.zero_shot_before(config, "c")
+    assert zero_shot.weights(config, "file") == []
+    assert zero_shot.answers_before(config, "a") == []
+    before = zero_shot.answers_before(config, "c")
     assert "results/zero_shot/countbench/a.parquet" in before
-    assert len(before) == len(settings.zero_shot_benchmarks(config))
+    assert len(before) == len(zero_shot.benchmark_ids(config))
     config["zero_shot"]["keep_weights"] = True
-    assert settings.zero_shot_before(config, "c") == []
+    assert zero_shot.answers_before(config, "c") == []
     config["network"] = "miniature"
     with pytest.raises(ConfigError, match="zero_shot.models.c: its weights are on the internet"):
-        settings.zero_shot_weights(config, "c")
+        zero_shot.weights(config, "c")
 
 
 # ---- tables ----

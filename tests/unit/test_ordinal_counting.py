@@ -23,8 +23,8 @@ from countclip.evaluation import counting
 from countclip.model.clip import Clip
 from countclip.model.concepts import CONCEPTS, concept_captions, concepts_of, trained_head
 from countclip.report import ablations, ordinal_counting, paired_counts, scores, sheets, statistics
-from countclip.runtime import config as settings
 from countclip.runtime.resources import HOME
+from countclip.settings import added_variants, variants, views
 from countclip.training.contrastive import Contrastive
 from countclip.training.counting import COUNTERFACTUALS, ORDINAL, make_criterion
 from countclip.training.losses import CoarseToFineLoss, CountLoss, NineWordsLoss
@@ -148,7 +148,7 @@ def test_every_loss_of_the_config_has_a_criterion():
     schema = yaml.safe_load((HOME / "workflow/schemas/config.schema.yaml").read_text("utf-8"))
     losses = schema["properties"]["training"]["properties"]["loss"]["enum"]
     assert losses == [*COUNTERFACTUALS, *ORDINAL]
-    assert list(ORDINAL) == list(settings.ORDINAL)
+    assert list(ORDINAL) == list(added_variants.ORDINAL)
     for loss in losses:
         heads = [name for name, _ in make_criterion(loss, 20.0, None).named_parameters()]
         assert bool(heads) == (loss == "coarse_to_fine")
@@ -438,20 +438,20 @@ def test_resampled_correlations_are_those_of_the_samples():
 def test_one_key_adds_the_five_and_they_are_off_by_default():
     off, on = copy.deepcopy(DEFAULT), copy.deepcopy(DEFAULT) | {"ordinal_variants": True}
     for each in (off, on):
-        settings.add_ordinal_variants(each)
-    assert settings.variants(off) == list(DEFAULT["variants"])
-    assert settings.variants(on) == [*DEFAULT["variants"], *ORDINAL]
-    of_training = settings.ablation_settings(on)["settings"]
+        added_variants.add_ordinal(each)
+    assert variants.trained(off) == list(DEFAULT["variants"])
+    assert variants.trained(on) == [*DEFAULT["variants"], *ORDINAL]
+    of_training = views.ablation_settings(on)["settings"]
     for name in ORDINAL:
         assert of_training[name] | {"loss": "count_plus"} == of_training["modal_sched_plus"]
         assert ordinal_counting.count_plus_of(name, of_training) == "modal_sched_plus"
-    settings.refuse_labels(on)
+    variants.refuse_labels(on)
 
 
 def test_a_variant_of_the_same_id_stays_as_it_is():
     config = copy.deepcopy(DEFAULT) | {"ordinal_variants": True}
     config["variants"] |= {"sord": {"label": "mine", "loss": "sord"}, "ordinal_logit": None}
-    settings.add_ordinal_variants(config)
+    added_variants.add_ordinal(config)
     assert config["variants"]["sord"] == {"label": "mine", "loss": "sord"}
-    assert "ordinal_logit" not in settings.variants(config)
-    assert "ordinal_exp" in settings.variants(config)
+    assert "ordinal_logit" not in variants.trained(config)
+    assert "ordinal_exp" in variants.trained(config)

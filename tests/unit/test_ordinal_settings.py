@@ -8,11 +8,10 @@ import yaml
 
 from countclip.experiments.ordinal import presets, settings
 from countclip.experiments.ordinal.methods import METHODS, UNTRAINED
-from countclip.runtime import config as base
-from countclip.runtime import config_files, results
-from countclip.runtime.config import ConfigError
-from countclip.runtime.config_docs import SCHEMA
 from countclip.runtime.resources import HOME
+from countclip.settings import config_files, gpus, paths, results
+from countclip.settings.common import Config, ConfigError
+from countclip.settings.config_docs import SCHEMA
 
 DEFAULT = config_files.default()
 DECADES = {
@@ -29,7 +28,7 @@ DECADES = {
 }
 
 
-def changed(**ordinal) -> base.Config:
+def changed(**ordinal) -> Config:
     """The default config with some entries of the sections of `ordinal` laid over it."""
     config = copy.deepcopy(DEFAULT)
     for section, entries in ordinal.items():
@@ -119,7 +118,7 @@ def test_paths_of_a_set_are_checked_as_all_others_are(tmp_path) -> None:
     for key, path in (("csv", str(tmp_path)), ("images", str(tmp_path / "file"))):
         config = changed(sets={"decades": DECADES | {key: path}})
         with pytest.raises(ConfigError, match=rf"ordinal\.sets\.decades\.{key}: .* is a f"):
-            base.refuse_folders(config)
+            paths.refuse_folders(config)
 
 
 def test_images_of_a_users_set_are_listed_and_those_of_a_rule_are_not(tmp_path) -> None:
@@ -133,9 +132,9 @@ def test_images_of_a_users_set_are_listed_and_those_of_a_rule_are_not(tmp_path) 
 
 def test_trainings_hold_the_gpus_of_their_section() -> None:
     config = changed(training={"accelerator": "cuda", "devices": 2})
-    assert base.gpus(config, "train_ordinal") == 2
-    assert base.gpus(config, "train_variant") == 0
-    assert base.gpus_by_job(config)["train_ordinal"] == 2
+    assert gpus.of_rule(config, "train_ordinal") == 2
+    assert gpus.of_rule(config, "train_variant") == 0
+    assert gpus.by_job(config)["train_ordinal"] == 2
 
 
 # ---- published sets ----
@@ -148,7 +147,7 @@ PRESET_OF = {
 
 
 @pytest.fixture(scope="module")
-def published() -> base.Config:
+def published() -> Config:
     text = (HOME / "config/ordinal_sets.yaml").read_text(encoding="utf-8")
     return yaml.safe_load(text)["ordinal"]["sets"]
 

@@ -20,9 +20,9 @@ from countclip.experiments.ordinal.task import bins_of_equal_width, check_bins
 from countclip.model.clip import Clip
 from countclip.model.embeddings import embed_images, embed_texts
 from countclip.report import sheets
-from countclip.runtime import config_files
-from countclip.runtime.config import ConfigError
 from countclip.runtime.files import sha256
+from countclip.settings import config_files
+from countclip.settings.common import ConfigError
 from countclip.training import checkpoints
 from miniature import people
 

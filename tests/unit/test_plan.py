@@ -5,10 +5,10 @@ import re
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from countclip.runtime import config_files
-from countclip.runtime.plan import Job, expected_amounts, measured_costs, report
 from countclip.runtime.provenance import canonical
 from countclip.runtime.resources import HOME
+from countclip.settings import config_files
+from countclip.settings.plan import Job, expected_amounts, measured_costs, report
 
 DEFAULT = config_files.default()
 COSTS = HOME / "resources/costs.csv"

@@ -17,10 +17,10 @@ from snakemake.iocontainers import Namedlist
 import tiny_training
 from countclip.experiments.reading import settings
 from countclip.experiments.reading.metric import majority
-from countclip.runtime import config_files
-from countclip.runtime.config import packing
 from countclip.runtime.job import message
 from countclip.runtime.provenance import SCRIPTS, canonical
+from countclip.settings import config_files
+from countclip.settings.models import packing
 from countclip.training import checkpoints
 from miniature import signs
 

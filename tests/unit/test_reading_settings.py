@@ -7,15 +7,14 @@ import yaml
 
 from countclip.experiments.reading import settings
 from countclip.experiments.reading.variants import VARIANTS
-from countclip.runtime import config as base
-from countclip.runtime import config_files, results
-from countclip.runtime.config import ConfigError
 from countclip.runtime.resources import HOME
+from countclip.settings import config_files, gpus, paths, results
+from countclip.settings.common import Config, ConfigError
 
 DEFAULT = config_files.default()
 
 
-def changed(**reading) -> base.Config:
+def changed(**reading) -> Config:
     """The default config with some keys of `reading` laid over it, sections key by key."""
     config = copy.deepcopy(DEFAULT)
     for key, value in reading.items():
@@ -137,13 +136,13 @@ def test_paths_are_checked_as_all_others_are(tmp_path):
         {"model": {"pretrained": str(tmp_path / "none/x.safetensors"), "config": str(tmp_path)}},
     ):
         with pytest.raises(ConfigError, match=r"reading\.\w+.*: .* is a f"):
-            base.refuse_folders(changed(**wrong))
+            paths.refuse_folders(changed(**wrong))
 
 
 def test_trainings_hold_a_gpu_where_one_is_wanted():
     config = changed(training={"accelerator": "cuda"})
-    assert base.gpus(config, "train_reading") == base.gpus_by_job(config)["train_reading"] == 1
-    assert base.gpus(config, "embed_reading") == 0
+    assert gpus.of_rule(config, "train_reading") == gpus.by_job(config)["train_reading"] == 1
+    assert gpus.of_rule(config, "embed_reading") == 0
 
 
 def test_the_overlay_for_textvqa_fits_the_papers_config():

@@ -14,10 +14,10 @@ from PIL import Image
 import tiny_training
 from countclip.experiments.reading import controls, data, metric, pool, views
 from countclip.model.clip import Clip
-from countclip.runtime import config_files
 from countclip.runtime.files import sha256
 from countclip.runtime.folders import ImageFolder
 from countclip.runtime.resources import resource
+from countclip.settings import config_files
 from miniature import reading_clip, signs
 
 # ---- words ----

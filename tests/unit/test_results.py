@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from countclip.runtime import config_files, results
 from countclip.runtime.resources import HOME
+from countclip.settings import config_files, results
 
 DEFAULT = config_files.default()
 RULES = dict(
@@ -35,7 +35,7 @@ def test_a_file_has_one_section_wherever_results_lies():
     for file in results.targets(DEFAULT):
         found = results.section_of(f"runs/mine/{file}")
         assert [r for r in results.RESULTS if r.section == found and file in r.files(DEFAULT)]
-    with pytest.raises(ValueError, match="runtime/results.py"):
+    with pytest.raises(ValueError, match="settings/results.py"):
         results.section_of("results/figures/nobody.png")
 
 

@@ -10,8 +10,8 @@ import yaml
 from countclip.data.number_words import NUMBERS
 from countclip.evaluation import counting
 from countclip.report import ablations, scores, sheets, soft_counting, statistics
-from countclip.runtime import config as settings
 from countclip.runtime.resources import HOME
+from countclip.settings import added_variants, soft_targets, variants, views
 
 DEFAULT = yaml.safe_load((HOME / "config/config.yaml").read_text(encoding="utf-8"))
 PAPER = yaml.safe_load((HOME / "config/paper.yaml").read_text(encoding="utf-8"))
@@ -22,16 +22,16 @@ PAPER = yaml.safe_load((HOME / "config/paper.yaml").read_text(encoding="utf-8"))
 def test_one_key_adds_sixteen_and_they_are_off_by_default():
     off, on = copy.deepcopy(DEFAULT), copy.deepcopy(DEFAULT) | {"soft_variants": True}
     for each in (off, on):
-        settings.add_soft_variants(each)
-    assert settings.variants(off) == list(DEFAULT["variants"])
-    added = [name for name in settings.variants(on) if name not in DEFAULT["variants"]]
+        added_variants.add_soft(each)
+    assert variants.trained(off) == list(DEFAULT["variants"])
+    added = [name for name in variants.trained(on) if name not in DEFAULT["variants"]]
     assert added == [
         f"{target}_{batch}{loss}"
         for batch in ("5", "64")
         for loss in ("", "_plus")
         for target in ("hard", "objects", "masked", "shuffled")
     ]
-    of_training = settings.ablation_settings(on)["settings"]
+    of_training = views.ablation_settings(on)["settings"]
     for name in added:
         target, batch, *plus = name.split("_")
         row = of_training[name]
@@ -41,21 +41,21 @@ def test_one_key_adds_sixteen_and_they_are_off_by_default():
         assert row["learning_rate"] == {"5": 1.68e-4, "64": 6e-4}[batch]  # 3e-4 for 16
         hard = "_".join(["hard", batch, *plus])
         assert soft_counting.hard_of(name, of_training) == hard
-        assert (name in settings.soft_variants(on)) == (target != "hard")
+        assert (name in soft_targets.soft_variants(on)) == (target != "hard")
     # in the paper's batch there is one counting pair, so that no two captions name two numbers
     assert of_training["masked_5"]["counting_per_batch"] == 1
-    settings.refuse_labels(on)
+    variants.refuse_labels(on)
 
 
 def test_a_training_that_the_config_has_already_is_not_added():
     config = copy.deepcopy(DEFAULT) | {"soft_variants": True}
     config["training"] = config["training"] | PAPER["training"]
     config["variants"] |= {"masked_64": None, "objects_5": {"label": "mine"}}
-    settings.add_soft_variants(config)
+    added_variants.add_soft(config)
     assert "hard_5_plus" not in config["variants"]  # the paper's modal_sched_plus
-    assert "masked_64" not in settings.variants(config)
+    assert "masked_64" not in variants.trained(config)
     assert config["variants"]["objects_5"] == {"label": "mine"}
-    of_training = settings.ablation_settings(config)["settings"]
+    of_training = views.ablation_settings(config)["settings"]
     assert soft_counting.hard_of("objects_5_plus", of_training) == "modal_sched_plus"
 
 

@@ -9,8 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from countclip.data.addresses import check_addresses
-from countclip.runtime import config_files
-from countclip.runtime.config import ConfigError
+from countclip.settings import config_files
+from countclip.settings.common import ConfigError
 
 DEFAULT = config_files.default()
 WEB = "https://img.somewhere.example/1.jpg"

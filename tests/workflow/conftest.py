@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import yaml
 
-from countclip.runtime import config_files
+from countclip.settings import config_files
 from kill import Forks
 
 from .dry_runs import jobs, prepare_snakemake, run_snakemake

@@ -131,7 +131,7 @@ def test_every_line_of_the_table_is_a_key_of_the_schema():
 def test_an_edited_module_reruns_the_rules_that_reach_it_and_what_follows(finished, tmp_path):
     """Some from every stage, each edited in a checkout of its own."""
     package = finished.home / "workflow/scripts/countclip"
-    names = ("data/captions", "training/losses", "runtime/config_docs", "runtime/network",
+    names = ("data/captions", "training/losses", "settings/config_docs", "runtime/network",
              "runtime/provenance", "report/scores", "../miniature/server")  # fmt: skip
     modules = [(package / f"{name}.py").resolve() for name in names]
     copies = [finished.edited([module], tmp_path / str(n)) for n, module in enumerate(modules)]
@@ -153,4 +153,4 @@ def test_an_edited_module_reruns_the_rules_that_reach_it_and_what_follows(finish
         expected = set().union(*(after[rule] for rule in reached))
         assert set(planned[module]) == expected, module
     assert set(planned[package / "training/losses.py"]) == rules(["trained", "reading_trained"])
-    assert planned[package / "runtime/config_docs.py"] == {}
+    assert planned[package / "settings/config_docs.py"] == {}

@@ -9,8 +9,8 @@
 
 rule ask_countbench:
     input:
-        list=lambda wildcards: settings.benchmark_list(config),
-        world=settings.world(config),
+        list=lambda wildcards: benchmarks.benchmark_list(config),
+        world=network.world(config),
     output:
         # Kept until it is replaced: asking again may end in an outage.
         answers=update("results/countbench/answers.parquet"),
@@ -48,7 +48,7 @@ rule ask_countbench:
 # Only where the config names an address: the list is not ours to pass on.
 rule download_countbench:
     input:
-        world=settings.world(config),
+        world=network.world(config),
     output:
         list="results/countbench/list.json",
     log:
@@ -77,9 +77,9 @@ rule download_countbench:
 
 rule audit_countbench:
     input:
-        list=lambda wildcards: settings.countbench_list(config),
+        list=lambda wildcards: benchmarks.countbench_list(config),
         answers="results/countbench/answers.parquet",
-        lock=settings.lock(config),
+        lock=benchmarks.lock(config),
     output:
         audit="results/countbench/audit.csv",
         images="results/countbench/audited_images.parquet",
@@ -110,7 +110,7 @@ rule audit_countbench:
 rule lock_countbench:
     input:
         audit="results/countbench/audit.csv",
-        earlier=settings.lock(config),
+        earlier=benchmarks.lock(config),
     output:
         lock="results/countbench/countbench.lock.csv",
     log:
@@ -129,7 +129,7 @@ rule lock_countbench:
 # For people: the lines, and the pictures that they name in a folder beside them.
 rule offer_repairs:
     input:
-        list=lambda wildcards: settings.countbench_list(config),
+        list=lambda wildcards: benchmarks.countbench_list(config),
         audit="results/countbench/audit.csv",
         pictures=config["countbench"]["copy"] or [],
     output:
@@ -157,12 +157,12 @@ rule offer_repairs:
 
 rule repair_countbench:
     input:
-        list=lambda wildcards: settings.countbench_list(config),
+        list=lambda wildcards: benchmarks.countbench_list(config),
         audit="results/countbench/audit.csv",
         images="results/countbench/audited_images.parquet",
         repairs=resource(config["countbench"]["repairs"]),
-        files=settings.repair_images(config),
-        world=settings.world(config),
+        files=benchmarks.repair_images(config),
+        world=network.world(config),
     output:
         benchmark="results/countbench/benchmark.parquet",
         images="results/countbench/images.parquet",
@@ -185,7 +185,7 @@ rule repair_countbench:
             *listed(config["countbench"]["list"]),
             config["countbench"]["repairs"],
         ),
-        *digest_of_all("images of repairs.csv", settings.repair_images(config)),
+        *digest_of_all("images of repairs.csv", benchmarks.repair_images(config)),
         spec=spec(
             "network",
             "countbench.request.timeout",
@@ -204,7 +204,7 @@ rule repair_countbench:
 rule list_benchmark_links:
     input:
         rows=lambda wildcards: config_inputs(
-            settings.benchmark_settings(config, wildcards.benchmark)["path"]
+            benchmarks.benchmark_settings(config, wildcards.benchmark)["path"]
         )[0],
     output:
         links="results/benchmarks/{benchmark}/links.json",
@@ -217,11 +217,11 @@ rule list_benchmark_links:
     params:
         *code("list_benchmark_links"),
         lambda wildcards: digests(
-            settings.benchmark_settings(config, wildcards.benchmark)["path"]
+            benchmarks.benchmark_settings(config, wildcards.benchmark)["path"]
         ),
         spec=lambda wildcards: canonical(
             {
-                "caption": settings.benchmark_settings(config, wildcards.benchmark)[
+                "caption": benchmarks.benchmark_settings(config, wildcards.benchmark)[
                     "caption"
                 ]
             }
@@ -233,7 +233,7 @@ rule list_benchmark_links:
 use rule ask_countbench as ask_benchmark with:
     input:
         list="results/benchmarks/{benchmark}/links.json",
-        world=settings.world(config),
+        world=network.world(config),
     output:
         answers=update("results/benchmarks/{benchmark}/answers.parquet"),
     log:
@@ -247,7 +247,7 @@ use rule ask_countbench as ask_benchmark with:
 rule read_benchmark:
     input:
         rows=lambda wildcards: config_inputs(
-            settings.benchmark_settings(config, wildcards.benchmark)["path"]
+            benchmarks.benchmark_settings(config, wildcards.benchmark)["path"]
         )[0],
         pictures=lambda wildcards: listed_images(wildcards.benchmark),
         answers=lambda wildcards: link_answers(wildcards.benchmark),
@@ -268,13 +268,13 @@ rule read_benchmark:
     params:
         *code("read_benchmark"),
         lambda wildcards: digests(
-            settings.benchmark_settings(config, wildcards.benchmark)["path"]
+            benchmarks.benchmark_settings(config, wildcards.benchmark)["path"]
         ),
         lambda wildcards: digest_of_all(
             f"images of {wildcards.benchmark}", listed_images(wildcards.benchmark)
         ),
         spec=lambda wildcards: canonical(
-            settings.benchmark_settings(config, wildcards.benchmark)
+            benchmarks.benchmark_settings(config, wildcards.benchmark)
             | sections(
                 config,
                 (

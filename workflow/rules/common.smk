@@ -18,7 +18,6 @@ except (KeyError, OSError):
 
 from countclip.benchmarks.adapters import ADAPTERS
 from countclip.data.addresses import check_addresses
-from countclip.runtime import config as settings
 from countclip.runtime.folders import files_of
 from countclip.runtime.provenance import (
     canonical,
@@ -28,10 +27,27 @@ from countclip.runtime.provenance import (
     sections,
 )
 from countclip.runtime.resources import is_ours, is_result, resource
-from countclip.runtime.results import targets
+from countclip.settings import (
+    benchmarks,
+    counting_sets,
+    detector,
+    experiments,
+    gpus,
+    laion,
+    models,
+    network,
+    paths,
+    retention,
+    runs,
+    soft_targets,
+    variants,
+    views,
+    zero_shot,
+)
+from countclip.settings.results import targets
 
-settings.refuse_labels(config)
-settings.refuse_folders(config)
+variants.refuse_labels(config)
+paths.refuse_folders(config)
 
 
 wildcard_constraints:
@@ -67,8 +83,8 @@ def spec(*keys):
 
 
 def view_spec(section, *keys, **more):
-    """The spec of a table or figure of CountBench (runtime/config.py, `view`)."""
-    return canonical(settings.view(config, section, *keys, **more))
+    """The spec of a table or figure of CountBench (settings/views.py)."""
+    return canonical(views.view_settings(config, section, *keys, **more))
 
 
 # ---- resources and costs ----
@@ -95,7 +111,9 @@ def cost(job):
 
 def everything():
     """What a whole run makes; with `--report`, what is there of it, and how much is not."""
-    audit = ["results/countbench/audit.html"] if settings.has_countbench(config) else []
+    audit = (
+        ["results/countbench/audit.html"] if benchmarks.has_countbench(config) else []
+    )
     files = ["results/report.html", *audit, *targets(config)]
     if not any(argument.partition("=")[0] == "--report" for argument in sys.argv):
         return files
@@ -129,18 +147,18 @@ def listed(path):
 def list_digest(wildcards):
     """The digest of CountBench's list; none for another benchmark, whose links a rule lists."""
     is_other = "benchmark" in wildcards.keys()
-    return () if is_other else digests(settings.countbench_list(config))
+    return () if is_other else digests(benchmarks.countbench_list(config))
 
 
 def retention_digests(name):
     """The digests of the miniature's retention tasks; of a user's folder, `digests` has them."""
-    folder = settings.retention_source(config, name)["folder"]
+    folder = retention.source(config, name)["folder"]
     return "results/miniature/retention/digests.tsv" if is_result(folder) else []
 
 
 def each_set(pattern):
     """One path for every counting set that is trained on."""
-    return expand(pattern, set=settings.counting_sets(config))
+    return expand(pattern, set=counting_sets.trained_on(config))
 
 
 def any_of(names):
@@ -151,19 +169,21 @@ def any_of(names):
 def of_origin(name):
     """The path of a file of the counting set that one is composed from."""
     return (
-        lambda wildcards: f"results/counting_set/{settings.origin(config, wildcards.set)}/{name}"
+        lambda wildcards: f"results/counting_set/{counting_sets.origin(config, wildcards.set)}/{name}"
     )
 
 
 def of_parts(stage, ending="parquet"):
     """The files of a stage that a counting set is made from."""
-    return lambda wildcards: settings.set_files(config, wildcards.set, stage, ending)
+    return lambda wildcards: counting_sets.set_files(
+        config, wildcards.set, stage, ending
+    )
 
 
 def of_set(pattern):
     """The path, for a variant's job, of a file of the counting set that it trains on."""
     return lambda wildcards: pattern.format(
-        set=settings.counting_set_of(config, wildcards.variant)
+        set=counting_sets.of_variant(config, wildcards.variant)
     )
 
 
@@ -172,7 +192,7 @@ def packed(pattern):
 
     def path(wildcards):
         filled = of_set(pattern)(wildcards) if "{set}" in pattern else pattern
-        return settings.packed_for(config, filled, wildcards.variant)
+        return models.packed_for(config, filled, wildcards.variant)
 
     return path
 
@@ -185,21 +205,21 @@ def packed_model(wildcards):
 
 def packed_model_files(wildcards):
     """The file that describes it, where open_clip does not know it by itself."""
-    return config_inputs(*settings.configs_of_model(packed_model(wildcards)))
+    return config_inputs(*models.configs_of_model(packed_model(wildcards)))
 
 
 def packed_model_digests(wildcards):
-    return digests(*settings.configs_of_model(packed_model(wildcards)))
+    return digests(*models.configs_of_model(packed_model(wildcards)))
 
 
 def model_inputs(wildcards):
     """The files of the model of a variant's job."""
-    return config_inputs(*settings.model_files(config, wildcards.variant))
+    return config_inputs(*models.model_files(config, wildcards.variant))
 
 
 def with_model(wildcards, *keys, **more):
     """The spec of a variant's job: its model beside sections of the config."""
-    model = settings.model_of(config, wildcards.variant)
+    model = models.model_of(config, wildcards.variant)
     return canonical(sections(config, keys) | {"model": model} | more)
 
 
@@ -207,7 +227,7 @@ def checkpoints(*names):
     """The weights of a run, each file named as its checkpoint; none for the pretrained baseline."""
     return lambda wildcards: (
         []
-        if settings.is_baseline(wildcards.variant)
+        if models.is_baseline(wildcards.variant)
         else expand(
             "results/training/{variant}/seed{seed}/{name}.safetensors",
             name=names,
@@ -221,28 +241,30 @@ def laion_manifest():
 
     None where no counting set is made from LAION.
     """
-    if not settings.needs_laion(config):
+    if not counting_sets.needs_laion(config):
         return []
-    path = settings.manifest(config)
+    path = laion.manifest(config)
     return path if config["laion"]["manifest"] is None else ancient(path)
 
 
 def set_detections(name):
     """The detections that a counting set is made with: none where captions alone decide."""
-    if settings.set_settings(config, name)["class_rule"] == "none":
+    if counting_sets.set_settings(config, name)["class_rule"] == "none":
         return []
-    return settings.set_files(config, name, "detections")
+    return counting_sets.set_files(config, name, "detections")
 
 
 def adapter(name):
     """The adapter of a further benchmark, and its settings."""
-    benchmark = settings.benchmark_settings(config, name)
+    benchmark = benchmarks.benchmark_settings(config, name)
     return ADAPTERS[benchmark["source"]], benchmark
 
 
 def listed_images(name):
     """The images that a benchmark's table lists, where its adapter reads such a table."""
-    return settings.listed_images(config, name) if adapter(name)[0].lists_images else []
+    return (
+        benchmarks.listed_images(config, name) if adapter(name)[0].lists_images else []
+    )
 
 
 def link_answers(name):
@@ -255,7 +277,7 @@ def link_answers(name):
 
 def benchmark_files(wildcards):
     """The table and the images of a job's benchmark."""
-    folder = settings.benchmark_folder(config, wildcards.benchmark)
+    folder = benchmarks.benchmark_folder(config, wildcards.benchmark)
     return {
         "benchmark": f"{folder}/benchmark.parquet",
         "benchmark_images": f"{folder}/images.parquet",
@@ -267,10 +289,10 @@ def packed_benchmark(wildcards):
 
     Of a training it is the one that checkpoints are chosen on.
     """
-    name = wildcards.get("benchmark") or settings.main_benchmark(config)
+    name = wildcards.get("benchmark") or benchmarks.main_benchmark(config)
     return {
-        "benchmark": f"{settings.benchmark_folder(config, name)}/benchmark.parquet",
-        "benchmark_images": settings.packed_for(
+        "benchmark": f"{benchmarks.benchmark_folder(config, name)}/benchmark.parquet",
+        "benchmark_images": models.packed_for(
             config, f"results/evaluation/{name}/images.npy", wildcards.variant
         ),
     }

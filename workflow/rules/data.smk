@@ -12,8 +12,8 @@
 
 rule make_manifest:
     input:
-        files=settings.local_files(config),
-        world=settings.world(config),
+        files=laion.local_files(config),
+        world=network.world(config),
     output:
         manifest="results/laion/manifest.tsv",
     log:
@@ -27,7 +27,7 @@ rule make_manifest:
         mem_mb=growing(2000),
         runtime=growing(30),
     params:
-        *code("make_manifest", *settings.local_files(config)),
+        *code("make_manifest", *laion.local_files(config)),
         spec=spec(
             "network",
             "laion.source",
@@ -45,7 +45,7 @@ rule make_manifest:
 rule download_part:
     input:
         manifest=laion_manifest(),
-        world=settings.world(config),
+        world=network.world(config),
     output:
         part="results/laion/parts/{part}.parquet",
     log:
@@ -61,7 +61,7 @@ rule download_part:
     params:
         *code("download_part"),
         spec=spec("network", "laion.source", "laion.endpoint"),
-        line=lambda wildcards: settings.manifest_line(config, wildcards.part),
+        line=lambda wildcards: laion.manifest_line(config, wildcards.part),
     message:
         "download {wildcards.part}, as the manifest describes it"
     script:
@@ -100,7 +100,7 @@ rule filter_captions:
 rule fetch_images:
     input:
         candidates="results/candidates/{part}.parquet",
-        world=settings.world(config),
+        world=network.world(config),
     output:
         manifest="results/images/{part}.parquet",
         counts="results/images/{part}.json",
@@ -130,7 +130,7 @@ rule fetch_images:
 
 rule fetch_weights:
     input:
-        world=settings.world(config),
+        world=network.world(config),
     output:
         weights="results/weights/{name}.pt",
     log:
@@ -186,7 +186,7 @@ rule detect_objects:
     input:
         candidates="results/candidates/{part}.parquet",
         manifest="results/images/{part}.parquet",
-        weights=config_inputs(settings.detector_weights(config)),
+        weights=config_inputs(detector.weights(config)),
     output:
         detections="results/detections/{part}.parquet",
     log:
@@ -199,9 +199,9 @@ rule detect_objects:
     resources:
         mem_mb=growing(8000),
         runtime=480,
-        gpu=settings.gpus(config, "detect_objects"),
+        gpu=gpus.of_rule(config, "detect_objects"),
     params:
-        *code("detect_objects", settings.detector_weights(config)),
+        *code("detect_objects", detector.weights(config)),
         spec=spec(
             *(
                 f"detector.{key}"
@@ -209,7 +209,7 @@ rule detect_objects:
                 if key not in ("download", "threads")
             )
         ),
-        weights=lambda wildcards: prefixed(settings.detector_weights(config)),
+        weights=lambda wildcards: prefixed(detector.weights(config)),
     message:
         "detect objects in the counting images of {wildcards.part}"
     script:
@@ -220,13 +220,13 @@ rule detect_objects:
 rule read_counted_images:
     input:
         rows=lambda wildcards: config_inputs(
-            settings.set_source(config, wildcards.set)["path"]
+            counting_sets.set_source(config, wildcards.set)["path"]
         )[0],
         captions=lambda wildcards: config_inputs(
-            *listed(settings.set_source(config, wildcards.set)["captions"])
+            *listed(counting_sets.set_source(config, wildcards.set)["captions"])
         ),
         nouns=lambda wildcards: config_inputs(
-            *listed(settings.set_source(config, wildcards.set).get("nouns"))
+            *listed(counting_sets.set_source(config, wildcards.set).get("nouns"))
         ),
     output:
         candidates="results/counted/candidates/{set}.parquet",
@@ -245,16 +245,16 @@ rule read_counted_images:
     params:
         *code("read_counted_images"),
         lambda wildcards: digests(
-            settings.set_source(config, wildcards.set)["path"],
-            *listed(settings.set_source(config, wildcards.set)["captions"]),
-            *listed(settings.set_source(config, wildcards.set).get("nouns")),
+            counting_sets.set_source(config, wildcards.set)["path"],
+            *listed(counting_sets.set_source(config, wildcards.set)["captions"]),
+            *listed(counting_sets.set_source(config, wildcards.set).get("nouns")),
         ),
         lambda wildcards: digest_of_all(
             f"images of {wildcards.set}",
-            settings.counted_images(config, wildcards.set),
+            counting_sets.counted_images(config, wildcards.set),
         ),
         spec=lambda wildcards: canonical(
-            {"pairs": settings.set_source(config, wildcards.set)}
+            {"pairs": counting_sets.set_source(config, wildcards.set)}
             | sections(
                 config,
                 (
@@ -274,7 +274,7 @@ use rule detect_objects as detect_in_counted_images with:
     input:
         candidates="results/counted/candidates/{set}.parquet",
         manifest="results/counted/images/{set}.parquet",
-        weights=config_inputs(settings.detector_weights(config)),
+        weights=config_inputs(detector.weights(config)),
     output:
         detections="results/counted/detections/{set}.parquet",
     log:
@@ -292,9 +292,9 @@ rule assemble_counting_set:
         images=of_parts("images"),
         detections=lambda wildcards: set_detections(wildcards.set),
         nouns=lambda wildcards: config_inputs(
-            *settings.set_nouns(config, wildcards.set)
+            *counting_sets.set_nouns(config, wildcards.set)
         ),
-        benchmark=lambda wildcards: settings.kept_apart(config, wildcards.set),
+        benchmark=lambda wildcards: counting_sets.kept_apart(config, wildcards.set),
     output:
         counting="results/counting_set/{set}/counting.parquet",
         non_counting="results/counting_set/{set}/non_counting.parquet",
@@ -305,7 +305,9 @@ rule assemble_counting_set:
     benchmark:
         cost("assemble_counting_set/{set}")
     wildcard_constraints:
-        set=any_of(set(config["counting_sets"]) - set(settings.all_composed(config))),
+        set=any_of(
+            set(config["counting_sets"]) - set(counting_sets.all_composed(config))
+        ),
     conda:
         "../../environment.yml"
     threads: 1
@@ -314,11 +316,11 @@ rule assemble_counting_set:
         runtime=growing(120),
     params:
         *code("assemble_counting_set"),
-        lambda wildcards: digests(*settings.set_nouns(config, wildcards.set)),
+        lambda wildcards: digests(*counting_sets.set_nouns(config, wildcards.set)),
         spec=lambda wildcards: canonical(
             {
-                "parts": settings.set_parts(config, wildcards.set),
-                "counting_set": settings.set_settings(config, wildcards.set),
+                "parts": counting_sets.set_parts(config, wildcards.set),
+                "counting_set": counting_sets.set_settings(config, wildcards.set),
             }
         ),
     message:
@@ -336,7 +338,7 @@ rule compose_pairs:
         summary=of_origin("summary.json"),
         images=of_parts("images"),
         detections=of_parts("detections"),
-        benchmark=lambda wildcards: settings.kept_apart(config, wildcards.set),
+        benchmark=lambda wildcards: counting_sets.kept_apart(config, wildcards.set),
     output:
         counting="results/counting_set/{set}/counting.parquet",
         non_counting="results/counting_set/{set}/non_counting.parquet",
@@ -349,7 +351,7 @@ rule compose_pairs:
     benchmark:
         cost("compose_pairs/{set}")
     wildcard_constraints:
-        set=any_of(settings.all_composed(config)),
+        set=any_of(counting_sets.all_composed(config)),
     conda:
         "../../environment.yml"
     threads: 2
@@ -359,7 +361,7 @@ rule compose_pairs:
     params:
         *code("compose_pairs"),
         spec=lambda wildcards: canonical(
-            settings.compose_settings(config, wildcards.set)
+            counting_sets.compose_settings(config, wildcards.set)
         ),
     message:
         "compose the counting set {wildcards.set}"
@@ -392,7 +394,7 @@ rule make_edit_controls:
     params:
         *code("make_edit_controls"),
         spec=lambda wildcards: canonical(
-            settings.compose_settings(config, wildcards.set)
+            counting_sets.compose_settings(config, wildcards.set)
         ),
     message:
         "edit objects of another class in held-out images of {wildcards.set}"
@@ -404,7 +406,7 @@ use rule detect_objects as detect_in_composed with:
     input:
         candidates="results/composed/pairs/{set}.parquet",
         manifest="results/composed/images/{set}.parquet",
-        weights=config_inputs(settings.detector_weights(config)),
+        weights=config_inputs(detector.weights(config)),
     output:
         detections="results/composed/detections/{set}.parquet",
     log:
@@ -419,7 +421,7 @@ use rule detect_objects as detect_in_composed with:
 rule detect_in_calibration:
     input:
         rows=config_inputs(config["calibration"]["path"]),
-        weights=config_inputs(settings.detector_weights(config)),
+        weights=config_inputs(detector.weights(config)),
     output:
         found="results/detector/found.parquet",
     log:
@@ -432,15 +434,15 @@ rule detect_in_calibration:
     resources:
         mem_mb=growing(8000),
         runtime=480,
-        gpu=settings.gpus(config, "detect_in_calibration"),
+        gpu=gpus.of_rule(config, "detect_in_calibration"),
     params:
-        *code("detect_in_calibration", settings.detector_weights(config)),
+        *code("detect_in_calibration", detector.weights(config)),
         lambda wildcards: digests(config["calibration"]["path"]),
         lambda wildcards: digest_of_all(
-            "images of the calibration", settings.calibration_images(config)
+            "images of the calibration", detector.calibration_images(config)
         ),
-        spec=canonical(settings.calibration(config)),
-        weights=lambda wildcards: prefixed(settings.detector_weights(config)),
+        spec=canonical(detector.calibration(config)),
+        weights=lambda wildcards: prefixed(detector.weights(config)),
     message:
         "detect objects in the counted images of the calibration"
     script:

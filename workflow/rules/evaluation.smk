@@ -25,7 +25,7 @@ rule pack_benchmark:
     params:
         *code("pack_benchmark"),
         packed_model_digests,
-        spec=lambda wildcards: canonical(settings.packing(packed_model(wildcards))),
+        spec=lambda wildcards: canonical(models.packing(packed_model(wildcards))),
     message:
         "pack the images of {wildcards.benchmark} at the model's size"
     script:
@@ -59,12 +59,12 @@ rule evaluate:
     resources:
         mem_mb=growing(6000),
         runtime=growing(60),
-        gpu=settings.gpus(config, "evaluate"),
+        gpu=gpus.of_rule(config, "evaluate"),
         accelerator=config["evaluation"]["accelerator"],
         batch=config["evaluation"]["batch"],
     params:
         *code("evaluate"),
-        lambda wildcards: digests(*settings.model_files(config, wildcards.variant)),
+        lambda wildcards: digests(*models.model_files(config, wildcards.variant)),
         spec=lambda wildcards: with_model(
             wildcards,
             "countbench.replace",
@@ -81,9 +81,9 @@ rule evaluate:
 # arrive after that.
 rule fetch_zero_shot_weights:
     input:
-        world=settings.world(config),
+        world=network.world(config),
         before=lambda wildcards: ancient(
-            settings.zero_shot_before(config, wildcards.model)
+            zero_shot.answers_before(config, wildcards.model)
         ),
     output:
         weights=(
@@ -105,7 +105,7 @@ rule fetch_zero_shot_weights:
         *code("fetch_zero_shot_weights"),
         spec=lambda wildcards: canonical(
             sections(config, ["network", "zero_shot.endpoint"])
-            | {"model": settings.zero_shot_model(config, wildcards.model)}
+            | {"model": zero_shot.model(config, wildcards.model)}
         ),
     message:
         "download the weights of {wildcards.model}"
@@ -116,9 +116,9 @@ rule fetch_zero_shot_weights:
 rule measure_zero_shot:
     input:
         unpack(benchmark_files),
-        weights=lambda wildcards: settings.zero_shot_weights(config, wildcards.model),
+        weights=lambda wildcards: zero_shot.weights(config, wildcards.model),
         model=lambda wildcards: config_inputs(
-            *settings.files_of_model(settings.zero_shot_model(config, wildcards.model))
+            *models.files_of_model(zero_shot.model(config, wildcards.model))
         ),
     output:
         predictions="results/zero_shot/{benchmark}/{model}.parquet",
@@ -133,20 +133,20 @@ rule measure_zero_shot:
     resources:
         mem_mb=growing(16000),
         runtime=growing(120),
-        gpu=settings.gpus(config, "measure_zero_shot"),
+        gpu=gpus.of_rule(config, "measure_zero_shot"),
         accelerator=config["evaluation"]["accelerator"],
         batch=config["evaluation"]["batch"],
     params:
         *code("measure_zero_shot"),
         lambda wildcards: digests(
-            *settings.files_of_model(settings.zero_shot_model(config, wildcards.model))
+            *models.files_of_model(zero_shot.model(config, wildcards.model))
         ),
         spec=lambda wildcards: canonical(
             sections(
                 config,
                 ["countbench.replace", "evaluation.precision", "evaluation.threads"],
             )
-            | {"model": settings.zero_shot_model(config, wildcards.model)}
+            | {"model": zero_shot.model(config, wildcards.model)}
         ),
     message:
         "measure {wildcards.model} on {wildcards.benchmark}, without training"
@@ -158,12 +158,12 @@ rule pack_retention:
     input:
         # Its files count (`digests`), not its age, which a copy renews.
         folder=lambda wildcards: ancient(
-            settings.retention_source(config, wildcards.task)["folder"]
+            retention.source(config, wildcards.task)["folder"]
         ),
         digests=lambda wildcards: retention_digests(wildcards.task),
-        annotations=lambda wildcards: settings.retention_source(
-            config, wildcards.task
-        )["annotations"]
+        annotations=lambda wildcards: retention.source(config, wildcards.task)[
+            "annotations"
+        ]
         or [],
         model=packed_model_files,
     output:
@@ -183,12 +183,12 @@ rule pack_retention:
         *code("pack_retention"),
         packed_model_digests,
         lambda wildcards: digests(
-            settings.retention_source(config, wildcards.task)["folder"],
-            *listed(settings.retention_source(config, wildcards.task)["annotations"]),
+            retention.source(config, wildcards.task)["folder"],
+            *listed(retention.source(config, wildcards.task)["annotations"]),
         ),
         spec=lambda wildcards: canonical(
-            settings.packing(packed_model(wildcards))
-            | {"task": settings.retention_source(config, wildcards.task)}
+            models.packing(packed_model(wildcards))
+            | {"task": retention.source(config, wildcards.task)}
         ),
     message:
         "pack the retention task {wildcards.task}"
@@ -212,7 +212,7 @@ rule measure_retention:
         images=packed("results/retention/{task}/images.npy"),
         texts="results/retention/{task}/texts.json",
         templates=lambda wildcards: config_inputs(
-            *settings.templates(config, wildcards.task)
+            *retention.templates(config, wildcards.task)
         ),
         model=model_inputs,
         checkpoints=checkpoints("end", "selected"),
@@ -228,20 +228,20 @@ rule measure_retention:
     resources:
         mem_mb=growing(8000),
         runtime=growing(240),
-        gpu=settings.gpus(config, "measure_retention"),
+        gpu=gpus.of_rule(config, "measure_retention"),
         accelerator=config["evaluation"]["accelerator"],
         batch=config["evaluation"]["batch"],
     params:
         *code("measure_retention"),
         lambda wildcards: digests(
-            *settings.model_files(config, wildcards.variant),
-            *settings.templates(config, wildcards.task),
+            *models.model_files(config, wildcards.variant),
+            *retention.templates(config, wildcards.task),
         ),
         spec=lambda wildcards: with_model(
             wildcards,
             "evaluation.precision",
             "evaluation.threads",
-            templates=settings.templates(config, wildcards.task),
+            templates=retention.templates(config, wildcards.task),
         ),
     message:
         "measure {wildcards.variant}, seed {wildcards.seed}, on {wildcards.task}"
@@ -257,20 +257,18 @@ rule sweep_wise_ft:
         counting_images=packed("results/training/images/{set}.npy"),
         benchmark="results/countbench/benchmark.parquet",
         benchmark_images=packed("results/evaluation/countbench/images.npy"),
-        intersection=settings.intersection(config),
+        intersection=benchmarks.intersection(config),
         images=lambda wildcards: [
-            settings.packed_for(
+            models.packed_for(
                 config, f"results/retention/{task}/images.npy", wildcards.variant
             )
-            for task in settings.retention_tasks(config)
+            for task in retention.tasks(config)
         ],
         texts=expand(
             "results/retention/{task}/texts.json",
-            task=settings.retention_tasks(config),
+            task=retention.tasks(config),
         ),
-        templates=config_inputs(
-            *settings.templates(config, *settings.retention_tasks(config))
-        ),
+        templates=config_inputs(*retention.templates(config, *retention.tasks(config))),
         model=model_inputs,
     output:
         measured="results/wise_ft/{variant}/seed{seed}.csv",
@@ -284,16 +282,16 @@ rule sweep_wise_ft:
     resources:
         mem_mb=growing(8000),
         runtime=growing(480),
-        gpu=settings.gpus(config, "sweep_wise_ft"),
+        gpu=gpus.of_rule(config, "sweep_wise_ft"),
         accelerator=config["evaluation"]["accelerator"],
         batch=config["evaluation"]["batch"],
     params:
         *code(
             "sweep_wise_ft",
-            *settings.templates(config, *settings.retention_tasks(config)),
-            *listed(settings.intersection(config)),
+            *retention.templates(config, *retention.tasks(config)),
+            *listed(benchmarks.intersection(config)),
         ),
-        lambda wildcards: digests(*settings.model_files(config, wildcards.variant)),
+        lambda wildcards: digests(*models.model_files(config, wildcards.variant)),
         spec=lambda wildcards: with_model(
             wildcards,
             "countbench.variant",
@@ -302,8 +300,8 @@ rule sweep_wise_ft:
             "evaluation.threads",
             "wise_ft.alphas",
             tasks=[
-                [name, settings.templates(config, name)]
-                for name in settings.retention_tasks(config)
+                [name, retention.templates(config, name)]
+                for name in retention.tasks(config)
             ],
         ),
     message:
@@ -317,8 +315,8 @@ rule retrieve:
         benchmark="results/countbench/benchmark.parquet",
         benchmark_images="results/evaluation/countbench/images.npy",
         nouns=config_inputs(config["counting_set"]["nouns"]),
-        model=config_inputs(*settings.model_files(config)),
-        weights=settings.final_weights(config, "retrieval"),
+        model=config_inputs(*models.model_files(config)),
+        weights=runs.final_weights(config, "retrieval"),
     output:
         scores="results/retrieval/scores.parquet",
     log:
@@ -331,12 +329,10 @@ rule retrieve:
     resources:
         mem_mb=growing(6000),
         runtime=growing(60),
-        gpu=settings.gpus(config, "retrieve"),
+        gpu=gpus.of_rule(config, "retrieve"),
         accelerator=config["evaluation"]["accelerator"],
     params:
-        *code(
-            "retrieve", config["counting_set"]["nouns"], *settings.model_files(config)
-        ),
+        *code("retrieve", config["counting_set"]["nouns"], *models.model_files(config)),
         spec=spec(
             "model",
             "counting_set.nouns",
@@ -355,8 +351,8 @@ rule measure_relevancy:
     input:
         benchmark="results/countbench/benchmark.parquet",
         benchmark_images="results/evaluation/countbench/images.npy",
-        model=config_inputs(*settings.model_files(config)),
-        weights=settings.final_weights(config, "relevancy"),
+        model=config_inputs(*models.model_files(config)),
+        weights=runs.final_weights(config, "relevancy"),
     output:
         measured="results/relevancy/shares.parquet",
     log:
@@ -369,10 +365,10 @@ rule measure_relevancy:
     resources:
         mem_mb=growing(6000),
         runtime=growing(240),
-        gpu=settings.gpus(config, "measure_relevancy"),
+        gpu=gpus.of_rule(config, "measure_relevancy"),
         accelerator=config["evaluation"]["accelerator"],
     params:
-        *code("measure_relevancy", *settings.model_files(config)),
+        *code("measure_relevancy", *models.model_files(config)),
         spec=spec("model", "evaluation.precision", "evaluation.threads"),
     message:
         "measure how much each token of a caption matters"

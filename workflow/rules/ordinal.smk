@@ -21,7 +21,7 @@ wildcard_constraints:
 rule make_ordinal_folds:
     input:
         csv=lambda wildcards: config_inputs(
-            settings.ordinal_set(config, wildcards.set)["csv"]
+            experiments.ordinal_set(config, wildcards.set)["csv"]
         ),
     output:
         folds=directory("results/ordinal/{set}/folds"),
@@ -39,7 +39,7 @@ rule make_ordinal_folds:
         runtime=growing(60),
     params:
         *code("make_ordinal_folds"),
-        lambda wildcards: digests(settings.ordinal_set(config, wildcards.set)["csv"]),
+        lambda wildcards: digests(experiments.ordinal_set(config, wildcards.set)["csv"]),
         spec=lambda wildcards: canonical(ordinal.fold_settings(config, wildcards.set)),
     message:
         "check the ordinal set {wildcards.set}, and make its folds"
@@ -50,10 +50,10 @@ rule make_ordinal_folds:
 rule pack_ordinal_images:
     input:
         csv=lambda wildcards: config_inputs(
-            settings.ordinal_set(config, wildcards.set)["csv"]
+            experiments.ordinal_set(config, wildcards.set)["csv"]
         ),
         images="results/ordinal/{set}/images.parquet",
-        model=config_inputs(*settings.model_configs(config)),
+        model=config_inputs(*models.model_configs(config)),
     output:
         images="results/ordinal/{set}/images.npy",
     log:
@@ -67,12 +67,12 @@ rule pack_ordinal_images:
         mem_mb=growing(8000),
         runtime=growing(120),
     params:
-        *code("pack_ordinal_images", *settings.model_configs(config)),
+        *code("pack_ordinal_images", *models.model_configs(config)),
         lambda wildcards: digest_of_all(
             "ordinal images", ordinal.listed_images(config, wildcards.set)
         ),
         spec=lambda wildcards: canonical(
-            settings.packing(config["model"])
+            models.packing(config["model"])
             | {"set": ordinal.image_settings(config, wildcards.set)}
         ),
     message:
@@ -85,7 +85,7 @@ rule train_ordinal:
     input:
         folds="results/ordinal/{set}/folds.json",
         images="results/ordinal/{set}/images.npy",
-        model=config_inputs(*settings.model_files(config)),
+        model=config_inputs(*models.model_files(config)),
     output:
         selected="results/ordinal/{set}/training/{method}/seed{seed}/fold{fold}/selected.safetensors",
         best="results/ordinal/{set}/training/{method}/seed{seed}/fold{fold}/best_on_test.safetensors",
@@ -101,11 +101,11 @@ rule train_ordinal:
     resources:
         mem_mb=growing(16000),
         runtime=720,
-        gpu=settings.gpus(config, "train_ordinal"),
+        gpu=gpus.of_rule(config, "train_ordinal"),
         checkpoint_minutes=config["ordinal"]["training"]["checkpoint_minutes"],
         loggers=",".join(config["ordinal"]["training"]["loggers"]),
     params:
-        *code("train_ordinal", *settings.model_files(config)),
+        *code("train_ordinal", *models.model_files(config)),
         spec=lambda wildcards: canonical(
             ordinal.training_settings(config, wildcards.set, wildcards.method)
         ),
@@ -119,7 +119,7 @@ rule predict_ordinal:
     input:
         folds="results/ordinal/{set}/folds.json",
         images="results/ordinal/{set}/images.npy",
-        model=config_inputs(*settings.model_files(config)),
+        model=config_inputs(*models.model_files(config)),
         weights=lambda wildcards: ordinal.weights(
             config, wildcards.set, wildcards.method, wildcards.seed
         ),
@@ -138,11 +138,11 @@ rule predict_ordinal:
     resources:
         mem_mb=growing(8000),
         runtime=growing(240),
-        gpu=settings.gpus(config, "predict_ordinal"),
+        gpu=gpus.of_rule(config, "predict_ordinal"),
         accelerator=config["evaluation"]["accelerator"],
         batch=config["evaluation"]["batch"],
     params:
-        *code("predict_ordinal", *settings.model_files(config)),
+        *code("predict_ordinal", *models.model_files(config)),
         spec=lambda wildcards: canonical(
             ordinal.prediction_settings(config, wildcards.set, wildcards.method)
         ),
@@ -189,7 +189,7 @@ rule make_ordinal_table:
 rule join_ordinal_tables:
     input:
         tables=expand(
-            "results/ordinal/{set}/table.csv", set=settings.ordinal_sets(config)
+            "results/ordinal/{set}/table.csv", set=experiments.ordinal_sets(config)
         ),
     output:
         csv="results/ordinal/table.csv",
@@ -201,7 +201,7 @@ rule join_ordinal_tables:
     threads: 1
     params:
         *code("join_ordinal_tables"),
-        spec=canonical(settings.ordinal_sets(config)),
+        spec=canonical(experiments.ordinal_sets(config)),
     script:
         "../scripts/join_ordinal_tables.py"
 
@@ -237,7 +237,7 @@ rule embed_ordinal:
     input:
         folds="results/ordinal/{set}/folds.json",
         images="results/ordinal/{set}/images.npy",
-        model=config_inputs(*settings.model_files(config)),
+        model=config_inputs(*models.model_files(config)),
         weights=lambda wildcards: ordinal.embedded_weights(config, wildcards.set),
     output:
         expand(
@@ -255,11 +255,11 @@ rule embed_ordinal:
     resources:
         mem_mb=growing(8000),
         runtime=growing(60),
-        gpu=settings.gpus(config, "embed_ordinal"),
+        gpu=gpus.of_rule(config, "embed_ordinal"),
         accelerator=config["evaluation"]["accelerator"],
         batch=config["evaluation"]["batch"],
     params:
-        *code("embed_ordinal", *settings.model_files(config)),
+        *code("embed_ordinal", *models.model_files(config)),
         spec=lambda wildcards: canonical(
             ordinal.embedding_settings(config, wildcards.set)
         ),
@@ -318,7 +318,7 @@ rule run_ordinal_study:
     input:
         folds=f"results/ordinal/{STUDIED}/folds.json",
         images=f"results/ordinal/{STUDIED}/images.npy",
-        model=config_inputs(*settings.model_files(config)),
+        model=config_inputs(*models.model_files(config)),
     output:
         predictions="results/ordinal/studies/{study}.parquet",
     log:
@@ -332,14 +332,14 @@ rule run_ordinal_study:
         mem_mb=growing(16000),
         runtime=720,
         gpu=max(
-            settings.gpus(config, "run_ordinal_study"),
-            settings.gpus(config, "predict_ordinal"),
+            gpus.of_rule(config, "run_ordinal_study"),
+            gpus.of_rule(config, "predict_ordinal"),
         ),
         accelerator=config["evaluation"]["accelerator"],
         batch=config["evaluation"]["batch"],
         checkpoint_minutes=config["ordinal"]["training"]["checkpoint_minutes"],
     params:
-        *code("run_ordinal_study", *settings.model_files(config)),
+        *code("run_ordinal_study", *models.model_files(config)),
         spec=lambda wildcards: canonical(
             ordinal.study_settings(config, wildcards.study)
         ),
@@ -402,7 +402,7 @@ rule plot_ordinal_study:
 
 rule measure_ordinal_cost:
     input:
-        model=config_inputs(*settings.model_files(config)),
+        model=config_inputs(*models.model_files(config)),
     output:
         csv=report(
             "results/ordinal/cost.csv",
@@ -423,7 +423,7 @@ rule measure_ordinal_cost:
         mem_mb=growing(8000),
         runtime=growing(60),
     params:
-        *code("measure_ordinal_cost", *settings.model_files(config)),
+        *code("measure_ordinal_cost", *models.model_files(config)),
         spec=lambda wildcards: canonical(ordinal.cost_settings(config)),
     script:
         "../scripts/measure_ordinal_cost.py"

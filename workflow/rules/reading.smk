@@ -111,7 +111,7 @@ rule pack_reading_images:
     input:
         files=lambda wildcards: config_inputs(*reading.files(config, wildcards.split)),
         images="results/reading/{split}/images.parquet",
-        model=config_inputs(*settings.configs_of_model(config["reading"]["model"])),
+        model=config_inputs(*models.configs_of_model(config["reading"]["model"])),
     output:
         images="results/reading/{split}/{view}.npy",
         sizes="results/reading/{split}/{view}_sizes.parquet",
@@ -128,12 +128,12 @@ rule pack_reading_images:
     params:
         *code(
             "pack_reading_images",
-            *settings.configs_of_model(config["reading"]["model"]),
+            *models.configs_of_model(config["reading"]["model"]),
         ),
         lambda wildcards: digests(*reading.image_sources(config, wildcards.split)),
         spec=canonical(
             reading.source_settings(config)
-            | settings.packing(config["reading"]["model"])
+            | models.packing(config["reading"]["model"])
         ),
     message:
         "pack the images of the {wildcards.split} split, view {wildcards.view}"
@@ -174,7 +174,7 @@ rule embed_reading:
             view=config["reading"]["view"],
         ),
         pool="results/reading/pool.csv",
-        model=config_inputs(*settings.files_of_model(config["reading"]["model"])),
+        model=config_inputs(*models.files_of_model(config["reading"]["model"])),
     output:
         splits=expand(
             "results/reading/{split}/embeddings.safetensors", split=reading.SPLITS
@@ -191,10 +191,10 @@ rule embed_reading:
     resources:
         mem_mb=growing(16000),
         runtime=growing(240),
-        gpu=settings.gpus(config, "embed_reading"),
+        gpu=gpus.of_rule(config, "embed_reading"),
         accelerator=config["evaluation"]["accelerator"],
     params:
-        *code("embed_reading", *settings.files_of_model(config["reading"]["model"])),
+        *code("embed_reading", *models.files_of_model(config["reading"]["model"])),
         spec=canonical(reading.embedding_settings(config)),
     message:
         "embed images, questions and answers"
@@ -266,7 +266,7 @@ rule train_reading:
     resources:
         mem_mb=growing(8000),
         runtime=720,
-        gpu=settings.gpus(config, "train_reading"),
+        gpu=gpus.of_rule(config, "train_reading"),
         checkpoint_minutes=config["reading"]["training"]["checkpoint_minutes"],
     params:
         *code("train_reading"),
@@ -323,7 +323,7 @@ rule predict_reading_statements:
         pool="results/reading/pool.csv",
         pool_embeddings="results/reading/pool.safetensors",
         summary="results/reading/embeddings.json",
-        model=config_inputs(*settings.files_of_model(config["reading"]["model"])),
+        model=config_inputs(*models.files_of_model(config["reading"]["model"])),
     output:
         predictions="results/reading/predictions/seed0/statements.parquet",
     log:
@@ -336,12 +336,12 @@ rule predict_reading_statements:
     resources:
         mem_mb=growing(8000),
         runtime=growing(240),
-        gpu=settings.gpus(config, "predict_reading_statements"),
+        gpu=gpus.of_rule(config, "predict_reading_statements"),
         accelerator=config["evaluation"]["accelerator"],
     params:
         *code(
             "predict_reading_statements",
-            *settings.files_of_model(config["reading"]["model"]),
+            *models.files_of_model(config["reading"]["model"]),
         ),
         spec=canonical(reading.statement_settings(config)),
     message:
@@ -535,7 +535,7 @@ rule read_reading_words:
     input:
         words=config_inputs(*listed(config["reading"]["words"]["csv"])),
         summary="results/reading/embeddings.json",
-        model=config_inputs(*settings.files_of_model(config["reading"]["model"])),
+        model=config_inputs(*models.files_of_model(config["reading"]["model"])),
         weights=reading.first_weights(config, "words"),
     output:
         words="results/reading/words.parquet",
@@ -549,12 +549,10 @@ rule read_reading_words:
     resources:
         mem_mb=growing(8000),
         runtime=growing(120),
-        gpu=settings.gpus(config, "read_reading_words"),
+        gpu=gpus.of_rule(config, "read_reading_words"),
         accelerator=config["evaluation"]["accelerator"],
     params:
-        *code(
-            "read_reading_words", *settings.files_of_model(config["reading"]["model"])
-        ),
+        *code("read_reading_words", *models.files_of_model(config["reading"]["model"])),
         lambda wildcards: digests(
             *listed(config["reading"]["words"]["csv"]),
             *listed(config["reading"]["words"]["images"]),
@@ -631,7 +629,7 @@ rule look_at_reading_views:
         pool="results/reading/pool.csv",
         pool_embeddings="results/reading/pool.safetensors",
         summary="results/reading/embeddings.json",
-        model=config_inputs(*settings.files_of_model(config["reading"]["model"])),
+        model=config_inputs(*models.files_of_model(config["reading"]["model"])),
         weights=reading.first_weights(config, "crops"),
     output:
         expand(
@@ -648,13 +646,13 @@ rule look_at_reading_views:
     resources:
         mem_mb=growing(8000),
         runtime=growing(240),
-        gpu=settings.gpus(config, "look_at_reading_views"),
+        gpu=gpus.of_rule(config, "look_at_reading_views"),
         accelerator=config["evaluation"]["accelerator"],
         batch=config["evaluation"]["batch"],
     params:
         *code(
             "look_at_reading_views",
-            *settings.files_of_model(config["reading"]["model"]),
+            *models.files_of_model(config["reading"]["model"]),
         ),
         spec=canonical(reading.reader_settings(config, "crops")),
     message:

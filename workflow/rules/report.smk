@@ -7,9 +7,9 @@
 
 rule make_table1:
     input:
-        predictions=settings.predictions(config),
+        predictions=runs.predictions(config),
         benchmark="results/countbench/benchmark.parquet",
-        intersection=settings.intersection(config),
+        intersection=benchmarks.intersection(config),
         paper=resource("resources/paper_table1.csv"),
     output:
         csv=report(
@@ -29,16 +29,16 @@ rule make_table1:
         "../../environment.yml"
     threads: 1
     params:
-        *code("make_table1", *listed(settings.intersection(config))),
+        *code("make_table1", *listed(benchmarks.intersection(config))),
         spec=canonical(
             {
                 "benchmark": config["countbench"]["variant"],
-                "variants": settings.variant_rows(
+                "variants": views.variant_rows(
                     config, "schedule", "lambda_scheme", "loss"
                 ),
-                "reference": settings.reference(config),
+                "reference": variants.reference(config),
                 "scale": config["scale"],
-                **settings.with_baselines(config),
+                **models.with_baselines(config),
             }
         ),
     script:
@@ -47,11 +47,11 @@ rule make_table1:
 
 rule make_benchmark_table:
     input:
-        predictions=lambda wildcards: settings.predictions(config, wildcards.benchmark),
+        predictions=lambda wildcards: runs.predictions(config, wildcards.benchmark),
         benchmark="results/benchmarks/{benchmark}/benchmark.parquet",
         counting=each_set("results/counting_set/{set}/counting.parquet"),
         non_counting=each_set("results/counting_set/{set}/non_counting.parquet"),
-        countbench=lambda wildcards: settings.other_benchmark(
+        countbench=lambda wildcards: benchmarks.other_benchmark(
             config, wildcards.benchmark
         ),
     output:
@@ -73,14 +73,14 @@ rule make_benchmark_table:
         *code("make_benchmark_table"),
         spec=canonical(
             {
-                "variants": settings.variant_rows(
+                "variants": views.variant_rows(
                     config, "schedule", "lambda_scheme", "loss"
                 ),
-                "reference": settings.reference(config),
+                "reference": variants.reference(config),
                 "scale": config["scale"],
                 "distance": config["counting_set"]["phash_distance"],
-                **settings.with_baselines(config),
-                "chosen_on": settings.main_benchmark(config),
+                **models.with_baselines(config),
+                "chosen_on": benchmarks.main_benchmark(config),
             }
         ),
     script:
@@ -116,20 +116,20 @@ rule make_zero_shot_table:
     input:
         predictions=[
             f"results/zero_shot/{benchmark}/{model['id']}.parquet"
-            for benchmark in settings.zero_shot_benchmarks(config)
-            for model in settings.zero_shot_models(config)
+            for benchmark in zero_shot.benchmark_ids(config)
+            for model in zero_shot.all_models(config)
         ],
         facts=[
             f"results/zero_shot/{benchmark}/{model['id']}.json"
-            for benchmark in settings.zero_shot_benchmarks(config)
-            for model in settings.zero_shot_models(config)
+            for benchmark in zero_shot.benchmark_ids(config)
+            for model in zero_shot.all_models(config)
         ],
-        countbench=settings.countbench_file(config, "benchmark.parquet"),
+        countbench=benchmarks.countbench_file(config, "benchmark.parquet"),
         further=expand(
             "results/benchmarks/{benchmark}/benchmark.parquet",
-            benchmark=settings.further_benchmarks(config),
+            benchmark=benchmarks.further(config),
         ),
-        intersection=settings.intersection(config),
+        intersection=benchmarks.intersection(config),
         published=resource("resources/zero_shot_published.csv"),
     output:
         csv=report(
@@ -147,15 +147,15 @@ rule make_zero_shot_table:
         "../../environment.yml"
     threads: 1
     params:
-        *code("make_zero_shot_table", *listed(settings.intersection(config))),
+        *code("make_zero_shot_table", *listed(benchmarks.intersection(config))),
         digests("resources/zero_shot_published.csv"),
         spec=canonical(
             {
                 "benchmark": config["countbench"]["variant"],
-                "further": settings.further_benchmarks(config),
+                "further": benchmarks.further(config),
                 "models": [
                     {key: model[key] for key in ("id", "label", "name", "pretrained")}
-                    for model in settings.zero_shot_models(config)
+                    for model in zero_shot.all_models(config)
                 ],
                 "scale": config["scale"],
             }
@@ -167,14 +167,14 @@ rule make_zero_shot_table:
 rule make_ablations:
     input:
         table1="results/table1.csv",
-        predictions=settings.predictions(config),
-        histories=settings.runs(
+        predictions=runs.predictions(config),
+        histories=runs.each(
             config,
             "results/training/{variant}/seed{seed}/history.csv",
-            settings.soft_variants(config),
+            soft_targets.soft_variants(config),
         ),
         benchmark="results/countbench/benchmark.parquet",
-        intersection=settings.intersection(config),
+        intersection=benchmarks.intersection(config),
     output:
         csv=report(
             "results/ablations.csv",
@@ -191,15 +191,15 @@ rule make_ablations:
         "../../environment.yml"
     threads: 1
     params:
-        *code("make_ablations", *listed(settings.intersection(config))),
-        spec=lambda wildcards: canonical(settings.ablation_settings(config)),
+        *code("make_ablations", *listed(benchmarks.intersection(config))),
+        spec=lambda wildcards: canonical(views.ablation_settings(config)),
     script:
         "../scripts/make_ablations.py"
 
 
 rule make_retention:
     input:
-        answers=settings.retention_answers(config),
+        answers=runs.retention_answers(config),
     output:
         csv=report(
             "results/retention.csv",
@@ -219,9 +219,9 @@ rule make_retention:
         *code("make_retention"),
         spec=canonical(
             {
-                "variants": settings.variant_rows(config),
+                "variants": views.variant_rows(config),
                 "scale": config["scale"],
-                **settings.with_baselines(config),
+                **models.with_baselines(config),
             }
         ),
     script:
@@ -230,13 +230,13 @@ rule make_retention:
 
 rule make_wise_ft:
     input:
-        runs=settings.runs(
+        runs=runs.each(
             config,
             "results/wise_ft/{variant}/seed{seed}.csv",
-            settings.wise_ft_variants(config),
+            retention.wise_ft_variants(config),
         ),
         benchmark="results/countbench/benchmark.parquet",
-        intersection=settings.intersection(config),
+        intersection=benchmarks.intersection(config),
     output:
         csv=report(
             "results/wise_ft.csv",
@@ -252,8 +252,8 @@ rule make_wise_ft:
         "../../environment.yml"
     threads: 1
     params:
-        *code("make_wise_ft", *listed(settings.intersection(config))),
-        spec=view_spec("wise_ft", "checkpoint", tasks=settings.retention_tasks(config)),
+        *code("make_wise_ft", *listed(benchmarks.intersection(config))),
+        spec=view_spec("wise_ft", "checkpoint", tasks=retention.tasks(config)),
     script:
         "../scripts/make_wise_ft.py"
 
@@ -262,7 +262,7 @@ rule make_retrieval_table:
     input:
         scores="results/retrieval/scores.parquet",
         benchmark="results/countbench/benchmark.parquet",
-        intersection=settings.intersection(config),
+        intersection=benchmarks.intersection(config),
     output:
         csv=report(
             "results/retrieval.csv",
@@ -279,7 +279,7 @@ rule make_retrieval_table:
         "../../environment.yml"
     threads: 1
     params:
-        *code("make_retrieval_table", *listed(settings.intersection(config))),
+        *code("make_retrieval_table", *listed(benchmarks.intersection(config))),
         spec=view_spec("retrieval", "k"),
     script:
         "../scripts/make_retrieval_table.py"
@@ -312,7 +312,7 @@ rule plot_class_frequency:
 rule make_calibration:
     input:
         found="results/detector/found.parquet",
-        nouns=config_inputs(*settings.calibration_nouns(config)),
+        nouns=config_inputs(*detector.calibration_nouns(config)),
     output:
         csv="results/detector/calibration.csv",
     log:
@@ -322,9 +322,9 @@ rule make_calibration:
         "../../environment.yml"
     threads: 1
     params:
-        *code("make_calibration", *settings.calibration_nouns(config)),
-        lambda wildcards: digests(*settings.calibration_nouns(config)),
-        spec=canonical(settings.calibration_table(config)),
+        *code("make_calibration", *detector.calibration_nouns(config)),
+        lambda wildcards: digests(*detector.calibration_nouns(config)),
+        spec=canonical(detector.calibration_table(config)),
     script:
         "../scripts/make_calibration.py"
 
@@ -332,11 +332,11 @@ rule make_calibration:
 rule make_composed_check:
     input:
         pairs=expand(
-            "results/composed/pairs/{set}.parquet", set=settings.composed_sets(config)
+            "results/composed/pairs/{set}.parquet", set=counting_sets.composed(config)
         ),
         detections=expand(
             "results/composed/detections/{set}.parquet",
-            set=settings.composed_sets(config),
+            set=counting_sets.composed(config),
         ),
     output:
         csv=report(
@@ -358,8 +358,8 @@ rule make_composed_check:
         spec=canonical(
             {
                 "confidence": [
-                    settings.set_settings(config, name)["confidence"]
-                    for name in settings.composed_sets(config)
+                    counting_sets.set_settings(config, name)["confidence"]
+                    for name in counting_sets.composed(config)
                 ],
                 "scale": config["scale"],
             }
@@ -371,13 +371,13 @@ rule make_composed_check:
 rule draw_composed:
     input:
         pairs=expand(
-            "results/composed/pairs/{set}.parquet", set=settings.composed_sets(config)
+            "results/composed/pairs/{set}.parquet", set=counting_sets.composed(config)
         ),
         images=sorted(
             {
                 manifest
-                for name in settings.composed_sets(config)
-                for manifest in settings.image_manifests(config, name)
+                for name in counting_sets.composed(config)
+                for manifest in counting_sets.image_manifests(config, name)
             }
         ),
     output:
@@ -427,9 +427,7 @@ rule plot_lambdas:
 
 rule plot_training_curves:
     input:
-        histories=settings.runs(
-            config, "results/training/{variant}/seed{seed}/history.csv"
-        ),
+        histories=runs.each(config, "results/training/{variant}/seed{seed}/history.csv"),
     output:
         svg=report(
             "results/figures/training_curves.svg",
@@ -447,7 +445,7 @@ rule plot_training_curves:
     params:
         *code("plot_training_curves"),
         spec=canonical(
-            {"variants": settings.variant_rows(config), "scale": config["scale"]}
+            {"variants": views.variant_rows(config), "scale": config["scale"]}
         ),
     script:
         "../scripts/plot_training_curves.py"
@@ -455,9 +453,9 @@ rule plot_training_curves:
 
 rule plot_confusion:
     input:
-        predictions=settings.predictions(config),
+        predictions=runs.predictions(config),
         benchmark="results/countbench/benchmark.parquet",
-        intersection=settings.intersection(config),
+        intersection=benchmarks.intersection(config),
     output:
         svg=report(
             "results/figures/confusion_{figure}.svg",
@@ -473,7 +471,7 @@ rule plot_confusion:
         "../../environment.yml"
     threads: 1
     params:
-        *code("plot_confusion", *listed(settings.intersection(config))),
+        *code("plot_confusion", *listed(benchmarks.intersection(config))),
         spec=lambda wildcards: view_spec(
             f"figures.confusion.{wildcards.figure}", "checkpoint"
         ),
@@ -510,7 +508,7 @@ rule plot_retrieval:
         scores="results/retrieval/scores.parquet",
         benchmark="results/countbench/benchmark.parquet",
         benchmark_images="results/countbench/images.parquet",
-        intersection=settings.intersection(config),
+        intersection=benchmarks.intersection(config),
     output:
         svg=report(
             "results/figures/retrieval.svg",
@@ -526,7 +524,7 @@ rule plot_retrieval:
         "../../environment.yml"
     threads: 1
     params:
-        *code("plot_retrieval", *listed(settings.intersection(config))),
+        *code("plot_retrieval", *listed(benchmarks.intersection(config))),
         spec=view_spec("retrieval", "shown"),
     script:
         "../scripts/plot_retrieval.py"
@@ -536,7 +534,7 @@ rule plot_relevancy:
     input:
         measured="results/relevancy/shares.parquet",
         benchmark="results/countbench/benchmark.parquet",
-        intersection=settings.intersection(config),
+        intersection=benchmarks.intersection(config),
     output:
         csv=report(
             "results/relevancy.csv",
@@ -559,7 +557,7 @@ rule plot_relevancy:
         "../../environment.yml"
     threads: 1
     params:
-        *code("plot_relevancy", *listed(settings.intersection(config))),
+        *code("plot_relevancy", *listed(benchmarks.intersection(config))),
         spec=view_spec("relevancy"),
     script:
         "../scripts/plot_relevancy.py"
@@ -567,14 +565,14 @@ rule plot_relevancy:
 
 rule render_audit:
     input:
-        list=lambda wildcards: settings.countbench_list(config),
+        list=lambda wildcards: benchmarks.countbench_list(config),
         audit="results/countbench/audit.csv",
         audited_images="results/countbench/audited_images.parquet",
         repairs=resource(config["countbench"]["repairs"]),
         offered="results/countbench/offered/repairs.csv",
         benchmark="results/countbench/benchmark.parquet",
         images="results/countbench/images.parquet",
-        intersection=settings.intersection(config),
+        intersection=benchmarks.intersection(config),
         template=resource("resources/audit.html.jinja"),
         parts=[
             resource(f"resources/{name}")
@@ -602,7 +600,7 @@ rule render_audit:
             "render_audit",
             *listed(config["countbench"]["list"]),
             config["countbench"]["repairs"],
-            *listed(settings.intersection(config)),
+            *listed(benchmarks.intersection(config)),
         ),
         spec=spec("scale"),
     message:
@@ -613,16 +611,16 @@ rule render_audit:
 
 rule render_report:
     input:
-        table1=lambda wildcards: settings.main_table(config),
+        table1=lambda wildcards: benchmarks.main_table(config),
         results=targets(config),
         funnels=each_set("results/counting_set/{set}/summary.json"),
-        benchmark=lambda wildcards: settings.countbench_file(config, "summary.json"),
+        benchmark=lambda wildcards: benchmarks.countbench_file(config, "summary.json"),
         further=expand(
             "results/benchmarks/{benchmark}/summary.json",
-            benchmark=settings.further_benchmarks(config),
+            benchmark=benchmarks.further(config),
         ),
-        models=settings.runs(config, "results/training/{variant}/seed{seed}/model.json"),
-        audit=lambda wildcards: settings.countbench_file(config, "audit.html"),
+        models=runs.each(config, "results/training/{variant}/seed{seed}/model.json"),
+        audit=lambda wildcards: benchmarks.countbench_file(config, "audit.html"),
         template=resource("resources/report.html.jinja"),
         styles=expand(
             resource("resources/{name}.css"), name=["page", "table", "report"]
@@ -645,6 +643,6 @@ rule render_report:
         spec=spec("scale"),
         # Shown as they are found: what takes `resources` triggers nothing.
         costs=lambda wildcards, resources: prefixed(COSTS),
-        gpus=lambda wildcards, resources: settings.gpus_by_job(config),
+        gpus=lambda wildcards, resources: gpus.by_job(config),
     script:
         "../scripts/render_report.py"

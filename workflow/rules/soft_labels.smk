@@ -41,9 +41,9 @@ rule count_objects:
         mem_mb=growing(4000),
         runtime=1440,
     params:
-        *code("count_objects", *settings.LEXICONS),
+        *code("count_objects", *soft_targets.LEXICONS),
         lambda wildcards: digests(
-            *listed(settings.caption_set(config, wildcards.set)["path"])
+            *listed(soft_labels.caption_set(config, wildcards.set)["path"])
         ),
         spec=lambda wildcards: canonical(
             soft_labels.set_settings(config, wildcards.set)
@@ -73,9 +73,9 @@ rule ask_objects:
         mem_mb=growing(4000),
         runtime=1440,
     params:
-        *code("ask_objects", *settings.LEXICONS),
+        *code("ask_objects", *soft_targets.LEXICONS),
         lambda wildcards: digests(
-            *listed(settings.caption_set(config, wildcards.set)["path"])
+            *listed(soft_labels.caption_set(config, wildcards.set)["path"])
         ),
         spec=lambda wildcards: canonical(
             soft_labels.llm_settings(config, wildcards.set)
@@ -91,9 +91,12 @@ rule ask_objects:
 rule make_object_statistics:
     input:
         counts=expand(
-            "results/soft_labels/{set}/counts.json", set=settings.caption_sets(config)
+            "results/soft_labels/{set}/counts.json",
+            set=experiments.caption_sets(config),
         ),
-        llm=expand("results/soft_labels/{set}/llm.json", set=settings.llm_sets(config)),
+        llm=expand(
+            "results/soft_labels/{set}/llm.json", set=experiments.llm_sets(config)
+        ),
         published=resource("resources/soft_labels_published.csv"),
     output:
         csv=report(
@@ -116,7 +119,7 @@ rule make_object_statistics:
             {
                 "scale": config["scale"],
                 "labels": soft_labels.labels(config),
-                "llm": settings.llm_sets(config),
+                "llm": experiments.llm_sets(config),
             }
         ),
     script:
@@ -178,7 +181,7 @@ rule pack_pretraining_pairs:
         mem_mb=growing(8000),
         runtime=1440,
     params:
-        *code("pack_pretraining_pairs", *settings.LEXICONS),
+        *code("pack_pretraining_pairs", *soft_targets.LEXICONS),
         lambda wildcards: digests(PRETRAINING["pairs"]["folder"]),
         spec=canonical(soft_labels.pair_settings(config)),
     script:
@@ -205,7 +208,7 @@ rule pack_zero_shot:
         mem_mb=growing(8000),
         runtime=growing(120),
     params:
-        *code("pack_zero_shot", *settings.LEXICONS),
+        *code("pack_zero_shot", *soft_targets.LEXICONS),
         lambda wildcards: digests(PRETRAINING["test"]["folder"]),
         spec=canonical(
             soft_labels.test_settings(config)
@@ -240,7 +243,7 @@ rule pretrain_clip:
     resources:
         mem_mb=growing(16000),
         runtime=1440,
-        gpu=settings.gpus(config, "pretrain_clip"),
+        gpu=gpus.of_rule(config, "pretrain_clip"),
         checkpoint_minutes=PRETRAINING["training"]["checkpoint_minutes"],
         loggers=",".join(PRETRAINING["training"]["loggers"]),
     params:
@@ -283,7 +286,7 @@ rule classify_zero_shot:
     resources:
         mem_mb=growing(8000),
         runtime=growing(240),
-        gpu=settings.gpus(config, "classify_zero_shot"),
+        gpu=gpus.of_rule(config, "classify_zero_shot"),
         accelerator=config["evaluation"]["accelerator"],
         batch=config["evaluation"]["batch"],
     params:
@@ -305,11 +308,11 @@ rule make_soft_label_table:
     input:
         answers=expand(
             "results/soft_labels/zero_shot/{net}/answers.parquet",
-            net=settings.pretraining_nets(config),
+            net=experiments.pretraining_nets(config),
         ),
         histories=[
             file
-            for net in settings.pretraining_nets(config)
+            for net in experiments.pretraining_nets(config)
             for file in soft_labels.trainings(config, net, "history.csv")
         ],
         classes="results/soft_labels/zero_shot/classes.csv",
@@ -388,7 +391,7 @@ rule classify_domains:
     resources:
         mem_mb=growing(8000),
         runtime=growing(240),
-        gpu=settings.gpus(config, "classify_domains"),
+        gpu=gpus.of_rule(config, "classify_domains"),
         accelerator=config["evaluation"]["accelerator"],
         batch=config["evaluation"]["batch"],
     params:

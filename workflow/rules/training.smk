@@ -9,7 +9,7 @@ rule pack_images:
     input:
         counting="results/counting_set/{set}/counting.parquet",
         non_counting="results/counting_set/{set}/non_counting.parquet",
-        images=lambda wildcards: settings.image_manifests(config, wildcards.set),
+        images=lambda wildcards: counting_sets.image_manifests(config, wildcards.set),
         model=packed_model_files,
     output:
         images="results/training/images/{set}.npy",
@@ -26,7 +26,7 @@ rule pack_images:
     params:
         *code("pack_images"),
         packed_model_digests,
-        spec=lambda wildcards: canonical(settings.packing(packed_model(wildcards))),
+        spec=lambda wildcards: canonical(models.packing(packed_model(wildcards))),
     script:
         "../scripts/pack_images.py"
 
@@ -48,7 +48,7 @@ rule train_variant:
         non_counting=of_set("results/counting_set/{set}/non_counting.parquet"),
         images=packed("results/training/images/{set}.npy"),
         model=model_inputs,
-        objects=lambda wildcards: settings.listed_objects(config, wildcards.variant),
+        objects=lambda wildcards: soft_targets.listed_objects(config, wildcards.variant),
     output:
         end="results/training/{variant}/seed{seed}/end.safetensors",
         best="results/training/{variant}/seed{seed}/best_on_benchmark.safetensors",
@@ -64,28 +64,28 @@ rule train_variant:
         cost("train_variant/{variant}_seed{seed}")
     conda:
         "../../environment.yml"
-    threads: lambda wildcards: settings.training_settings(config, wildcards.variant)["threads"]
+    threads: lambda wildcards: variants.training_settings(config, wildcards.variant)["threads"]
     resources:
         mem_mb=growing(16000),
         runtime=720,
-        gpu=lambda wildcards: settings.gpus(config, "train_variant", wildcards.variant),
-        checkpoint_minutes=lambda wildcards: settings.variant_settings(
+        gpu=lambda wildcards: gpus.of_rule(config, "train_variant", wildcards.variant),
+        checkpoint_minutes=lambda wildcards: variants.variant_settings(
             config, wildcards.variant
         )["checkpoint_minutes"],
         loggers=lambda wildcards: ",".join(
-            settings.variant_settings(config, wildcards.variant)["loggers"]
+            variants.variant_settings(config, wildcards.variant)["loggers"]
         ),
     params:
         *code("train_variant"),
         lambda wildcards: digests(
-            *settings.model_files(config, wildcards.variant),
-            *settings.target_lexicons(config, wildcards.variant),
+            *models.model_files(config, wildcards.variant),
+            *soft_targets.target_lexicons(config, wildcards.variant),
         ),
         spec=lambda wildcards: with_model(
             wildcards,
             "countbench.replace",
-            counting_set=settings.counting_set_of(config, wildcards.variant),
-            training=settings.training_settings(config, wildcards.variant),
+            counting_set=counting_sets.of_variant(config, wildcards.variant),
+            training=variants.training_settings(config, wildcards.variant),
         ),
     message:
         "train {wildcards.variant}, seed {wildcards.seed}"

@@ -11,8 +11,8 @@ from humanfriendly import parse_size
 from snakemake import api
 from snakemake.settings import types
 
-from countclip.runtime import plan
 from countclip.runtime.resources import HOME
+from countclip.settings import plan
 
 profile = yaml.safe_load((HOME / "profiles/default/profile.yaml").read_text(encoding="utf-8"))
 triggers = types.RerunTrigger.parse_choices_set(profile["rerun-triggers"])

@@ -16,7 +16,7 @@ def rule_seconds(overlays: list[str], folder: Path) -> dict[str, float]:
     overlays: config files, laid over the default in their order, as seen from `folder`.
     """
     sys.path.append(str(HOME / "workflow/scripts"))
-    from countclip.runtime import config_files, plan
+    from countclip.settings import config_files, plan
 
     try:
         config = config_files.default()

@@ -8,16 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from countclip.runtime.config import (
-    OVER_PAPER,
-    ConfigError,
-    benchmark_settings,
-    further_benchmarks,
-    local_files,
-    needs_laion,
-)
 from countclip.runtime.files import read_json
 from countclip.runtime.resources import resource
+from countclip.settings import benchmarks, counting_sets, laion
+from countclip.settings.common import ConfigError
+from countclip.settings.network import OVER_PAPER
 
 ROWS = 1000  # of each file
 MINIATURE = ".miniature.example"
@@ -83,13 +78,13 @@ def _check_downloads(config: dict[str, Any]) -> None:
 
 def _files(config: dict[str, Any]) -> Iterator[tuple[str, str, list[str], str]]:
     """Key, file, first addresses and advice, for each file of the config with addresses."""
-    for file in local_files(config) if needs_laion(config) else ():
+    for file in laion.local_files(config) if counting_sets.needs_laion(config) else ():
         yield "laion.folder", file, _of_parquet(file, None), SERVED
     path = resource(config["countbench"]["list"] or "results/")
     if not path.startswith("results/") and Path(path).is_file():
         yield "countbench.list", path, _of_list(path), IN_FOLDER
-    for name in further_benchmarks(config):
-        settings = benchmark_settings(config, name)
+    for name in benchmarks.further(config):
+        settings = benchmarks.benchmark_settings(config, name)
         path = resource(settings["path"])
         by_link = settings["source"] == "pixmo_count" and settings["images"] is None
         if by_link and Path(path).is_file():

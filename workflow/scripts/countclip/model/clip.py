@@ -336,7 +336,7 @@ def _preprocessing(
 
 
 def preprocessing_from(spec: dict[str, Any]) -> Preprocessing:
-    """The preprocessing of a rule's spec (config.py, `packing`)."""
+    """The preprocessing of a rule's spec (settings/models.py, `packing`)."""
     if "preprocessing" in spec:
         return Preprocessing.of(spec["preprocessing"])
     return preprocessing_of(**spec["model"])

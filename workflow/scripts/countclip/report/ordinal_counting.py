@@ -17,7 +17,7 @@ from scipy.special import softmax
 from countclip.data.number_words import NUMBERS
 from countclip.report import paired_counts
 from countclip.report.paired_counts import Measured
-from countclip.runtime.config import ORDINAL
+from countclip.settings.added_variants import ORDINAL
 
 DECODINGS = ("argmax", "expectation")
 OTHERS = ("reference", "count_plus")

@@ -20,10 +20,10 @@ from countclip.benchmarks import countbench, custom
 from countclip.data.number_words import WORDS
 from countclip.report import main_result, pages, scores
 from countclip.report.sheets import Cell, Sheet, read_sheets
-from countclip.runtime import config_files
 from countclip.runtime.files import write_text
 from countclip.runtime.provenance import canonical, leaves
-from countclip.runtime.results import SECTIONS, id_of, patterns_of, place_of, section_of
+from countclip.settings import config_files
+from countclip.settings.results import SECTIONS, id_of, patterns_of, place_of, section_of
 
 log = logging.getLogger(__name__)
 
@@ -106,7 +106,7 @@ def render_report(
 
     table1_csv: Table 1, or the same table of the main benchmark in a run without CountBench, which
         has no audit either.
-    results: the tables and figures of this run in all their forms (runtime/results.py). The page
+    results: the tables and figures of this run in all their forms (settings/results.py). The page
         shows the JSON of a table (sheets.write_sheets) and links to its other forms.
     funnels: summary.json of each counting set; audit_summary: that of the audit;
         benchmark_summaries: those of the other benchmarks.

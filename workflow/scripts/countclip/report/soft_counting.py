@@ -11,7 +11,7 @@ import pandas as pd
 from countclip.report import pages, paired_counts, sheets
 from countclip.report.paired_counts import MEASURES, Measured
 from countclip.report.sheets import TWO_DECIMALS, Cell, Sheet
-from countclip.runtime.config import TARGET_KEYS, is_soft
+from countclip.settings.soft_targets import TARGET_KEYS, is_soft
 
 ROLES = ("hard",)
 SOFTNESS = {"target_partners": "Partners a row", "target_diagonal": "Mass on the true pair"}

@@ -1,6 +1,6 @@
 """Settings of ordinal regression as the rules read them, from the section `ordinal` of the config.
 
-Pure functions of the standard library alone, as those of runtime/config.py. A config that
+Pure functions of the standard library alone, as those of the room `settings`. A config that
 contradicts itself raises ConfigError, before anything runs.
 """
 
@@ -9,20 +9,19 @@ from typing import Any
 
 from countclip.experiments.ordinal.methods import BY_NAME, Method, method_of
 from countclip.experiments.ordinal.task import bins_of_equal_width, check_bins
-from countclip.runtime.config import (
+from countclip.runtime.provenance import sections
+from countclip.runtime.resources import is_result, resource
+from countclip.settings import experiments
+from countclip.settings.common import (
     NO_RESULT,
     Config,
     ConfigError,
     active,
     entry,
-    files_in_column,
-    ordinal_set,
-    ordinal_sets,
     refuse_equal_labels,
     value_at,
 )
-from countclip.runtime.provenance import sections
-from countclip.runtime.resources import is_result, resource
+from countclip.settings.user_files import files_in_column
 
 CHECKPOINTS = ("selected", "best_on_test")
 """Those that methods predict with: best on the validation part, and on the test part."""
@@ -32,9 +31,9 @@ WITHOUT_TEXTS = ("constant", "linear_probe")
 
 def check(config: Config) -> None:
     """Raise ConfigError for a set or a method that cannot be meant, or that two labels hide."""
-    for name in ordinal_sets(config):
+    for name in experiments.ordinal_sets(config):
         try:
-            check_bins(ordinal_set(config, name)["task"])
+            check_bins(experiments.ordinal_set(config, name)["task"])
         except ValueError as error:
             raise ConfigError(f"ordinal.sets.{name}.task: {error}") from error
     labels = {name: one.label for name, one in methods(config).items()}
@@ -49,12 +48,12 @@ def check(config: Config) -> None:
 
 def folds(config: Config, name: str) -> range:
     """Numbers of a set's folds, from 1."""
-    return range(1, ordinal_set(config, name)["folds"]["count"] + 1)
+    return range(1, experiments.ordinal_set(config, name)["folds"]["count"] + 1)
 
 
 def fold_settings(config: Config, name: str) -> Config:
     """What the folds of a set follow from."""
-    settings = ordinal_set(config, name)
+    settings = experiments.ordinal_set(config, name)
     return {key: settings[key] for key in ("csv", "images", "follow_links", "folds")} | {
         "task": {key: settings["task"][key] for key in ("values", "bins")}
     }
@@ -62,12 +61,12 @@ def fold_settings(config: Config, name: str) -> Config:
 
 def image_settings(config: Config, name: str) -> Config:
     """What the packed images of a set follow from, beside the model."""
-    return {key: ordinal_set(config, name)[key] for key in ("images", "follow_links")}
+    return {key: experiments.ordinal_set(config, name)[key] for key in ("images", "follow_links")}
 
 
 def listed_images(config: Config, name: str) -> list[str]:
     """The images of a user's set, to notice one that is replaced; none of one that a rule makes."""
-    settings = ordinal_set(config, name)
+    settings = experiments.ordinal_set(config, name)
     if is_result(settings["images"]):
         return []
     csv, folder = (Path(resource(settings[key])) for key in ("csv", "images"))
@@ -111,7 +110,7 @@ def _settings(config: Config, name: str, method: str) -> dict[str, Any]:
     """
     base, options = _choice(config, method)
     prompt = {"bins": "prompt", "numbers": "number_prompt"}[BY_NAME[base].concepts]
-    task = ordinal_set(config, name)["task"]
+    task = experiments.ordinal_set(config, name)["task"]
     return {
         "method": base,
         "options": {key: value for key, value in options.items() if key != "label"},
@@ -157,7 +156,7 @@ def predictions(config: Config, name: str) -> list[str]:
 
 def table_settings(config: Config, name: str) -> Config:
     """What the table of a set follows from, beside its predictions."""
-    settings = ordinal_set(config, name)
+    settings = experiments.ordinal_set(config, name)
     return {
         "labels": [[method, one.label] for method, one in methods(config).items()],
         "task": {key: settings["task"][key] for key in ("shows", "values", "bins")},
@@ -211,14 +210,14 @@ def embedding_settings(config: Config, name: str) -> Config:
 def _check_studies(config: Config) -> None:
     """Raise ConfigError for a study that cannot be made."""
     studies = config["ordinal"]["studies"]
-    if studies["set"] not in ordinal_sets(config):
+    if studies["set"] not in experiments.ordinal_sets(config):
         raise ConfigError(
             f"ordinal.studies.set: there is no set {studies['set']!r}; name one of"
-            f" {', '.join(ordinal_sets(config))}"
+            f" {', '.join(experiments.ordinal_sets(config))}"
         )
     if not _chosen(config, "ordinal.studies.methods"):
         raise ConfigError("ordinal.studies.methods: none is a row of `ordinal.methods`; name some")
-    task = ordinal_set(config, studies["set"])["task"]
+    task = experiments.ordinal_set(config, studies["set"])["task"]
     lowest, highest = task["values"]
     for first, last in studies["outside"] if "outside" in studies["made"] else []:
         if not lowest <= first <= last <= highest or (first, last) == (lowest, highest):
@@ -237,7 +236,7 @@ def study_settings(config: Config, study: str) -> Config:
     """What the predictions of a study follow from, beside the set's folds and images."""
     studies, training = config["ordinal"]["studies"], config["ordinal"]["training"]
     choices = {name: _choice(config, name) for name in _chosen(config, "ordinal.studies.methods")}
-    task = ordinal_set(config, studies["set"])["task"]
+    task = experiments.ordinal_set(config, studies["set"])["task"]
     left_out = (*NO_RESULT, "threads", "devices")
     return sections(config, ["model", "evaluation.precision"]) | {
         "levels": studies[study],
@@ -266,7 +265,7 @@ def study_table_settings(config: Config, study: str) -> Config:
     return {
         "levels": studies[study],
         "labels": [[name, rows[name].label] for name in _chosen(config, "ordinal.studies.methods")],
-        "task": ordinal_set(config, studies["set"])["task"],
+        "task": experiments.ordinal_set(config, studies["set"])["task"],
         "scale": config["scale"],
     }
 
@@ -280,7 +279,7 @@ def cost_settings(config: Config) -> Config:
         if base != "constant":
             differ = {key: value for key, value in options.items() if key != "label"}
             rows.append([method, {"method": base, "options": differ, "label": row.label}])
-    task = ordinal_set(config, name)["task"]
+    task = experiments.ordinal_set(config, name)["task"]
     return sections(config, ["model"]) | {
         "methods": rows,
         "task": {key: task[key] for key in ("values", "bins", "prompt", "number_prompt")},

@@ -1,6 +1,6 @@
 """Settings of the reading experiment as the rules read them, from the section `reading`.
 
-Pure functions of the standard library alone, as those of runtime/config.py. A config that
+Pure functions of the standard library alone, as those of the room `settings`. A config that
 contradicts itself raises ConfigError, before anything runs.
 """
 
@@ -8,15 +8,10 @@ from typing import Any
 
 from countclip.experiments.reading.hard_on import HARD_ON
 from countclip.experiments.reading.variants import VARIANTS, Variant
-from countclip.runtime.config import (
-    NO_RESULT,
-    OVER_PAPER,
-    Config,
-    ConfigError,
-    reading_is_made,
-    value_at,
-)
 from countclip.runtime.provenance import sections
+from countclip.settings import experiments
+from countclip.settings.common import NO_RESULT, Config, ConfigError, value_at
+from countclip.settings.network import OVER_PAPER
 
 SPLITS = ("train", "validation")
 TEMPLATES = ("question_template", "answer_template")
@@ -25,7 +20,7 @@ TEMPLATES = ("question_template", "answer_template")
 def check(config: Config) -> None:
     """Raise ConfigError for rows that there are not, and for a source that cannot be read."""
     reading = config["reading"]
-    if not reading_is_made(config):
+    if not experiments.reading_is_made(config):
         return
     if unknown := sorted(set(reading["variants"]) - set(VARIANTS)):
         raise ConfigError(

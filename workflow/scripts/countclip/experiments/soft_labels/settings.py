@@ -1,35 +1,38 @@
 """Settings of soft labels as the rules read them, from the section `soft_labels` of the config.
 
-Pure functions of the standard library alone, as those of runtime/config.py.
+Pure functions of the standard library alone, as those of the room `settings`.
 """
 
 from pathlib import Path
 
-from countclip.runtime.config import (
+from countclip.runtime.provenance import sections
+from countclip.runtime.resources import is_result, resource
+from countclip.settings import counting_sets, experiments
+from countclip.settings.common import (
     NO_RESULT,
     Config,
     ConfigError,
     active,
-    candidates,
-    caption_set,
-    caption_sets,
     entry,
-    llm_sets,
-    pretraining_nets,
     refuse_equal_labels,
 )
-from countclip.runtime.provenance import sections
-from countclip.runtime.resources import is_result, resource
+from countclip.settings.user_files import on_disk
 
 UNITS = ("concrete", "nouns", "phrases")
 """Those of the parser, data/objects.py; another is a language model's, `llm`."""
+
+
+def caption_set(config: Config, name: str) -> Config:
+    """The settings of a set of captions, with the defaults of what it does not set."""
+    default = {"path": None, "column": None, "rows": "all"}
+    return on_disk(default | entry(config, "soft_labels.caption_sets", name), "path")
 
 
 def captions(config: Config, name: str) -> list[str]:
     """The files that a caption set is read from, also a missing one; none for a folder."""
     path = caption_set(config, name)["path"]
     if not path:
-        return candidates(config)
+        return counting_sets.candidates(config)
     found = resource(path)
     return [] if Path(found).is_dir() else [found]
 
@@ -41,12 +44,12 @@ def set_settings(config: Config, name: str) -> Config:
 
 def labels(config: Config) -> dict[str, str]:
     """Caption set -> its name in tables, in the config's order."""
-    return {name: caption_set(config, name)["label"] for name in caption_sets(config)}
+    return {name: caption_set(config, name)["label"] for name in experiments.caption_sets(config)}
 
 
 def units(config: Config, name: str) -> list[str]:
     """The definitions of an object by which a caption set is counted."""
-    return [*UNITS, *(["llm"] if name in llm_sets(config) else [])]
+    return [*UNITS, *(["llm"] if name in experiments.llm_sets(config) else [])]
 
 
 def llm_settings(config: Config, name: str) -> Config:
@@ -78,7 +81,7 @@ def check(config: Config) -> None:
     refuse_equal_labels("soft_labels.pretraining.targets", _labels(config, "targets"))
     refuse_equal_labels("soft_labels.pretraining.nets", _labels(config, "nets"))
     known = config["soft_labels"]["pretraining"]["targets"]
-    for net in pretraining_nets(config):
+    for net in experiments.pretraining_nets(config):
         if unknown := sorted(set(_net(config, net)["targets"] or []) - set(known)):
             raise ConfigError(
                 f"soft_labels.pretraining.nets.{net}.targets: there is no {', '.join(unknown)};"
@@ -86,10 +89,10 @@ def check(config: Config) -> None:
             )
     domains = config["soft_labels"]["pretraining"]["domains"]
     if domains["made"]:
-        if domains["net"] not in pretraining_nets(config):
+        if domains["net"] not in experiments.pretraining_nets(config):
             raise ConfigError(
                 f"soft_labels.pretraining.domains.net: there is no net {domains['net']!r}; there"
-                f" are {', '.join(pretraining_nets(config))}"
+                f" are {', '.join(experiments.pretraining_nets(config))}"
             )
         if unknown := sorted({*domains["targets"]} - {*_labels(config, "targets")}):
             raise ConfigError(
@@ -174,13 +177,13 @@ def trainings(config: Config, net: str, file: str) -> list[str]:
 
 def classification_settings(config: Config, net: str) -> Config:
     """What a net's answers follow from, beside its weights and the test images."""
-    model = net_model(config, net) if net in pretraining_nets(config) else None
+    model = net_model(config, net) if net in experiments.pretraining_nets(config) else None
     return sections(config, ["evaluation.precision", "evaluation.threads"]) | {"model": model}
 
 
 def table_settings(config: Config) -> Config:
     """What the table follows from, beside answers, histories and counts."""
-    nets = {name: _net(config, name) for name in pretraining_nets(config)}
+    nets = {name: _net(config, name) for name in experiments.pretraining_nets(config)}
     used = {target for name in nets for target in targets_of(config, name)}
     labels = _labels(config, "targets")
     return {
@@ -217,7 +220,7 @@ def descriptions(config: Config, texts: str = "mixed") -> list[str]:
 def domain_files(config: Config) -> list[str]:
     """The files that describe the net of the table of domains; none of one that is left out."""
     net = _domains(config)["net"]
-    return net_files(config, net) if net in pretraining_nets(config) else []
+    return net_files(config, net) if net in experiments.pretraining_nets(config) else []
 
 
 def domain_weights(config: Config) -> list[str]:

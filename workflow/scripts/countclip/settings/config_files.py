@@ -1,18 +1,19 @@
-"""Config files before Snakemake merges them: keys that would be lost, and what overlays change.
+"""Config files as a person writes them: keys that would be lost, overlays, wrong values.
 
 Every job of a cluster reads them again, so this uses the standard library and PyYAML alone.
 """
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from countclip.runtime.config import ConfigError
 from countclip.runtime.provenance import leaves
 from countclip.runtime.resources import HOME
+from countclip.settings.common import ConfigError
 
 DEFAULTS = tuple(
     HOME / "config" / name
@@ -150,3 +151,34 @@ def advice(path: Sequence[str | int], value: Any, arguments: dict[str, Any]) -> 
         f"{value!r} came as a text, as all does that stands inside a value of --config; write a "
         f"file with\n    {written}\nand name it: --configfile that.yaml"
     )
+
+
+def complaint(wrong: Any) -> str:
+    """What is wrong with a value or an id of the config, and for some errors what to do.
+
+    wrong: jsonschema's ValidationError. YAML takes some words for a number, a date or yes and no.
+    """
+    rule, value = wrong.validator_value, wrong.instance
+    is_id = "propertyNames" in wrong.absolute_schema_path
+    if is_id and wrong.validator == "pattern":
+        return f"{wrong.message}; an id has letters, digits and _, and is no reserved word"
+    if wrong.validator == "maxLength":
+        return f"{value[:40]!r}... has {len(value)} characters, of at most {rule}; shorten it"
+    may_be_text = (wrong.validator == "type" and "string" in rule) or (
+        wrong.validator == "enum" and any(isinstance(choice, str) for choice in rule)
+    )
+    if is_id and value is None:
+        return 'YAML takes null, ~ and nothing for no value, and an id is meant: quote it, "null"'
+    if may_be_text and value is None:
+        return (
+            "YAML takes nothing, ~ and null for no value, and a text is meant: write it in quotes"
+        )
+    if not may_be_text or isinstance(value, str | dict | list):
+        return wrong.message
+    if isinstance(value, bool):
+        return f'YAML takes yes, on or no, off for {value}, and a text is meant: quote it, as "no"'
+    kind = "a number" if isinstance(value, int | float) else f"a {type(value).__name__}"
+    text = re.sub(r"\W", "_", str(value)) if is_id else value  # such as 2024_05_01
+    is_number = isinstance(value, int) and not is_id  # such as 00012 or 0x1f
+    written = ", or as it stands there" if is_number else ""
+    return f'YAML takes {value} for {kind}, and a text is meant: quote it, "{text}"{written}'

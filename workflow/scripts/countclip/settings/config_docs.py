@@ -5,9 +5,9 @@ from typing import Any
 
 import yaml
 
-from countclip.runtime import config_files
 from countclip.runtime.files import write_text
 from countclip.runtime.resources import HOME
+from countclip.settings import config_files
 
 MANUAL = HOME / "config/README.md"
 SCHEMA = HOME / "workflow/schemas/config.schema.yaml"

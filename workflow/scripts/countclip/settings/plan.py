@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from countclip.runtime.config import counted_sets, gpus, local_files, needs_laion, set_source
 from countclip.runtime.provenance import leaves
 from countclip.runtime.resources import resource
+from countclip.settings import counting_sets, gpus, laion
 
 PUBLISHED_ROWS = 12_933_524
 """Rows of part-00000 of LAION-400M; the other 31 parts have about as many."""
@@ -63,7 +63,7 @@ def report(jobs: list[Job], config: dict[str, Any], costs: Path, defaults: Path)
             lines.append(_row(rule, f"{count:,}", "-", "-", "-", "seconds"))
             continue
         hours, disk = count * cost.seconds / 3600, count * cost.megabytes / 1000
-        numbers = [count, *((0.0, hours) if gpus(config, rule) else (hours, 0.0)), disk]
+        numbers = [count, *((0.0, hours) if gpus.of_rule(config, rule) else (hours, 0.0)), disk]
         sums = [total + number for total, number in zip(sums, numbers, strict=True)]
         shown = [f"{count:,}", *(f"{number:,.2f}" if number else "-" for number in numbers[1:])]
         lines.append(_row(rule, *shown, cost.source))
@@ -93,9 +93,9 @@ def expected_amounts(config: dict[str, Any]) -> dict[str, float]:
         alive = 0.9
         pairs = rows * miniature["counting_share"] * alive
     else:
-        rows = _local_rows(config["laion"]) or parts * PUBLISHED_ROWS
+        rows = _local_rows(config) or parts * PUBLISHED_ROWS
         captions, alive, pairs = rows * 0.0147, 0.78, rows * 2102 / 2e6
-    if not needs_laion(config):
+    if not counting_sets.needs_laion(config):
         rows, captions, pairs = counted, 0, counted
     most = config["counting_set"]["max_per_number"]
     pairs = min(pairs, sum(most)) if most else pairs
@@ -125,8 +125,8 @@ def expected_amounts(config: dict[str, Any]) -> dict[str, float]:
 def _counted_rows(config: dict[str, Any]) -> int:
     """Rows of the counting sets whose images somebody counted, as far as that is quickly known."""
     rows = 0
-    for name in counted_sets(config):
-        settings = set_source(config, name)
+    for name in counting_sets.counted(config):
+        settings = counting_sets.set_source(config, name)
         path = Path(resource(settings["path"]))
         if settings["source"] == "folder" and path.is_file():
             with open(path, "rb") as lines:
@@ -138,13 +138,14 @@ def _counted_rows(config: dict[str, Any]) -> int:
     return rows
 
 
-def _local_rows(laion: dict[str, Any]) -> int:
+def _local_rows(config: dict[str, Any]) -> int:
     """Rows of local files (source: local), as far as they exist."""
-    if laion["source"] != "local" or not laion["folder"]:
+    section = config["laion"]
+    if section["source"] != "local" or not section["folder"]:
         return 0
     import pyarrow.parquet as pq  # only needed for local files
 
-    files = local_files({"laion": laion | {"manifest": None}})
+    files = laion.local_files({"laion": section | {"manifest": None}})
     return sum(pq.read_metadata(file).num_rows for file in files)
 
 

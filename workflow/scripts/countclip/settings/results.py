@@ -9,8 +9,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import product
 
-from countclip.runtime import config as settings
-from countclip.runtime.config import Config
+from countclip.settings import (
+    benchmarks,
+    counting_sets,
+    experiments,
+    retention,
+    variants,
+    zero_shot,
+)
+from countclip.settings.common import Config
 
 TABLE, FIGURE = ("csv", "json", "md"), ("svg", "png")
 
@@ -57,7 +64,7 @@ def _where(condition: Callable[[Config], object]) -> Callable[[Config], list[str
     return lambda config: [""] if condition(config) else []
 
 
-ON_COUNTBENCH = _where(settings.has_countbench)
+ON_COUNTBENCH = _where(benchmarks.has_countbench)
 """One result in a run that measures on CountBench."""
 
 SECTIONS = (
@@ -142,42 +149,42 @@ RESULTS = (
         "make_ablations",
         "results/ablations",
         TABLE,
-        _where(lambda config: settings.has_countbench(config) and settings.reference(config)),
+        _where(lambda config: benchmarks.has_countbench(config) and variants.reference(config)),
     ),
     Result(
         "benchmarks",
         "make_benchmark_table",
         "results/benchmarks/{id}/table",
         TABLE,
-        settings.further_benchmarks,
+        benchmarks.further,
     ),
     Result(
         "zero_shot",
         "make_zero_shot_table",
         "results/zero_shot/table",
         TABLE,
-        _where(settings.zero_shot_models),
+        _where(zero_shot.all_models),
     ),
     Result(
         "retention",
         "make_retention",
         "results/retention",
         TABLE,
-        _where(settings.retention_tasks),
+        _where(retention.tasks),
     ),
     Result(
         "retention",
         "make_wise_ft",
         "results/wise_ft",
         ("csv", "json"),
-        _where(settings.wise_ft_variants),
+        _where(retention.wise_ft_variants),
     ),
     Result(
         "retention",
         "plot_wise_ft",
         "results/figures/wise_ft",
         FIGURE,
-        _where(settings.wise_ft_variants),
+        _where(retention.wise_ft_variants),
     ),
     Result("retrieval", "make_retrieval_table", "results/retrieval", TABLE, ON_COUNTBENCH),
     Result("retrieval", "plot_retrieval", "results/figures/retrieval", FIGURE, ON_COUNTBENCH),
@@ -188,27 +195,31 @@ RESULTS = (
         "join_ordinal_tables",
         "results/ordinal/table",
         ("csv",),
-        _where(settings.ordinal_sets),
+        _where(experiments.ordinal_sets),
     ),
     Result(
-        "ordinal", "make_ordinal_table", "results/ordinal/{id}/table", TABLE, settings.ordinal_sets
+        "ordinal",
+        "make_ordinal_table",
+        "results/ordinal/{id}/table",
+        TABLE,
+        experiments.ordinal_sets,
     ),
     Result(
         "ordinal",
         "make_ordinal_table",
         "results/ordinal/{id}/table_per_bin",
         ("csv",),
-        settings.ordinal_sets,
+        experiments.ordinal_sets,
     ),
     Result(
         "ordinal",
         "plot_ordinal_errors",
         "results/figures/ordinal_errors_{id}",
         FIGURE,
-        settings.ordinal_sets,
+        experiments.ordinal_sets,
     ),
     *(
-        Result("ordinal", "plot_ordinal_order", path, kinds, settings.embedded_sets)
+        Result("ordinal", "plot_ordinal_order", path, kinds, experiments.embedded_sets)
         for path, kinds in (
             ("results/ordinal/{id}/order", ("csv",)),
             ("results/figures/ordinal_similarities_{id}", FIGURE),
@@ -228,69 +239,79 @@ RESULTS = (
         "make_ordinal_study",
         "results/ordinal/{id}",
         TABLE,
-        settings.ordinal_studies,
+        experiments.ordinal_studies,
     ),
     Result(
         "ordinal",
         "plot_ordinal_study",
         "results/figures/ordinal_{id}",
         FIGURE,
-        settings.ordinal_studies,
+        experiments.ordinal_studies,
     ),
     Result(
         "soft_labels",
         "make_soft_label_table",
         "results/soft_labels/table",
         TABLE,
-        _where(settings.pretraining_nets),
+        _where(experiments.pretraining_nets),
     ),
     Result(
         "soft_labels",
         "plot_soft_labels",
         "results/figures/soft_labels",
         FIGURE,
-        _where(settings.pretraining_nets),
+        _where(experiments.pretraining_nets),
     ),
     Result(
         "soft_labels",
         "make_domain_table",
         "results/soft_labels/domains",
         TABLE,
-        _where(settings.has_domains),
+        _where(experiments.has_domains),
     ),
     Result(
         "soft_labels",
         "make_object_statistics",
         "results/soft_labels/statistics",
         TABLE,
-        _where(settings.caption_sets),
+        _where(experiments.caption_sets),
     ),
     *(
         Result("reading", rule, path, kinds, _where(is_made))
         for rule, path, kinds, is_made in (
-            ("make_reading_table", "results/reading/table", TABLE, settings.reading_is_made),
-            ("make_reading_words", "results/reading/words", TABLE, settings.reading_words),
-            ("plot_reading_words", "results/figures/reading_words", FIGURE, settings.reading_words),
-            ("make_reading_crops", "results/reading/crops", TABLE, settings.reading_crops),
+            ("make_reading_table", "results/reading/table", TABLE, experiments.reading_is_made),
+            ("make_reading_words", "results/reading/words", TABLE, experiments.reading_words),
+            (
+                "plot_reading_words",
+                "results/figures/reading_words",
+                FIGURE,
+                experiments.reading_words,
+            ),
+            ("make_reading_crops", "results/reading/crops", TABLE, experiments.reading_crops),
             (
                 "plot_reading_panels",
                 "results/figures/reading_panels",
                 FIGURE,
-                settings.reading_is_made,
+                experiments.reading_is_made,
             ),
-            ("make_reading_counts", "results/reading/overlap", TABLE, settings.reading_is_made),
-            ("make_reading_counts", "results/reading/counts", ("csv",), settings.reading_is_made),
+            ("make_reading_counts", "results/reading/overlap", TABLE, experiments.reading_is_made),
+            (
+                "make_reading_counts",
+                "results/reading/counts",
+                ("csv",),
+                experiments.reading_is_made,
+            ),
             (
                 "plot_reading_counts",
                 "results/figures/reading_questions",
                 FIGURE,
-                settings.reading_is_made,
+                experiments.reading_is_made,
             ),
             (
                 "plot_reading_counts",
                 "results/figures/reading_answers",
                 FIGURE,
-                settings.reading_is_made,
+                experiments.reading_is_made,
             ),
         )
     ),  # fmt: skip
@@ -299,7 +320,7 @@ RESULTS = (
         "plot_object_ranks",
         "results/figures/object_ranks_{id}",
         FIGURE,
-        settings.caption_sets,
+        experiments.caption_sets,
     ),
     Result("reading", "make_reading_published", "results/reading/published", TABLE),
     Result(
@@ -307,28 +328,28 @@ RESULTS = (
         "plot_class_frequency",
         "results/figures/class_frequency_{id}",
         FIGURE,
-        settings.counting_sets,
+        counting_sets.trained_on,
     ),
     Result(
         "funnel",
         "plot_lambdas",
         "results/figures/lambdas_{id}",
         FIGURE,
-        settings.counting_sets,
+        counting_sets.trained_on,
     ),
     Result(
         "funnel",
         "make_composed_check",
         "results/composed/check",
         TABLE,
-        _where(settings.composed_sets),
+        _where(counting_sets.composed),
     ),
     Result(
         "funnel",
         "draw_composed",
         "results/figures/composed",
         FIGURE,
-        _where(settings.composed_sets),
+        _where(counting_sets.composed),
     ),
 )
 """In the order of the report: each figure after the table that it belongs to."""
@@ -362,7 +383,7 @@ def _registered(path: str) -> tuple[Result, str]:
         pattern = rf"(?:.*/)?{before}{name}{after}\.(?:{'|'.join(result.kinds)})"
         if found := re.fullmatch(pattern, path):
             return result, found[1]
-    raise ValueError(f"no section shows {path}: register it in runtime/results.py")
+    raise ValueError(f"no section shows {path}: register it in settings/results.py")
 
 
 def patterns_of(section: str) -> list[str]:
