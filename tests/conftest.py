@@ -3,10 +3,12 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported anywhere
 
 import shutil
+from contextlib import ExitStack
 
 import pytest
 from filelock import FileLock
 
+from warm_python import WarmPython
 from workflow.conftest import Workflow, finish
 
 
@@ -15,13 +17,47 @@ def pytest_xdist_auto_num_workers() -> int:
     return min(4, (os.cpu_count() or 1) + 2)
 
 
+LONG = (
+    "test_benchmarks.py", "test_docs.py", "test_fetch_faults.py", "test_objective.py",
+    "test_own_photos.py", "test_training.py", "test_walls.py",
+)  # fmt: skip
+"""Files of a minute or two that need no `finished`: what runs while it is made."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with a long file that needs no `finished`; by its name it would end last, alone."""
-    items.sort(key=lambda item: item.path.name != "test_training.py")
+    """Begin with one file that makes `finished`, and long ones; then come those that wait for it.
+
+    By name, three of four processes would wait, and a long file would end last, alone.
+    """
+    waiting = {item.path for item in items if "finished" in item.fixturenames}
+
+    def place(item: pytest.Item) -> int:
+        if item.path.name in ("test_copies.py", *LONG):
+            return int(item.path.name in LONG)
+        return 2 if item.path in waiting else 3
+
+    items.sort(key=place)
+
+
+WARM = "COUNTCLIP_WARM_PYTHON"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """One server for all processes of xdist, which does nothing before it is needed."""
+    if WARM not in os.environ:
+        running = ExitStack()
+        os.environ[WARM] = running.enter_context(WarmPython())
+        config.add_cleanup(running.close)
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory) -> Workflow:
+def warm_python() -> str:
+    """Runs scripts in forks of a process that has their imports (tests/warm_python.py)."""
+    return os.environ[WARM]
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory, warm_python) -> Workflow:
     """The tiny workflow after a whole run: one for all processes of xdist, made where it is first
     needed. Its results stay as they are, and only the tests of test_run.py run Snakemake in it."""
     folder = tmp_path_factory.getbasetemp()
@@ -31,6 +67,6 @@ def finished(tmp_path_factory) -> Workflow:
     with FileLock(folder / "finished.lock"):
         if not done.exists():
             shutil.rmtree(home, ignore_errors=True)  # a run that failed
-            finish(home)
+            finish(home, warm_python)
             done.touch()
     return Workflow(home / "runs/tiny", home)

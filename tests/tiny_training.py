@@ -213,6 +213,7 @@ def note_what_is_published(event: str, arguments: tuple) -> None:
 
 
 if __name__ == "__main__":
+    sys.executable = os.environ["PYTHON"]  # with which Fabric starts the other processes
     torch.set_num_threads(1)
     sys.addaudithook(note_what_is_published)
     whole = {

@@ -15,7 +15,7 @@ def test_the_pair_that_was_trained_on_and_tested_on_is_found(shared: Path) -> No
     benchmark = pl.DataFrame(
         {"url": [row.url for row in listed], "caption": [row.caption for row in listed]}
     ).with_columns(phash=pl.lit(None, pl.String))
-    fates = counting_set._benchmark_pairs(
+    fates = counting_set.benchmark_pairs(
         rows.fill_null(""), benchmark, {"decontaminate": ["url", "caption"], "phash_distance": 4}
     )
     found = [

@@ -6,11 +6,8 @@ small a model learns of photos.
 
 import csv
 import json
-import os
 import shutil
 import socket
-import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 
@@ -23,6 +20,7 @@ from countclip.data.counted_images import Source, coco
 from countclip.data.number_words import NUMBERS
 from countclip.runtime.folders import ImageFolder
 from countclip.runtime.resources import HOME
+from workflow.conftest import snakemake
 from workflow.dry_runs import jobs
 
 FOLDER = """\
@@ -95,7 +93,7 @@ def write_coco(folder: Path, photos: list[dict]) -> None:
     (folder / "photos/captions.json").write_text(json.dumps({"annotations": captions}))
 
 
-def run(folder: Path, overlay: str, *arguments: str) -> set[str]:
+def run(python: str, folder: Path, overlay: str, *arguments: str) -> set[str]:
     """Run Snakemake in the folder, with proxies that answer nothing; the rules that it ran."""
     assert len(overlay.splitlines()) <= 15
     (folder / "mine.yaml").write_text(overlay, encoding="utf-8")
@@ -103,22 +101,19 @@ def run(folder: Path, overlay: str, *arguments: str) -> set[str]:
         nobody.bind(("127.0.0.1", 0))
         proxy = f"http://127.0.0.1:{nobody.getsockname()[1]}"
         proxies = dict.fromkeys(("http_proxy", "https_proxy", "all_proxy"), proxy)
-        where = ("--snakefile", HOME / "Snakefile", "--directory", folder, "--cores", "2")
-        config = ("--configfile", folder / "mine.yaml")
-        command = (sys.executable, "-m", "snakemake", *arguments, *where, *config)
-        done = subprocess.run(
-            list(map(str, command)), capture_output=True, text=True, check=False,
-            env=os.environ | proxies | {"HF_HUB_OFFLINE": "1"},
-        )  # fmt: skip
-    assert done.returncode == 0, (done.stdout + done.stderr)[-6000:]
-    return set(jobs(done.stdout + done.stderr))
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in (proxies | {"HF_HUB_OFFLINE": "1"}).items():
+                patch.setenv(name, value)
+            where = ("--snakefile", str(HOME / "Snakefile"), "--directory", str(folder))
+            config = ("--cores", "2", "--configfile", str(folder / "mine.yaml"))
+            return set(jobs(snakemake(*arguments, *where, *config, python=python)))
 
 
 def test_photos_in_a_folder_and_in_cocos_form_train_and_evaluate_a_model(
-    folder: Path, photos: list[dict]
+    folder: Path, photos: list[dict], warm_python: str
 ) -> None:
     """One overlay of a few lines each; the second run repeats what depends on the set alone."""
-    made = run(folder, FOLDER, TABLE)
+    made = run(warm_python, folder, FOLDER, TABLE)
     assert {"read_counted_images", "train_variant", "evaluate", "make_benchmark_table"} <= made
     assert not {rule for rule in made if "countbench" in rule or "world" in rule}
     table = pd.read_csv(folder / TABLE)
@@ -127,7 +122,7 @@ def test_photos_in_a_folder_and_in_cocos_form_train_and_evaluate_a_model(
     counting = check_pairs(folder, photos)
     assert {row["url"] for row in counting} < {photo["file"] for photo in photos}
     write_coco(folder, photos)
-    again = run(folder, COCO, TABLE)  # of which the benchmark's photos are kept apart
+    again = run(warm_python, folder, COCO, TABLE)  # of which the benchmark's photos are kept apart
     assert "read_benchmark" not in again
     assert {"read_counted_images", "train_variant", "make_benchmark_table"} <= again
     assert {row["caption"] for row in check_pairs(folder, photos)} != {

@@ -3,9 +3,9 @@
 import dataclasses
 import itertools
 import json
+import os
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -217,11 +217,13 @@ def in_processes(what, config, folder, **settings):
 
 def processes_end(what, config, folder, **settings):
     """The same, however it ends: the exit code of the first, and what all said."""
-    command = [sys.executable, tiny_training.__file__, what, str(config), str(folder)]
+    python = os.environ["COUNTCLIP_WARM_PYTHON"]
+    command = [python, tiny_training.__file__, what, str(config), str(folder)]
     paths = f"{HOME / 'workflow/scripts'}:{Path(tiny_training.__file__).parent}"
     done = subprocess.run(
         [*command, json.dumps(settings)], capture_output=True, text=True, check=False, cwd=folder,
-        env={"PYTHONPATH": paths, "OMP_NUM_THREADS": "1", "PATH": "/usr/bin:/bin", **SLURM},
+        env={"PYTHONPATH": paths, "OMP_NUM_THREADS": "1", "PATH": "/usr/bin:/bin", "PYTHON": python,
+             **SLURM},
     )  # fmt: skip
     return done.returncode, done.stderr
 

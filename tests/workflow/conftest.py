@@ -71,10 +71,13 @@ def forks() -> Forks:
     return running
 
 
-def snakemake(*arguments: str, folder: Path | None = None, fails: bool = False) -> str:
+def snakemake(
+    *arguments: str, folder: Path | None = None, fails: bool = False, python: str = sys.executable
+) -> str:
     """Run Snakemake in a folder, or here; returns what it printed."""
     with tempfile.NamedTemporaryFile("r", encoding="utf-8", errors="replace") as output:
-        forks().start(arguments, str(folder or Path.cwd()), dict(os.environ), output=output.name)
+        run = arguments, str(folder or Path.cwd()), dict(os.environ), python
+        forks().start(*run, output=output.name)
         failed, printed = bool(forks().exit_code()), output.read()
     if failed != fails:
         pytest.fail(f"snakemake {' '.join(arguments)}\n{printed[-8000:]}")
@@ -93,6 +96,7 @@ class Workflow:
 
     folder: Path
     home: Path = HOME
+    python: str = sys.executable  # runs the scripts
 
     def __call__(
         self,
@@ -105,7 +109,8 @@ class Workflow:
         """Run Snakemake with `overlay` over TINY (or with the files `only`) over the
         defaults; returns what it printed."""
         on = () if cores is None else ("--cores", str(cores))
-        return snakemake(*arguments, *on, *self.where(overlay, only), fails=fails)
+        where = self.where(overlay, only)
+        return snakemake(*arguments, *on, *where, fails=fails, python=self.python)
 
     def where(self, overlay: dict, only: Sequence[Path] = (), name: str = "overlay") -> list[str]:
         """The arguments that say which workflow runs where, with which config."""
@@ -178,6 +183,6 @@ def checkout(home: Path) -> Path:
     return home
 
 
-def finish(home: Path) -> None:
+def finish(home: Path, python: str) -> None:
     """A whole run of the tiny workflow with two cores, in a checkout of its own at `home`."""
-    Workflow(checkout(home) / "runs/tiny", home)("all")
+    Workflow(checkout(home) / "runs/tiny", home, python)("all")
