@@ -110,7 +110,7 @@ def sheet(rows: pd.DataFrame) -> Sheet:
             Cell(text["accuracy"], interval, bool(row["accuracy"] == highest)),
             Cell(text["mae"]),
             Cell(text["off_by_one"]),
-            Cell(f"{row['parameters'] / 1e6:.0f}"),
+            Cell(f"{row['parameters'] / 1e6:.1f}"),
             Cell(f"{row['image_size']}"),
         ]
         if has_published:
