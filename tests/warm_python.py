@@ -50,7 +50,9 @@ class WarmPython:
             listener.listen(16)  # who comes while the server imports waits
             number = listener.fileno()
             server = [sys.executable, __file__, str(number), *self._ahead]
-            self._server = subprocess.Popen(server, stdin=subprocess.PIPE, pass_fds=[number])
+            self._server = subprocess.Popen(  # Ctrl-C is for the commands, which send it on
+                server, stdin=subprocess.PIPE, pass_fds=[number], start_new_session=True
+            )
         return str(command_file)
 
     def __exit__(self, *_) -> None:
