@@ -6,7 +6,7 @@ environment and open files to the server, which forks what `python script.py` wo
 the command go on to that process, which dies if the command does; both end with one exit code.
 
 Nothing of the checkout under test is imported ahead. An import that a script lacks fails with a
-plain Python alone, which other tests start (CONTRIBUTING, Tests).
+plain Python alone, which test_cores.py and tests/slurm start.
 """
 
 import json
