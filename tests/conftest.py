@@ -51,13 +51,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.fixture(scope="session")
-def warm_python() -> str:
-    """Runs scripts in forks of a process that has their imports (tests/warm_python.py)."""
-    return os.environ[WARM]
-
-
-@pytest.fixture(scope="session")
-def finished(tmp_path_factory, warm_python) -> Workflow:
+def finished(tmp_path_factory) -> Workflow:
     """The tiny workflow after a whole run: one for all processes of xdist, made where it is first
     needed. Its results stay as they are, and only the tests of test_run.py run Snakemake in it."""
     folder = tmp_path_factory.getbasetemp()
@@ -67,6 +61,6 @@ def finished(tmp_path_factory, warm_python) -> Workflow:
     with FileLock(folder / "finished.lock"):
         if not done.exists():
             shutil.rmtree(home, ignore_errors=True)  # a run that failed
-            finish(home, warm_python)
+            finish(home)
             done.touch()
     return Workflow(home / "runs/tiny", home)

@@ -6,7 +6,7 @@ environment and open files to the server, which forks what `python script.py` wo
 the command go on to that process, which dies if the command does; both end with one exit code.
 
 Nothing of the checkout under test is imported ahead. An import that a script lacks fails with a
-plain Python alone, which other tests start (CONTRIBUTING, Tests).
+plain Python alone, which test_cores.py and tests/slurm start.
 """
 
 import json
@@ -50,7 +50,9 @@ class WarmPython:
             listener.listen(16)  # who comes while the server imports waits
             number = listener.fileno()
             server = [sys.executable, __file__, str(number), *self._ahead]
-            self._server = subprocess.Popen(server, stdin=subprocess.PIPE, pass_fds=[number])
+            self._server = subprocess.Popen(  # Ctrl-C is for the commands, which send it on
+                server, stdin=subprocess.PIPE, pass_fds=[number], start_new_session=True
+            )
         return str(command_file)
 
     def __exit__(self, *_) -> None:

@@ -485,11 +485,8 @@ def test_a_page_of_540_rows_is_light_and_at_hand(browser, tmp_path) -> None:
     assert browser.run("return performance.getEntriesByType('paint').length") > 0
 
 
-def test_the_download_changes_exactly_its_rows_in_a_real_run(
-    browser, finished, warm_python, tmp_path
-) -> None:
+def test_the_download_changes_exactly_its_rows_in_a_real_run(browser, finished, tmp_path) -> None:
     workflow = finished.copy(tmp_path / "checkout")
-    workflow.python = warm_python
     (tmp_path / "repairs.csv").write_text(HEADER, encoding="utf-8")
     mine = {"countbench": {"repairs": str(tmp_path / "repairs.csv")}}
     benchmark = workflow.folder / "results/countbench/benchmark.parquet"

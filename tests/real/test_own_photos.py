@@ -93,7 +93,7 @@ def write_coco(folder: Path, photos: list[dict]) -> None:
     (folder / "photos/captions.json").write_text(json.dumps({"annotations": captions}))
 
 
-def run(python: str, folder: Path, overlay: str, *arguments: str) -> set[str]:
+def run(folder: Path, overlay: str, *arguments: str) -> set[str]:
     """Run Snakemake in the folder, with proxies that answer nothing; the rules that it ran."""
     assert len(overlay.splitlines()) <= 15
     (folder / "mine.yaml").write_text(overlay, encoding="utf-8")
@@ -106,14 +106,14 @@ def run(python: str, folder: Path, overlay: str, *arguments: str) -> set[str]:
                 patch.setenv(name, value)
             where = ("--snakefile", str(HOME / "Snakefile"), "--directory", str(folder))
             config = ("--cores", "2", "--configfile", str(folder / "mine.yaml"))
-            return set(jobs(snakemake(*arguments, *where, *config, python=python)))
+            return set(jobs(snakemake(*arguments, *where, *config)))
 
 
 def test_photos_in_a_folder_and_in_cocos_form_train_and_evaluate_a_model(
-    folder: Path, photos: list[dict], warm_python: str
+    folder: Path, photos: list[dict]
 ) -> None:
     """One overlay of a few lines each; the second run repeats what depends on the set alone."""
-    made = run(warm_python, folder, FOLDER, TABLE)
+    made = run(folder, FOLDER, TABLE)
     assert {"read_counted_images", "train_variant", "evaluate", "make_benchmark_table"} <= made
     assert not {rule for rule in made if "countbench" in rule or "world" in rule}
     table = pd.read_csv(folder / TABLE)
@@ -122,7 +122,7 @@ def test_photos_in_a_folder_and_in_cocos_form_train_and_evaluate_a_model(
     counting = check_pairs(folder, photos)
     assert {row["url"] for row in counting} < {photo["file"] for photo in photos}
     write_coco(folder, photos)
-    again = run(warm_python, folder, COCO, TABLE)  # of which the benchmark's photos are kept apart
+    again = run(folder, COCO, TABLE)  # of which the benchmark's photos are kept apart
     assert "read_benchmark" not in again
     assert {"read_counted_images", "train_variant", "make_benchmark_table"} <= again
     assert {row["caption"] for row in check_pairs(folder, photos)} != {

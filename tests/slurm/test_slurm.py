@@ -6,6 +6,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -128,6 +129,7 @@ def end(job: str, how: str) -> None:
 def disturbed(profile, finished, tmp_path_factory) -> Disturbed:
     """Of the finished run the world, the benchmark and the first part are there already."""
     run = Disturbed(finished.copy(tmp_path_factory.mktemp("disturbed") / "checkout"), {})
+    run.workflow.python = sys.executable
     results = run.workflow.folder / "results"
     for made in ("counting_set", "training", "evaluation"):
         shutil.rmtree(results / made)

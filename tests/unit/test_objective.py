@@ -3,7 +3,6 @@
 import dataclasses
 import itertools
 import json
-import os
 import re
 import subprocess
 from pathlib import Path
@@ -24,6 +23,7 @@ from countclip.runtime.resources import HOME
 from countclip.training.contrastive import Contrastive
 from countclip.training.counting import COUNTERFACTUALS
 from countclip.training.losses import ClipLoss, CountClipLoss
+from workflow.conftest import warm_python
 
 COUNTS = {number: 60 - 6 * number for number in WORDS} | {2: 100}  # log: not all of one side
 LN_100 = float(np.log(100))
@@ -217,7 +217,7 @@ def in_processes(what, config, folder, **settings):
 
 def processes_end(what, config, folder, **settings):
     """The same, however it ends: the exit code of the first, and what all said."""
-    python = os.environ["COUNTCLIP_WARM_PYTHON"]
+    python = warm_python()
     command = [python, tiny_training.__file__, what, str(config), str(folder)]
     paths = f"{HOME / 'workflow/scripts'}:{Path(tiny_training.__file__).parent}"
     done = subprocess.run(

@@ -63,6 +63,11 @@ TINY: dict[str, Any] = {
 }
 
 
+def warm_python() -> str:
+    """Runs scripts in forks of a process that has their imports (tests/warm_python.py)."""
+    return os.environ["COUNTCLIP_WARM_PYTHON"]
+
+
 @functools.cache
 def forks() -> Forks:
     """Snakemake, which takes longer to import than to plan: imported once for this process."""
@@ -72,11 +77,11 @@ def forks() -> Forks:
 
 
 def snakemake(
-    *arguments: str, folder: Path | None = None, fails: bool = False, python: str = sys.executable
+    *arguments: str, folder: Path | None = None, fails: bool = False, python: str | None = None
 ) -> str:
-    """Run Snakemake in a folder, or here; returns what it printed."""
+    """Run Snakemake in a folder, or here, and scripts by `python`; returns what it printed."""
     with tempfile.NamedTemporaryFile("r", encoding="utf-8", errors="replace") as output:
-        run = arguments, str(folder or Path.cwd()), dict(os.environ), python
+        run = arguments, str(folder or Path.cwd()), dict(os.environ), python or warm_python()
         forks().start(*run, output=output.name)
         failed, printed = bool(forks().exit_code()), output.read()
     if failed != fails:
@@ -96,7 +101,7 @@ class Workflow:
 
     folder: Path
     home: Path = HOME
-    python: str = sys.executable  # runs the scripts
+    python: str | None = None  # of the scripts; else one that has their imports
 
     def __call__(
         self,
@@ -183,6 +188,6 @@ def checkout(home: Path) -> Path:
     return home
 
 
-def finish(home: Path, python: str) -> None:
+def finish(home: Path) -> None:
     """A whole run of the tiny workflow with two cores, in a checkout of its own at `home`."""
-    Workflow(checkout(home) / "runs/tiny", home, python)("all")
+    Workflow(checkout(home) / "runs/tiny", home)("all")

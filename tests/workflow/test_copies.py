@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import sys
 import zipfile
 from pathlib import Path
 
@@ -14,10 +13,10 @@ from .conftest import HOME, Workflow
 YEAR = 365 * 24 * 3600
 
 
-def copied(finished: Workflow, home: Path, python: str = sys.executable) -> Workflow:
+def copied(finished: Workflow, home: Path) -> Workflow:
     """A copy of the finished run as `cp -r` makes it: all files are new, in whatever order."""
     shutil.copytree(finished.home, home, copy_function=shutil.copyfile)
-    return Workflow(home / finished.folder.relative_to(finished.home), home, python)
+    return Workflow(home / finished.folder.relative_to(finished.home), home)
 
 
 def test_a_copied_run_is_finished(finished, tmp_path):
@@ -61,7 +60,7 @@ def test_a_changed_result_reruns_what_follows_from_it(finished, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def users_files(finished, warm_python, tmp_path_factory) -> tuple[Workflow, dict, Path]:
+def users_files(finished, tmp_path_factory) -> tuple[Workflow, dict, Path]:
     """A finished run of what reads files of a user: a benchmark, a retention task, repairs."""
     folder = tmp_path_factory.mktemp("data {of a user}")
     miniature = HOME / "resources/miniature"
@@ -83,7 +82,7 @@ def users_files(finished, warm_python, tmp_path_factory) -> tuple[Workflow, dict
             "templates": str(folder / "prompts.txt"),
         }}},
     }  # fmt: skip
-    copy = copied(finished, tmp_path_factory.mktemp("users") / "copy", warm_python)
+    copy = copied(finished, tmp_path_factory.mktemp("users") / "copy")
     targets = ("results/benchmarks/shelf/benchmark.parquet", "results/retention/shapes/images.npy")
     copy(*targets, "results/countbench/benchmark.parquet", **overlay)
     assert copy.plan(*targets, "results/countbench/benchmark.parquet", **overlay) == {}
