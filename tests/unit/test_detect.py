@@ -1,11 +1,13 @@
 """The detector as the workflow runs it, with the miniature's own weights."""
 
 import io
+import itertools
 import json
 import tarfile
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -120,6 +122,17 @@ def test_most_scenes_are_counted_exactly(detector: data_detector.Detector) -> No
         ]
         right += max(map(confident.count, confident), default=0) == number
     assert right > len(numbers) / 2
+
+
+def test_a_machine_that_sleeps_meanwhile_loses_no_detection(detector, monkeypatch):
+    """ultralytics gives up the images of a batch after some seconds, with a warning."""
+    from ultralytics.utils import nms
+
+    images = [scene(i, 7) for i in range(3)]
+    before = found(detector, images)
+    monkeypatch.setattr(nms, "time", SimpleNamespace(time=itertools.count(0, 3600).__next__))
+    monkeypatch.setattr(nms.LOGGER, "warning", pytest.fail)
+    assert found(detector, images) == before
 
 
 def test_detections_do_not_depend_on_neighbours_or_threads(

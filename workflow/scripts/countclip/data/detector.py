@@ -6,6 +6,7 @@ change without running the detector again.
 
 import json
 import logging
+import math
 import shutil
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
@@ -167,8 +168,11 @@ class Detector:
     def _detection(self, raw: Any, image: Prepared, iou: float) -> Detection:
         from ultralytics.utils import nms, ops
 
-        # A copy, as it writes into what it gets.
-        found = nms.non_max_suppression(raw.clone(), self._floor, iou, max_det=self._most)[0].cpu()
+        # Of a copy, as it writes into what it gets; without its time limit, which a machine that
+        # sleeps would exceed.
+        found = nms.non_max_suppression(
+            raw.clone(), self._floor, iou, max_det=self._most, max_time_img=math.inf
+        )[0].cpu()
         boxes = ops.scale_boxes(image.pixels.shape[:2], found[:, :4], image.size)
         return Detection(found[:, 5].int().tolist(), found[:, 4].tolist(), boxes.tolist())
 

@@ -189,18 +189,7 @@ def ultralytics() -> ModuleType:
     ultralytics.settings.update({"sync": False})
     shutil.rmtree(folder, ignore_errors=True)  # now, since this process may be killed
     atexit.register(shutil.rmtree, folder, ignore_errors=True)  # exports create it again
-    logging.getLogger("ultralytics").addFilter(_no_time_limit)
     return ultralytics
-
-
-def _no_time_limit(record: logging.LogRecord) -> bool:
-    """Raise an error where ultralytics only warns: on a busy machine it drops detections."""
-    if "NMS time limit" in record.getMessage():
-        raise RuntimeError(
-            f"{record.getMessage()}: detections would be lost. Run again with less load or a "
-            "higher detector.confidence_floor"
-        )
-    return True
 
 
 def digest(weights: str | Path) -> str:
