@@ -73,10 +73,10 @@ def test_open_clip_opens_the_folder_of_a_training_in_one_line(trained):
 
 
 def test_clip_benchmark_opens_it_in_one_line(trained):
-    """Where that package is: it brings many others, so nothing here installs it."""
+    """Where that package is: it brings many others, so CI alone installs it, without them."""
     benchmark = pytest.importorskip("clip_benchmark.models")
     model, transform, tokenizer = benchmark.load_clip(
-        "open_clip", f"local-dir:{trained}", None, None
+        "open_clip", f"local-dir:{trained}", None, None, "cpu"
     )
     config = next(trained.parents[3].glob("tiny-test.json"))
     ours = Clip("tiny-test", str(trained / "selected.safetensors"), str(config))

@@ -1,5 +1,6 @@
 """Models that are measured without training: their weights, answers, table and list."""
 
+import io
 import threading
 import time
 from collections.abc import Iterator
@@ -12,12 +13,14 @@ import pytest
 from PIL import Image
 
 import families
+from countclip.benchmarks import store
 from countclip.data.number_words import NUMBERS, WORDS
 from countclip.evaluation import counting, zero_shot
 from countclip.model import hub as weights_of
 from countclip.model.clip import preprocessing_of
 from countclip.report import sheets
 from countclip.report import zero_shot as report
+from countclip.runtime.files import sha256
 from countclip.runtime.network import DownloadError
 from countclip.runtime.resources import HOME
 from countclip.settings import config_files
@@ -47,10 +50,27 @@ def benchmark() -> list[dict]:
     ]
 
 
+def store_benchmark(folder: Path) -> tuple[str, str]:
+    """The files of `benchmark`: its rows, and its images unchanged."""
+    rows, bodies = benchmark(), []
+    for row in rows:
+        body = io.BytesIO()
+        image = row.pop("image")
+        image.save(body, "PNG")
+        bodies.append(body.getvalue())
+        size = {"width": image.width, "height": image.height}
+        row |= size | {"included": True, "sha256": sha256(bodies[-1])}
+    table, images = str(folder / "benchmark.parquet"), str(folder / "images.parquet")
+    pd.DataFrame(rows).to_parquet(table)
+    store.write_images([row["index"] for row in rows], bodies, images)
+    return table, images
+
+
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory) -> Path:
     """Three families on a benchmark of nine images, from files as users have them."""
     folder = tmp_path_factory.mktemp("zero_shot")
+    stored = store_benchmark(folder)
     for family in ("vit", "siglip2", "coca"):
         clip = families.make(family, folder)
         file = folder / family / "weights.safetensors"
@@ -62,7 +82,8 @@ def measured(tmp_path_factory) -> Path:
         }
         paths = {f"{kind}_path": str(folder / f"own/{family}.{end}")
                  for kind, end in (("predictions", "parquet"), ("facts", "json"))}  # fmt: skip
-        zero_shot.measure(family, model, None, benchmark(), **paths, batch=4)
+        zero_shot.measure(family, model, None, *stored, **paths, batch=4)
+    assert not list(folder.rglob("*.npy"))  # no packed images are left
     return folder
 
 

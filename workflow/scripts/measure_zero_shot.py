@@ -1,6 +1,5 @@
 """Predictions of a pretrained model on a benchmark, without any training."""
 
-from countclip.benchmarks import store
 from countclip.evaluation import zero_shot
 from countclip.runtime.job import start
 
@@ -10,7 +9,8 @@ zero_shot.measure(
     snakemake.wildcards.model,  # noqa: F821
     spec["model"],
     files.weights or None,
-    store.read_benchmark(files.benchmark, files.benchmark_images),
+    files.benchmark,
+    files.benchmark_images,
     predictions_path=outputs.predictions,
     facts_path=outputs.facts,
     replace=spec["countbench"]["replace"],
