@@ -22,13 +22,10 @@ DEFAULTS = tuple(
 """The files that hold the default of every key, each of sections of its own."""
 
 
-SAFE_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-"""By libyaml, ten times as fast, where PyYAML has it."""
-
-
 def load(path: Path) -> Any:
-    """Load a YAML file of this project."""
-    return yaml.load(path.read_text(encoding="utf-8"), Loader=SAFE_LOADER)
+    """Load a YAML file of this project: by libyaml, ten times as fast, where PyYAML has it."""
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    return yaml.load(path.read_text(encoding="utf-8"), Loader=loader)
 
 
 def default() -> dict[str, Any]:
@@ -40,7 +37,7 @@ def refuse_repeated_keys(path: str | Path) -> None:
     """Raise ConfigError if a key stands twice in one section; YAML's readers drop the first."""
     with open(path, encoding="utf-8-sig") as file:
         try:
-            document = yaml.compose(file, Loader=SAFE_LOADER)
+            document = yaml.compose(file, Loader=yaml.SafeLoader)
             repeated = list(_repeated_keys(document, "", set()))
         except yaml.YAMLError:
             file.seek(0)
