@@ -12,6 +12,8 @@ SET    :=
 ARGS   :=
 # With one of these pip would install, or Python look, elsewhere.
 unexport PIP_PREFIX PIP_PYTHON PIP_ROOT PIP_TARGET PIP_USER PYTHONHOME
+# With this each job and each process of the tests would compile our modules again.
+unexport PYTHONDONTWRITEBYTECODE
 # Snakemake needs a home, which a user id without a name (in a container) may not have.
 ifneq ($(shell test -w "$$HOME" && echo yes),yes)
 export HOME := $(CURDIR)/.snakemake/home

@@ -242,7 +242,7 @@ def test_a_folders_digest_follows_each_file_however_deep(tmp_path):
 
 
 def test_the_complaint_about_an_unquoted_word_says_how_to_quote_it():
-    schema = yaml.safe_load((HOME / "workflow/schemas/config.schema.yaml").read_text("utf-8"))
+    schema = config_files.load(HOME / "workflow/schemas/config.schema.yaml")
     overlays = {
         "counting_sets: {7: {}}": 'quote it, "7"',
         "figures: {confusion: {2024-05-01: null}}": 'takes 2024-05-01 for a date.*"2024_05_01"',

@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-import yaml
 from PIL import Image
 from scipy.special import softmax
 from scipy.stats import spearmanr
@@ -24,12 +23,12 @@ from countclip.model.clip import Clip
 from countclip.model.concepts import CONCEPTS, concept_captions, concepts_of, trained_head
 from countclip.report import ablations, ordinal_counting, paired_counts, scores, sheets, statistics
 from countclip.runtime.resources import HOME
-from countclip.settings import added_variants, variants, views
+from countclip.settings import added_variants, config_files, variants, views
 from countclip.training.contrastive import Contrastive
 from countclip.training.counting import COUNTERFACTUALS, ORDINAL, make_criterion
 from countclip.training.losses import CoarseToFineLoss, CountLoss, NineWordsLoss
 
-DEFAULT = yaml.safe_load((HOME / "config/config.yaml").read_text(encoding="utf-8"))
+DEFAULT = config_files.load(HOME / "config/config.yaml")
 LOSSES = ("ordinal_exp", "ordinal_logit", "ordinal_margin", "sord")
 
 
@@ -145,7 +144,7 @@ def test_coarse_to_fine_is_fcrc_of_concepts_and_the_error_of_the_count():
 
 
 def test_every_loss_of_the_config_has_a_criterion():
-    schema = yaml.safe_load((HOME / "workflow/schemas/config.schema.yaml").read_text("utf-8"))
+    schema = config_files.load(HOME / "workflow/schemas/config.schema.yaml")
     losses = schema["properties"]["training"]["properties"]["loss"]["enum"]
     assert losses == [*COUNTERFACTUALS, *ORDINAL]
     assert list(ORDINAL) == list(added_variants.ORDINAL)

@@ -5,16 +5,15 @@ import copy
 import numpy as np
 import pandas as pd
 import pytest
-import yaml
 
 from countclip.data.number_words import NUMBERS
 from countclip.evaluation import counting
 from countclip.report import ablations, scores, sheets, soft_counting, statistics
 from countclip.runtime.resources import HOME
-from countclip.settings import added_variants, soft_targets, variants, views
+from countclip.settings import added_variants, config_files, soft_targets, variants, views
 
-DEFAULT = yaml.safe_load((HOME / "config/config.yaml").read_text(encoding="utf-8"))
-PAPER = yaml.safe_load((HOME / "config/paper.yaml").read_text(encoding="utf-8"))
+DEFAULT = config_files.load(HOME / "config/config.yaml")
+PAPER = config_files.load(HOME / "config/paper.yaml")
 
 # ---- the key ----
 

@@ -10,7 +10,6 @@ import numpy as np
 import open_clip
 import pandas as pd
 import pytest
-import yaml
 from PIL import Image
 
 import families
@@ -24,12 +23,13 @@ from countclip.report import zero_shot as report
 from countclip.runtime.files import sha256
 from countclip.runtime.network import DownloadError
 from countclip.runtime.resources import HOME
+from countclip.settings import config_files
 from countclip.training import checkpoints
 from hub import COMMIT, ENDPOINT, NARROW, TOKEN, Hub, serving
 from kill import killed_often
 
 BODY = bytes(range(256)) * 4000
-LIST = yaml.safe_load((HOME / "config/zero_shot.yaml").read_text(encoding="utf-8"))["zero_shot"]
+LIST = config_files.load(HOME / "config/zero_shot.yaml")["zero_shot"]
 NAME, TAG = "ViT-B-32", "laion2b_s34b_b79k"
 REPOSITORY = "laion/CLIP-ViT-B-32-laion2B-s34B-b79K"
 

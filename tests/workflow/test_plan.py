@@ -5,12 +5,13 @@ import subprocess
 import sys
 
 import pytest
-import yaml
+
+from countclip.settings import config_files
 
 from .conftest import DEFAULT, HOME, KEPT, Workflow, dry_runs
 from .dry_runs import jobs
 
-SCHEMA = yaml.safe_load((HOME / "workflow/schemas/config.schema.yaml").read_text(encoding="utf-8"))
+SCHEMA = config_files.load(HOME / "workflow/schemas/config.schema.yaml")
 
 
 def keys(schema, path=()):
@@ -117,7 +118,7 @@ def test_the_run_of_paiss_is_planned_over_the_papers(planned):
     expected |= {"pack_images": 2, "download_part": 32, "detect_objects": 32}
     assert {rule: planned.get(rule, 0) for rule in expected} == expected
     # The plugin never submits an array of which a limit holds a part back.
-    profile = yaml.safe_load((HOME / "profiles/slurm/profile.yaml").read_text(encoding="utf-8"))
+    profile = config_files.load(HOME / "profiles/slurm/profile.yaml")
     assert profile["jobs"] > sum(planned.values())
 
 

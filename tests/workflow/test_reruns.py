@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from countclip.runtime import provenance
+from countclip.settings import config_files
 
 from .conftest import DEFAULT, HOME, KEPT, TINY, dry_runs, merged
 
-TABLE = yaml.safe_load((Path(__file__).parent / "reruns.yaml").read_text(encoding="utf-8"))
-SCHEMA = yaml.safe_load((HOME / "workflow/schemas/config.schema.yaml").read_text(encoding="utf-8"))
+TABLE = config_files.load(Path(__file__).parent / "reruns.yaml")
+SCHEMA = config_files.load(HOME / "workflow/schemas/config.schema.yaml")
 MINIATURE = HOME / "resources/miniature"
 NOW = merged(DEFAULT, TINY)
 # One that stands for all names under such a key, and the section that it takes the rest from.

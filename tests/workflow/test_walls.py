@@ -4,13 +4,13 @@ import re
 from pathlib import Path
 
 import pytest
-import yaml
 
 from countclip.runtime.provenance import SCRIPTS, code, modules_of
+from countclip.settings import config_files
 
 from .conftest import Workflow, checkout, dry_runs
 
-TABLE = yaml.safe_load((Path(__file__).parent / "modules.yaml").read_text(encoding="utf-8"))
+TABLE = config_files.load(Path(__file__).parent / "modules.yaml")
 COSTLY = TABLE["rules"]
 
 

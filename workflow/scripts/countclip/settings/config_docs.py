@@ -45,7 +45,7 @@ def main() -> None:
 
 def manual() -> str:
     """The page: an index, the first keys, then a table for each section of the config."""
-    schema = yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))
+    schema = config_files.load(SCHEMA)
     default = config_files.default()
     single = {name: below for name, below in schema["properties"].items() if not _nested(below)}
     nested = {name: below for name, below in schema["properties"].items() if name not in single}

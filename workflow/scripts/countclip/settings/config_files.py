@@ -22,10 +22,15 @@ DEFAULTS = tuple(
 """The files that hold the default of every key, each of sections of its own."""
 
 
+def load(path: Path) -> Any:
+    """Load a YAML file of this project: by libyaml, ten times as fast, where PyYAML has it."""
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    return yaml.load(path.read_text(encoding="utf-8"), Loader=loader)
+
+
 def default() -> dict[str, Any]:
     """The default config, of all DEFAULTS."""
-    texts = (file.read_text(encoding="utf-8") for file in DEFAULTS)
-    return {key: value for text in texts for key, value in yaml.safe_load(text).items()}
+    return {key: value for file in DEFAULTS for key, value in load(file).items()}
 
 
 def refuse_repeated_keys(path: str | Path) -> None:
