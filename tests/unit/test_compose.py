@@ -16,7 +16,8 @@ import pytest
 from PIL import Image
 
 from countclip.data import compose, edit_controls, image_edits
-from countclip.data.compose import COMPOSED, ComposeSettings, compose_pairs
+from countclip.data.compose import COMPOSED, compose_pairs
+from countclip.data.compose_sources import ComposeSettings, Source, shrunk
 from countclip.data.counting_set import COUNTING, NON_COUNTING
 from countclip.data.detector import DETECTIONS
 from countclip.data.image_edits import EditSettings, Refused
@@ -466,13 +467,13 @@ def test_a_set_that_has_enough_of_each_number_is_an_error(tmp_path: Path) -> Non
 
 def test_a_large_image_is_composed_at_a_bounded_size() -> None:
     boxes = np.array(grid(3), float)
-    source = compose.Source({"number": 3}, 20 * boxes, boxes[:0], np.empty(0), 20 * boxes)
+    source = Source({"number": 3}, 20 * boxes, boxes[:0], np.empty(0), 20 * boxes)
     large = Image.fromarray(scene(grid(3))).resize((3200, 2240), Image.Resampling.NEAREST)
-    image, scaled = compose.shrunk(large, source)
+    image, scaled = shrunk(large, source)
     assert image.shape == (896, 1280, 3)
     assert np.allclose(scaled.boxes, 8 * boxes)
     assert np.allclose(scaled.all_boxes, 8 * boxes)
-    same, unscaled = compose.shrunk(Image.fromarray(scene(grid(3))), source)
+    same, unscaled = shrunk(Image.fromarray(scene(grid(3))), source)
     assert same.shape == (112, 160, 3)
     assert unscaled is source
     plan = compose.Plan(0, 5, "paste", (1,))

@@ -1,6 +1,7 @@
 """Compose pairs from a counting set until each number has enough of them."""
 
 from countclip.data import compose
+from countclip.data.compose_sources import ComposeSettings
 from countclip.runtime.files import digest
 from countclip.runtime.job import start
 
@@ -18,7 +19,7 @@ compose.compose_pairs(
     name=name,
     output=dict(snakemake.output.items()),  # noqa: F821
     **spec["counting_set"],
-    settings=compose.ComposeSettings.of(spec["per_number"], **spec["compose"]),
+    settings=ComposeSettings.of(spec["per_number"], **spec["compose"]),
     state=f"results/.state/compose/{name}/{digest(*params)}",
     threads=snakemake.threads,  # noqa: F821
 )

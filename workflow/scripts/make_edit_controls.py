@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from countclip.data import edit_controls
-from countclip.data.compose import ComposeSettings
+from countclip.data.compose_sources import ComposeSettings
 from countclip.runtime.job import start
 
 spec = start(snakemake)  # noqa: F821

@@ -32,17 +32,17 @@ from PIL import Image
 
 from countclip.data import image_edits
 from countclip.data.captions import replace
-from countclip.data.counting_set import COUNTING, Funnel, benchmark_pairs, benchmark_rows, shuffled
-from countclip.data.image_edits import EditSettings, Refused
+from countclip.data.compose_sources import ComposeSettings, Source, read_sources, shrunk
+from countclip.data.counting_set import COUNTING, Funnel, benchmark_pairs, benchmark_rows
+from countclip.data.image_edits import Refused
 from countclip.data.images import Unusable, decode
 from countclip.data.near_duplicates import is_near
-from countclip.data.number_words import NUMBERS, WORDS, NumberWord, find
+from countclip.data.number_words import NUMBERS, WORDS, NumberWord
 from countclip.data.shards import MANIFEST, read_images, shards_of
 from countclip.runtime.files import digest, progress, publish, sha256, write_json, write_table
 
 log = logging.getLogger(__name__)
 
-OPERATIONS = ("erase", "paste", "crop")
 ORIGIN = {
     "source_part": pa.string(),  # the pair that it was composed from
     "source_key": pa.string(),
@@ -67,64 +67,6 @@ BLOCK = 256
 """Images between two checkpoints of a job, and members of a shard."""
 TRIES = 4
 """Attempts with a source that may fail for one number."""
-LONGEST = 1280
-"""Pixels of the longer side of a composed image, at most: twice what a detector looks at."""
-SAME_OBJECT = 0.5
-"""Share of the smaller box from which two boxes of a class are taken for one object."""
-
-
-@dataclass(frozen=True)
-class ComposeSettings:
-    """Settings of a composed set: the config's section `compose`, and `per_number`.
-
-    per_number: training pairs of each number to reach, of two to ten. operations: of OPERATIONS.
-    captions: `new`, with the number that the image shows then; `old`, unchanged, as a control.
-    per_source: most composed images of one source. most_changed: most objects more or fewer.
-    min_side: least shorter side in pixels, and max_area: greatest share of the image, of a box that
-        is erased or copied. max_overlap: greatest share of the smaller of two boxes of the class
-        that they may share.
-    edit: settings of the edits themselves.
-    """
-
-    per_number: tuple[int, ...]
-    operations: tuple[str, ...]
-    captions: str
-    per_source: int
-    most_changed: int
-    min_side: float
-    max_area: float
-    max_overlap: float
-    edit: EditSettings
-    seed: int
-
-    @classmethod
-    def of(cls, per_number: int | list[int], **settings: Any) -> "ComposeSettings":
-        """The settings from the keys of the config; ValueError for one that means nothing."""
-        numbers = [per_number] * len(NUMBERS) if isinstance(per_number, int) else per_number
-        operations = tuple(settings.pop("operations"))
-        if unknown := sorted(set(operations) - set(OPERATIONS)):
-            raise ValueError(f"compose.operations: {unknown} are none of {', '.join(OPERATIONS)}")
-        edit = EditSettings(**{key: settings.pop(key) for key in EditSettings.__dataclass_fields__})
-        return cls(tuple(numbers), operations, edit=edit, **settings)
-
-
-@dataclass(frozen=True)
-class Source:
-    """A training pair that images are composed from.
-
-    boxes: of the objects counted, float (number, 4). others: of other sure detections, and their
-    classes. all_boxes: of all detections, unsure ones too.
-    """
-
-    row: dict[str, Any]
-    boxes: np.ndarray
-    others: np.ndarray
-    other_classes: np.ndarray
-    all_boxes: np.ndarray
-
-    @property
-    def number(self) -> int:
-        return self.row["number"]
 
 
 @dataclass(frozen=True)
@@ -135,94 +77,6 @@ class Plan:
     number: int
     operation: str
     seed: tuple[int, ...]
-
-
-# ---- sources ----
-
-
-def read_sources(
-    pairs: pl.DataFrame,
-    detections: dict[str, str],
-    images: dict[str, str],
-    confidence: float,
-    settings: ComposeSettings,
-) -> tuple[list[Source], Counter[str]]:
-    """The pairs that images may be composed from, in a random order; the others by reason.
-
-    detections, images: part -> path. confidence: lowest score of a detection that is counted.
-    """
-    found = {
-        part: {row["key"]: row for row in pq.read_table(path).to_pylist()}
-        for part, path in detections.items()
-    }
-    names = _class_ids(detections)
-    sizes = {
-        (part, row["key"]): (row["height"], row["width"])
-        for part, path in images.items()
-        for row in pq.read_table(path, columns=["key", "height", "width"]).to_pylist()
-    }
-    sources, lost = [], Counter()
-    rows = pairs.to_dicts()
-    for place in shuffled([row["sha256"] for row in rows], settings.seed):
-        row = rows[place]
-        try:
-            sources.append(
-                _source(
-                    row,
-                    found[row["part"]][row["key"]],
-                    names,
-                    sizes[row["part"], row["key"]],
-                    confidence,
-                    settings,
-                )
-            )
-        except Refused as error:
-            lost[str(error)] += 1
-    return sources, lost
-
-
-def _class_ids(detections: dict[str, str]) -> dict[str, int]:
-    """The id of each class name of the detector."""
-    path = next(iter(detections.values()))
-    names = json.loads(pq.read_schema(path).metadata[b"class_names"])
-    return {name: int(number) for number, name in names.items()}
-
-
-def _source(
-    row: dict[str, Any],
-    detected: dict[str, Any],
-    ids: dict[str, int],
-    size: tuple[int, int],
-    confidence: float,
-    settings: ComposeSettings,
-) -> Source:
-    """A pair as a source; Refused with the reason why it is none.
-
-    size: height and width of its image.
-    """
-    if row["split"] != "train":
-        raise Refused("heldout")
-    if len(find(row["caption"])) != 1:
-        raise Refused("several_numbers")
-    boxes = np.array(detected["box"], float).reshape(-1, 4)
-    classes, scores = np.array(detected["class_id"]), np.array(detected["score"])
-    is_sure, is_counted = scores >= confidence, classes == ids[row["class_name"]]
-    counted, others = boxes[is_sure & is_counted], boxes[is_sure & ~is_counted]
-    if len(counted) != row["number"]:
-        raise Refused("another_number")
-    between = image_edits.overlaps(counted, counted)
-    if (between - np.eye(len(counted)) > settings.max_overlap).any():
-        raise Refused("overlapping")
-    # An unsure box that is of no sure one may be an object more than the caption says.
-    unsure = boxes[~is_sure & is_counted]
-    if (image_edits.overlaps(unsure, counted).max(axis=1, initial=0) < SAME_OBJECT).any():
-        raise Refused("unsure_box")
-    sides = counted[:, 2:] - counted[:, :2]
-    if sides.min() < settings.min_side:
-        raise Refused("small_box")
-    if image_edits.areas(counted).max() > settings.max_area * size[0] * size[1]:
-        raise Refused("large_box")
-    return Source(row, counted, others, classes[is_sure & ~is_counted], boxes)
 
 
 # ---- one image ----
@@ -246,17 +100,6 @@ def compose(image: np.ndarray, source: Source, plan: Plan, settings: ComposeSett
     gone, left = order[: source.number - plan.number], order[source.number - plan.number :]
     others = np.vstack([source.boxes[left], source.others])
     return image_edits.erase(image, source.boxes[gone], others, rng, settings.edit)
-
-
-def shrunk(image: Image.Image, source: Source) -> tuple[np.ndarray, Source]:
-    """An image whose longer side is at most LONGEST, and its source in the pixels of that."""
-    scale = LONGEST / max(image.size)
-    if scale >= 1:
-        return np.asarray(image), source
-    size = [max(1, round(scale * side)) for side in image.size]
-    boxes = {name: scale * getattr(source, name) for name in ("boxes", "others", "all_boxes")}
-    pixels = np.asarray(image.resize(size, Image.Resampling.LANCZOS))
-    return pixels, dataclasses.replace(source, **boxes)
 
 
 def _refuse_more(other_classes: np.ndarray, number: int) -> None:
@@ -376,7 +219,10 @@ def compose_pairs(
     """
     cv2.setNumThreads(1)
     pairs = pl.read_parquet(counting)
-    sources, lost = read_sources(pairs, detections, images, confidence, settings)
+    is_train = pl.col("split") == "train"
+    train_pairs = pairs.filter(is_train)
+    sources, lost = read_sources(train_pairs, detections, images, confidence, settings)
+    lost += Counter(heldout=len(pairs) - len(train_pairs))
     funnel = Funnel(len(pairs))
     funnel.step("sources", len(sources), dict(sorted(lost.items())))
     if not sources:
@@ -384,14 +230,14 @@ def compose_pairs(
             f"{counting}: no pair can be composed from ({dict(lost)}): loosen the bounds of"
             " compose, such as max_area, min_side or max_overlap"
         )
-    train = Counter(pairs.filter(pl.col("split") == "train")["number"].to_list())
+    train = Counter(train_pairs["number"].to_list())
     most = dict(zip(NUMBERS, settings.per_number, strict=True))
     planner = Planner(sources, {n: max(0, most[n] - train[n]) for n in NUMBERS}, settings)
     inputs = (counting, *images.values(), *detections.values(), *filter(None, [benchmark]))
     folder = Path(state) / digest(
         repr((settings, confidence, decontaminate, phash_distance)), *map(sha256, inputs)
     )
-    heldout = pairs.filter(pl.col("split") == "heldout")["phash"].to_list()
+    heldout = pairs.filter(~is_train)["phash"].to_list()
     apart = benchmark_rows(benchmark, decontaminate)
     seen = set(pairs["sha256"])
     made: list[dict[str, Any]] = []

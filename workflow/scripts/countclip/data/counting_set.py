@@ -17,9 +17,9 @@ from urllib.parse import unquote
 import imagehash
 import polars as pl
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from countclip.data import number_words
+from countclip.data.detections import class_names
 from countclip.data.images import Unusable, decode
 from countclip.data.near_duplicates import is_near
 from countclip.data.nouns import Nouns
@@ -287,7 +287,7 @@ def _matched(
         noun = pl.col("noun") if "noun" in rows.columns else pl.lit(None, pl.String)
         rows = rows.with_columns(class_name=noun)
         return _drop(funnel, "detect", rows, [None] * len(rows))
-    names = _class_names(parts)
+    names = class_names(*(paths["detections"] for paths in parts.values()))
     caption_classes = Nouns(nouns_csv, names) if rule == "caption_noun" else lambda _: None
     detected = _confident(rows, parts, settings["confidence"])
     found, reasons = [], []
@@ -297,8 +297,8 @@ def _matched(
             matched = match(classes, number, rule, caption_classes(caption))
         found.append(matched)
         reasons.append(_mismatch(classes, number, rule) if matched is None else None)
-    class_names = pl.Series("class_name", [names.get(cls) for cls in found], pl.String)
-    return _drop(funnel, "detect", rows.with_columns(class_names), reasons)
+    matched_names = pl.Series("class_name", [names.get(cls) for cls in found], pl.String)
+    return _drop(funnel, "detect", rows.with_columns(matched_names), reasons)
 
 
 def _mismatch(classes: list[int] | None, number: int, rule: Rule) -> str:
@@ -328,15 +328,6 @@ def _confident(
         None if ids is None else [i for i, s in zip(ids, scores, strict=True) if s >= confidence]
         for ids, scores in zip(rows["class_id"], rows["score"], strict=True)
     ]
-
-
-def _class_names(parts: dict[str, dict[str, str]]) -> dict[int, str]:
-    found = {
-        pq.read_schema(paths["detections"]).metadata[b"class_names"] for paths in parts.values()
-    }
-    if len(found) > 1:
-        raise ValueError("the parts' detections come from detectors with different classes")
-    return {int(number): name for number, name in json.loads(found.pop()).items()}
 
 
 def _drop(funnel: Funnel, step: str, rows: pl.DataFrame, reasons: list[str | None]) -> pl.DataFrame:

@@ -17,7 +17,7 @@ import polars as pl
 from PIL import Image
 
 from countclip.data import image_edits
-from countclip.data.compose import ComposeSettings, Source, read_sources, shrunk
+from countclip.data.compose_sources import ComposeSettings, Source, read_sources, shrunk
 from countclip.data.image_edits import Refused
 from countclip.data.images import decode
 from countclip.data.shards import read_images
@@ -76,8 +76,7 @@ def make_controls(
     """
     cv2.setNumThreads(1)
     heldout = pl.read_parquet(counting).filter(pl.col("split") == "heldout")
-    rows = heldout.with_columns(split=pl.lit("train"))  # sources of controls, not of training pairs
-    sources, lost = read_sources(rows, detections, images, confidence, settings)
+    sources, lost = read_sources(heldout, detections, images, confidence, settings)
     sources.sort(key=lambda source: (source.row["part"], source.row["key"]))
     tables: dict[str, list[tuple[str, str, int]]] = {kind: [] for kind in KINDS}
     with publish(folder) as temporary:

@@ -6,7 +6,6 @@ share of other numbers, two to ten, that it accepts too: a caption with one woul
 `mae` is the mean absolute error of the count that the rule compares.
 """
 
-import json
 import logging
 from collections import Counter
 from itertools import product
@@ -15,9 +14,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow.parquet as pq
 
 from countclip.data.counting_set import match
+from countclip.data.detections import class_names
 from countclip.data.nouns import Nouns
 from countclip.data.number_words import NUMBERS
 from countclip.report import sheets, statistics
@@ -121,8 +120,7 @@ def make_calibration(
     scale: str,
 ) -> None:
     """Publish the table as CSV, and log the best of each rule. The others as in `calibration`."""
-    metadata = pq.read_schema(found_parquet).metadata
-    names = {int(key): name for key, name in json.loads(metadata[b"class_names"]).items()}
+    names = class_names(found_parquet)
     table = calibration(
         pd.read_parquet(found_parquet), names, nouns_csv, confidence=confidence, rules=rules,
         configured=configured, scale=scale,

@@ -1,14 +1,14 @@
 """Composed counting sets: how often a detector counts their images right, and images to look at."""
 
-import json
 import logging
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow.parquet as pq
 from PIL import Image, ImageOps
 
+from countclip.data.detections import class_names
 from countclip.data.images import decode
 from countclip.data.shards import read_images
 from countclip.report import pages, sheets, statistics
@@ -37,8 +37,7 @@ def counted(pairs: str, detections: str, confidence: float) -> pd.DataFrame:
     An image that it could not read has none. confidence: lowest score of a detection that counts.
     """
     table = pd.read_parquet(pairs)
-    names = json.loads(pq.read_schema(detections).metadata[b"class_names"])
-    ids = {name: int(number) for number, name in names.items()}
+    ids = {name: one for one, name in class_names(detections).items()}
     detected = pd.read_parquet(detections).set_index("key")
     found = []
     for key, name in zip(table["key"], table["class_name"], strict=True):
@@ -130,12 +129,12 @@ def draw(pairs: list[str], manifests: list[str], *, svg: str, png: str, scale: s
 
     manifests: of the images of all sets and their sources, each named as its part.
     """
-    by_part = {Path(manifest).stem: manifest for manifest in manifests}
     rows = []
     for path in pairs:
         for operation, of_operation in pd.read_parquet(path).groupby("operation"):
             spread = np.linspace(0, len(of_operation) - 1, min(ACROSS, len(of_operation)))
             rows.append((Path(path).stem, operation, of_operation.iloc[spread.astype(int)]))
+    images = _images(manifests, [row for *_, chosen in rows for row in chosen.to_dict("records")])
     title = "Composed images, each below the one that it was made from"
     with drawing(svg, png, scale, ACROSS + 1.5, 2.5 * len(rows) + 0.7, title) as figure:
         parts = figure.subfigures(len(rows), 1, squeeze=False)[:, 0]
@@ -145,15 +144,23 @@ def draw(pairs: list[str], manifests: list[str], *, svg: str, png: str, scale: s
             for axes in grid.flat:
                 axes.set_axis_off()
             for (above, below), row in zip(grid.T, chosen.to_dict("records"), strict=False):
-                source = _image(by_part[row["source_part"]], row["source_key"])
-                for axes, number, image in (
-                    (above, row["number_before"], source),
-                    (below, row["number_after"], _image(by_part[row["part"]], row["key"])),
+                for axes, number, place in (
+                    (above, row["number_before"], (row["source_part"], row["source_key"])),
+                    (below, row["number_after"], (row["part"], row["key"])),
                 ):
-                    axes.imshow(image, aspect="equal", interpolation="none")
+                    axes.imshow(images[place], aspect="equal", interpolation="none")
                     axes.set_title(f"{number}", pad=2, fontsize=8)
 
 
-def _image(manifest: str, key: str) -> np.ndarray:
-    ((_, body),) = read_images(manifest, [key])
-    return np.asarray(ImageOps.pad(decode(body), (SIDE, SIDE), Image.Resampling.BOX, "white"))
+def _images(manifests: list[str], rows: list[dict[str, Any]]) -> dict[tuple[str, str], np.ndarray]:
+    """The images of composed pairs and of their sources, by part and key, SIDE pixels square."""
+    places = {(row["part"], row["key"]) for row in rows}
+    places |= {(row["source_part"], row["source_key"]) for row in rows}
+    found = {}
+    for manifest in manifests:
+        name = Path(manifest).stem
+        keys = [key for part, key in places if part == name]
+        for key, body in read_images(manifest, keys):
+            image = ImageOps.pad(decode(body), (SIDE, SIDE), Image.Resampling.BOX, "white")
+            found[name, key] = np.asarray(image)
+    return found
