@@ -48,7 +48,7 @@ SETTINGS = {
 }
 
 
-CHOICE = ("tower", "last_blocks", "lora_rank", "train_logit_scale", "micro_batch")
+CHOICE = ("tower", "last_blocks", "lora_rank", "train_logit_scale", "micro_batch", "wise_ft")
 """Settings of the objective; the others are the loop's."""
 
 
@@ -134,10 +134,16 @@ def _train(clip: Clip, criterion, source, evaluate, folder: Path, settings: dict
     end, metric = (str(folder / f"{name}.safetensors") for name in ("end", "metric"))
     common = {"steps": 12, "evaluations": 4, "watched": "metric"}
     choice = {name: settings.pop(name) for name in CHOICE if name in settings}
+    objective = Contrastive(clip, criterion, **choice)
+
+    def measure() -> dict[str, float]:
+        with objective.published():
+            return evaluate(clip)
+
     return fit(
-        Contrastive(clip, criterion, **choice),
+        objective,
         source,
-        lambda: evaluate(clip),
+        measure,
         Outputs(str(folder / "history.csv"), end, (Metric("metric", metric),)),
         str(folder / "state"),
         {"name": "tiny-test"},

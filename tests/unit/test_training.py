@@ -290,11 +290,11 @@ def test_a_training_measures_the_benchmark_as_its_evaluation_does(config, tmp_pa
     ]
     model = {"name": "tiny-test", "pretrained": None, "config": str(config)}
     accuracies = set()
-    for replace in ("once", "everywhere"):
+    for replace, wise_ft in (("once", 1.0), ("everywhere", 0.5)):
         folder = tmp_path / replace
         folder.mkdir()
         tiny_training.make_variant(config, folder)
-        tiny_training.train_variant(config, folder, rows, replace=replace)
+        tiny_training.train_variant(config, folder, rows, replace=replace, wise_ft=wise_ft)
         path = str(folder / "predictions.parquet")
         weights = {"end": str(folder / "end.safetensors")}
         counting.evaluate(weights, model, rows, "mine", 3, path, replace=replace)
@@ -331,7 +331,7 @@ def undisturbed(config, tmp_path_factory):
     return folder
 
 
-def killed_run(config, folder, after_steps, signal_number, versions=None):
+def killed_run(config, folder, after_steps, signal_number, versions=None, wise_ft=1.0):
     """Train until a step is reached, and get a signal in the middle of the next."""
     torch.set_num_threads(1)
     if versions:
@@ -345,7 +345,7 @@ def killed_run(config, folder, after_steps, signal_number, versions=None):
         return losses
 
     Contrastive.backward = step
-    tiny_training.train(config, folder, checkpoint_minutes=0)
+    tiny_training.train(config, folder, checkpoint_minutes=0, wise_ft=wise_ft)
 
 
 @pytest.fixture(scope="module")
@@ -546,6 +546,40 @@ def test_a_model_with_low_rank_additions_is_the_merged_one(config, tmp_path):
             assert torch.allclose(clip.model.encode_image(image), expected, atol=1e-6)
             assert torch.allclose(clip.model.encode_text(text), again.encode_text(text), atol=2e-5)
             assert not torch.allclose(plain.encode_image(image), expected, atol=1e-3)
+
+
+@pytest.mark.parametrize("settings", [{}, {"lora_rank": 2}, {"tower": "image"}], ids=str)
+def test_wise_ft_publishes_weights_in_between_and_leaves_the_training_as_it_is(
+    config, tmp_path, settings
+):
+    ends = {}
+    for alpha in (1.0, 0.25):
+        folder = tmp_path / str(alpha)
+        folder.mkdir()
+        tiny_training.train(config, folder, wise_ft=alpha, **settings)
+        ends[alpha] = load_file(folder / "end.safetensors")
+    start = tiny_training.make_clip(config).model.state_dict()
+    for name, between in ends[0.25].items():
+        expected = torch.lerp(start[name], ends[1.0][name], 0.25)
+        assert torch.allclose(between, expected, rtol=0, atol=1e-6), name
+        assert torch.equal(between, start[name]) == torch.equal(ends[1.0][name], start[name]), name
+    losses = [pd.read_csv(tmp_path / name / "history.csv")["loss"] for name in ("1.0", "0.25")]
+    assert losses[0].equals(losses[1])
+
+
+def test_wise_ft_evaluates_what_it_publishes_also_of_a_run_that_was_killed(
+    config, tmp_path, run_in_a_fork
+):
+    for folder in ("undisturbed", "killed"):
+        (tmp_path / folder).mkdir()
+    assert run_in_a_fork(config, tmp_path / "killed", 5, signal.SIGTERM, None, 0.4) == 143
+    for folder in ("undisturbed", "killed"):
+        tiny_training.train(config, tmp_path / folder, wise_ft=0.4)
+    assert files(tmp_path / "killed") == files(tmp_path / "undisturbed")
+    clip = tiny_training.make_clip(config)
+    clip.model.load_state_dict(load_file(tmp_path / "killed/end.safetensors"))
+    history = pd.read_csv(tmp_path / "killed/history.csv", float_precision="round_trip")
+    assert history["metric"].iloc[-1] == tiny_training.of_the_weights(clip)["metric"]
 
 
 def test_fixed_counterfactuals_stay_with_their_pair(clip):

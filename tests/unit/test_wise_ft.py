@@ -22,6 +22,7 @@ from countclip.evaluation import (
 from countclip.evaluation.counting import Questions
 from countclip.model import embeddings
 from countclip.model.clip import Clip
+from countclip.model.interpolation import interpolate
 from countclip.report import retention, sheets
 
 
@@ -62,9 +63,9 @@ def test_the_ends_are_the_two_models_bit_for_bit(models):
     base, tuned = Clip(**model), Clip(**model | {"pretrained": weights})
     states = base.model.state_dict(), tuned.model.state_dict()
     for end, state in enumerate(states):
-        between = wise_ft.interpolate(*states, end)
+        between = interpolate(*states, end)
         assert all(torch.equal(between[name], state[name]) for name in state)
-    half = wise_ft.interpolate(*states, 0.5)["visual.conv1.weight"]
+    half = interpolate(*states, 0.5)["visual.conv1.weight"]
     mean = (states[0]["visual.conv1.weight"] + states[1]["visual.conv1.weight"]) / 2
     torch.testing.assert_close(half, mean)
     assert not torch.equal(half, states[0]["visual.conv1.weight"])

@@ -1,7 +1,7 @@
-"""WiSE-FT (Wortsman et al., 2022): weights between the pretrained and the fine-tuned ones.
+"""WiSE-FT: what weights between the pretrained and the fine-tuned ones can do.
 
-Eq. 1: theta = (1 - alpha) theta_base + alpha theta_tuned. Every alpha is measured on the benchmark,
-on the held-out pairs and on the retention tasks; the weights in between exist in memory alone.
+Every alpha is measured on the benchmark, on the held-out pairs and on the retention tasks; the
+weights in between exist in memory alone.
 """
 
 import logging
@@ -9,27 +9,15 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import pandas as pd
-import torch
-from torch import Tensor
 
 from countclip.evaluation import counting, retention, retention_data
 from countclip.evaluation.counting import Questions
 from countclip.model import embeddings
 from countclip.model.clip import Clip
+from countclip.model.interpolation import interpolate
 from countclip.runtime.files import write_text
 
 log = logging.getLogger(__name__)
-
-
-def interpolate(
-    base: dict[str, Tensor], tuned: dict[str, Tensor], alpha: float
-) -> dict[str, Tensor]:
-    """The weights between two of the same model: bit for bit `base` at 0 and `tuned` at 1."""
-    return {
-        name: torch.lerp(base[name], tuned[name], alpha) if tuned[name].is_floating_point()
-        else tuned[name]
-        for name in base
-    }  # fmt: skip
 
 
 def sweep(

@@ -1,6 +1,7 @@
 """CLIP under a criterion over the embeddings of a whole batch: the objective of fine-tuning."""
 
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from countclip.model.clip import (
     encode_text,
     text_tower,
 )
+from countclip.model.interpolation import interpolate
 from countclip.model.libraries import Fabric
 from countclip.training import checkpoints, cpu, trainable
 from countclip.training.batches import Batch
@@ -28,6 +30,7 @@ class Contrastive(Objective):
 
     tower, last_blocks, lora_rank, train_logit_scale: what is trained (`trainable.choose`).
     micro_batch: images, and captions, that are computed at a time (`GradCache`).
+    wise_ft: alpha of the weights that are published, (1 - alpha) pretrained + alpha trained.
     """
 
     def __init__(
@@ -40,10 +43,11 @@ class Contrastive(Objective):
         lora_rank: int | None = None,
         train_logit_scale: bool = True,
         micro_batch: int | None = None,
+        wise_ft: float = 1.0,
     ) -> None:
         super().__init__()
         self.clip, self.model, self.criterion = clip, clip.model, criterion
-        self.micro_batch = micro_batch
+        self.micro_batch, self.wise_ft = micro_batch, wise_ft
         self.choice = {
             "tower": tower,
             "last_blocks": last_blocks,
@@ -62,6 +66,7 @@ class Contrastive(Objective):
         trainable.choose(self.model, **self.choice)
         super().setup(fabric)
         self.device = fabric.device
+        self.pretrained = trainable.to_interpolate(self.model) if self.wise_ft < 1 else {}
         towers = [
             Tower(encode, list(trainable.parameters(self.model, name).values()))
             for name, encode in (("image", self._encode_image), ("text", self._encode_text))
@@ -106,13 +111,27 @@ class Contrastive(Objective):
         """Bias of the logits of a model that was trained with a sigmoid loss."""
         return getattr(self.model, "logit_bias", None)
 
+    @contextmanager
+    def published(self) -> Iterator[None]:
+        """Within, the model has the weights that are published: those of WiSE-FT
+        (`interpolate`) where `wise_ft` is below 1."""
+        parameters = dict(self.model.named_parameters())
+        trained = {name: parameters[name].detach().clone() for name in self.pretrained}
+        between = interpolate(self.pretrained, trained, self.wise_ft)
+        self.model.load_state_dict(between, strict=False)
+        try:
+            yield
+        finally:
+            self.model.load_state_dict(trained, strict=False)
+
     def save(self, path: str | Path, metadata: dict[str, Any]) -> None:
         """Publish the CLIP under open_clip's names. What the criterion trains, such as a head,
         stands as lists in the file's header, for open_clip takes no tensors that it does not know.
         """
         trained = {name: value.tolist() for name, value in self.criterion.state_dict().items()}
         more = {"criterion": trained} if trained else {}
-        checkpoints.save(self.model, path, metadata | more)
+        with self.published():
+            checkpoints.save(self.model, path, metadata | more)
 
     def _encode_image(self, images: Tensor) -> Tensor:
         with self._attention():

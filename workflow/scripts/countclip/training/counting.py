@@ -289,6 +289,7 @@ def finetune(
     last_blocks: int | None = None,
     lora_rank: int | None = None,
     micro_batch: int | None = None,
+    wise_ft: float = 1.0,
     clip_target: str = "hard",
     soft_alpha: float = 0.5,
     soft_power: float = 1.0,
@@ -367,6 +368,7 @@ def finetune(
         lora_rank=lora_rank,
         train_logit_scale=train_logit_scale,
         micro_batch=micro_batch,
+        wise_ft=wise_ft,
     )
     everywhere = replace == "everywhere"
     questions = {
@@ -375,10 +377,11 @@ def finetune(
     }
 
     def evaluate() -> dict[str, float]:
-        return {
-            name: accuracy(similarities(clip, of.images, of.tokens), of.numbers)
-            for name, of in questions.items()
-        }
+        with objective.published():
+            return {
+                name: accuracy(similarities(clip, of.images, of.tokens), of.numbers)
+                for name, of in questions.items()
+            }
 
     best = (
         Metric("benchmark_accuracy", outputs["best"]),

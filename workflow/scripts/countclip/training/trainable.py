@@ -108,6 +108,18 @@ def _add_low_rank(block: nn.Module, rank: int) -> None:
         parametrize.register_parametrization(module, name, addition)
 
 
+def to_interpolate(model: nn.Module) -> dict[str, Tensor]:
+    """Copies of the parameters that are trained, by name, to interpolate from them later.
+
+    Of a low-rank addition B A only B: it begins at zero, so alpha B A is alpha of the addition.
+    """
+    return {
+        name: parameter.detach().clone()
+        for name, parameter in model.named_parameters()
+        if parameter.requires_grad and not (".parametrizations." in name and name.endswith(".a"))
+    }
+
+
 def state_dict(model: nn.Module) -> dict[str, Tensor]:
     """The weights under their plain names, low-rank additions merged into them."""
     state = {
