@@ -427,6 +427,21 @@ def test_one_operation_alone(source, tmp_path: Path, operation: str) -> None:
     assert max(Counter(row["source_key"] for row in rows).values()) <= 3
 
 
+def test_copies_of_another_class_leave_the_number(tmp_path: Path) -> None:
+    """Two to seven squares, beside one or two others, which may become as many."""
+    pairs = [pair(n, grid(15)[: 2 + n], grid(15)[-1 - n % 2 :]) for n in range(6)]
+    arguments = write_set(tmp_path / "source", [*pairs, pair(6, grid(3))])
+    folder = run(arguments, tmp_path / "made", 4, operations=["paste_others"], per_source=3)
+    rows = pq.read_table(folder / "pairs.parquet").to_pylist()
+    assert Counter(row["number"] for row in rows) == {2: 3, 3: 2, 4: 3, 5: 3, 6: 3, 7: 3}
+    for row, (_, body) in zip(rows, read_images(folder / "images/more.parquet"), strict=True):
+        image = np.asarray(Image.open(io.BytesIO(body)))
+        before = len(pairs[int(row["source_key"])]["found"]) - row["number"]
+        assert row["operation"] == "paste_others"
+        assert row["number_before"] == row["number_after"] == row["number"] == squares(image)
+        assert before < squares(image, BLUE) <= row["number"]
+
+
 TWO = grid(2)
 REFUSED = {
     "heldout": pair(1, TWO, split="heldout"),
@@ -608,5 +623,5 @@ def test_composed_images_are_drawn_below_their_sources(
 
 
 def test_an_unknown_operation_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"\['blur'\] are none of erase, paste, crop"):
+    with pytest.raises(ValueError, match=r"\['blur'\] are none of erase, paste, paste_others, crop"):
         ComposeSettings.of(9, **SETTINGS | {"operations": ["blur", "paste"]})

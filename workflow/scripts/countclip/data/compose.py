@@ -1,7 +1,8 @@
 """Composed counting sets: pairs made from a counting set's images until each number has enough.
 
 A pair's boxes say where its objects are. Some are painted out (`erase`), or copied to free places
-of their own image (`paste`), or a window holds fewer (`crop`); the caption's number follows.
+of their own image (`paste`), or a window holds fewer (`crop`); the caption's number follows. It
+stays where objects of another class are copied (`paste_others`).
 Sources are training pairs alone, so nothing composed is of a held-out pair. What comes out is a
 counting set as `counting_set.assemble` writes it, and the images as the fetch stores them.
 """
@@ -88,6 +89,11 @@ def compose(image: np.ndarray, source: Source, plan: Plan, settings: ComposeSett
     if plan.operation == "paste":
         copies = plan.number - source.number
         return image_edits.paste(image, source.boxes, source.all_boxes, copies, rng, settings.edit)
+    if plan.operation == "paste_others":
+        is_chosen, room = source.other_class(image.shape[:2], rng, settings)
+        others, most = source.others[is_chosen], min(room, settings.most_changed)
+        copies = int(rng.integers(1, most, endpoint=True))
+        return image_edits.paste(image, others, source.all_boxes, copies, rng, settings.edit)
     if plan.operation == "crop":
         x1, y1, x2, y2 = image_edits.crop(
             source.boxes, plan.number, image.shape[:2], rng, settings.edit
@@ -160,22 +166,28 @@ class Planner:
 
     def _plans(self, number: int) -> list[Plan]:
         settings = self._settings
-        fewer: list[tuple[int, int, int]] = []  # sources to take objects from, and to add some to
+        # Sources to take objects from, to add some to, and to leave the number of.
+        fewer: list[tuple[int, int, int]] = []
         more: list[tuple[int, int, int]] = []
+        same: list[tuple[int, int, int]] = []
         for place, source in enumerate(self._sources):
             change = source.number - number
             uses, tries = self._uses[place], self._tries[place, number]
-            may = 0 < abs(change) <= settings.most_changed and uses < settings.per_source
+            may = abs(change) <= settings.most_changed and uses < settings.per_source
             if may and tries < TRIES and self._operations(source, number):
-                (fewer if change > 0 else more).append((uses + tries, abs(change), place))
+                kind = fewer if change > 0 else more if change < 0 else same
+                kind.append((uses + tries, abs(change), place))
         # In turn, so that no number is made by one operation alone where another can make it too.
-        turns = zip_longest(sorted(fewer), sorted(more))
-        chosen = [each for pair in turns for each in pair if each is not None]
+        turns = zip_longest(sorted(fewer), sorted(more), sorted(same))
+        chosen = [each for turn in turns for each in turn if each is not None]
         most = min(BLOCK, self.wanted[number])
         return [self._plan(place, number) for _, _, place in chosen[:most]]
 
     def _operations(self, source: Source, number: int) -> list[str]:
-        fits = ("paste",) if number > source.number else ("erase", "crop")
+        if number == source.number:
+            fits = ("paste_others",) if len(source.others) else ()
+        else:
+            fits = ("paste",) if number > source.number else ("erase", "crop")
         return [name for name in self._settings.operations if name in fits]
 
     def _plan(self, place: int, number: int) -> Plan:

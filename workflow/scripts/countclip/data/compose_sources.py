@@ -16,7 +16,7 @@ from countclip.data.detections import class_names
 from countclip.data.image_edits import EditSettings, Refused
 from countclip.data.number_words import NUMBERS, find
 
-OPERATIONS = ("erase", "paste", "crop")
+OPERATIONS = ("erase", "paste", "paste_others", "crop")
 LONGEST = 1280
 """Pixels of the longer side of a composed image, at most: twice what a detector looks at."""
 SAME_OBJECT = 0.5
@@ -75,6 +75,21 @@ class Source:
     @property
     def number(self) -> int:
         return self.row["number"]
+
+    def other_class(
+        self, size: tuple[int, int], rng: np.random.Generator, settings: ComposeSettings
+    ) -> tuple[np.ndarray, int]:
+        """Another class whose objects can be edited: which of `others` are its, bool (others,), and
+        how many more there can be, so that it has no more than the one counted. Refused where
+        there is none; size: height and width of the image."""
+        counts = Counter(self.other_classes.tolist())
+        room = {one: self.number - n for one, n in counts.items() if n < self.number}
+        if not room:
+            raise Refused("no_other_class")
+        chosen = sorted(room)[rng.integers(len(room))]
+        is_chosen = self.other_classes == chosen
+        _refuse_sizes(self.others[is_chosen], size, settings)
+        return is_chosen, room[chosen]
 
 
 def read_sources(
@@ -145,12 +160,15 @@ def _source(
     unsure = boxes[~is_sure & is_counted]
     if (image_edits.overlaps(unsure, counted).max(axis=1, initial=0) < SAME_OBJECT).any():
         raise Refused("unsure_box")
-    sides = counted[:, 2:] - counted[:, :2]
-    if sides.min() < settings.min_side:
-        raise Refused("small_box")
-    if image_edits.areas(counted).max() > settings.max_area * size[0] * size[1]:
-        raise Refused("large_box")
+    _refuse_sizes(counted, size, settings)
     return Source(row, counted, others, classes[is_sure & ~is_counted], boxes)
+
+
+def _refuse_sizes(boxes: np.ndarray, size: tuple[int, int], settings: ComposeSettings) -> None:
+    if (boxes[:, 2:] - boxes[:, :2]).min() < settings.min_side:
+        raise Refused("small_box")
+    if image_edits.areas(boxes).max() > settings.max_area * size[0] * size[1]:
+        raise Refused("large_box")
 
 
 def shrunk(image: Image.Image, source: Source) -> tuple[np.ndarray, Source]:

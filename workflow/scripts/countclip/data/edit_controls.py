@@ -7,7 +7,6 @@ benchmarks: a table for `erased`, one for `pasted`, and one of the same pairs `u
 
 import csv
 import logging
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -37,20 +36,10 @@ def edits_of_others(
     without outnumbering the objects counted.
     """
     rng = np.random.default_rng([settings.seed, int(source.row["sha256"][:12], 16)])
-    counts = Counter(source.other_classes.tolist())
-    room = {one: source.number - n for one, n in counts.items() if n < source.number}
-    if not room:
-        raise Refused("no_other_class")
-    chosen = sorted(room)[rng.integers(len(room))]
-    is_chosen = source.other_classes == chosen
-    others, rest = source.others[is_chosen], source.others[~is_chosen]
-    sides = others[:, 2:] - others[:, :2]
-    if sides.min() < settings.min_side:
-        raise Refused("small_box")
-    if image_edits.areas(others).max() > settings.max_area * image.shape[0] * image.shape[1]:
-        raise Refused("large_box")
-    kept = np.vstack([source.boxes, rest])
-    copies = min(room[chosen], settings.most_changed)
+    is_chosen, room = source.other_class(image.shape[:2], rng, settings)
+    others = source.others[is_chosen]
+    kept = np.vstack([source.boxes, source.others[~is_chosen]])
+    copies = min(room, settings.most_changed)
     return {
         "untouched": image,
         "erased": image_edits.erase(image, others, kept, rng, settings.edit),
