@@ -15,8 +15,8 @@ from workflow.conftest import Workflow, finish
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """Three more than cores, as tests also wait; at most five, each of which may take 1.5 GB."""
-    return min(5, (os.cpu_count() or 1) + 3)
+    """Two more than cores, as tests also wait; at most four, each of which may take 1.5 GB."""
+    return min(4, (os.cpu_count() or 1) + 2)
 
 
 LONG = (
