@@ -623,5 +623,6 @@ def test_composed_images_are_drawn_below_their_sources(
 
 
 def test_an_unknown_operation_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"\['blur'\] are none of erase, paste, paste_others"):
+    why = r"\['blur'\] are none of erase, paste, paste_others, crop"
+    with pytest.raises(ValueError, match=why):
         ComposeSettings.of(9, **SETTINGS | {"operations": ["blur", "paste"]})

@@ -60,7 +60,7 @@ class ComposeSettings:
 
 @dataclass(frozen=True)
 class Source:
-    """A training pair that images are composed from.
+    """A pair that images are composed from, or control images made of.
 
     boxes: of the objects counted, float (number, 4). others: of other sure detections, and their
     classes. all_boxes: of all detections, unsure ones too.

@@ -133,8 +133,9 @@ def draw(pairs: list[str], manifests: list[str], *, svg: str, png: str, scale: s
     for path in pairs:
         for operation, of_operation in pd.read_parquet(path).groupby("operation"):
             spread = np.linspace(0, len(of_operation) - 1, min(ACROSS, len(of_operation)))
-            rows.append((Path(path).stem, operation, of_operation.iloc[spread.astype(int)]))
-    images = _images(manifests, [row for *_, chosen in rows for row in chosen.to_dict("records")])
+            chosen = of_operation.iloc[spread.astype(int)].to_dict("records")
+            rows.append((Path(path).stem, operation, chosen))
+    images = _images(manifests, [row for *_, chosen in rows for row in chosen])
     title = "Composed images, each below the one that it was made from"
     with drawing(svg, png, scale, ACROSS + 1.5, 2.5 * len(rows) + 0.7, title) as figure:
         parts = figure.subfigures(len(rows), 1, squeeze=False)[:, 0]
@@ -143,7 +144,7 @@ def draw(pairs: list[str], manifests: list[str], *, svg: str, png: str, scale: s
             grid = part.subplots(2, ACROSS, squeeze=False)
             for axes in grid.flat:
                 axes.set_axis_off()
-            for (above, below), row in zip(grid.T, chosen.to_dict("records"), strict=False):
+            for (above, below), row in zip(grid.T, chosen, strict=False):
                 for axes, number, place in (
                     (above, row["number_before"], (row["source_part"], row["source_key"])),
                     (below, row["number_after"], (row["part"], row["key"])),
