@@ -274,7 +274,7 @@ def test_snakemake_commands_of_the_docs_plan_jobs(working_directory, parser):
             planned.append((command, [*said.targets, *where, *given]))
     assert len(planned) > 8
     unique = list({json.dumps(arguments): arguments for _, arguments in planned}.values())
-    found = dict(zip(map(json.dumps, unique), dry_runs(unique), strict=True))
+    found = dict(zip(map(json.dumps, unique), dry_runs(unique, targets=()), strict=True))
     for command, arguments in planned:
         jobs = found[json.dumps(arguments)]
         assert isinstance(jobs, dict), f"{command}\n{jobs}"
