@@ -1,10 +1,12 @@
 """kill -9, often: a stage that was killed at any moment must end as one that never was."""
 
 import gc
-import multiprocessing
 import os
 import random
 import signal
+import socket
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
@@ -18,17 +20,20 @@ PATIENCE = 300  # seconds for a start, or for the last run: only a hang takes so
 class Forks:
     """Runs of a function of a module, each in a fork of one process that has imported the module.
 
-    So a run costs no imports, which take longer than its work. The forkserver of the standard
-    library imports nothing ahead where, as in Python 3.11, it does not know pytest's `sys.path`.
+    So a run costs no imports, which take longer than its work. The process itself is a fork of the
+    warm Python (warm_python.py). No fork of this one, whose threads a child would wait for.
     prepare: is called once, before the forks; for what `work` imports as it goes.
     """
 
     def __init__(self, work: Callable, prepare: Callable | None = None) -> None:
-        context = multiprocessing.get_context("spawn")  # threads of this process stay out of it
-        self._connection, theirs = context.Pipe()
-        self._process = context.Process(target=_fork_often, args=(theirs, work, prepare))
-        self._process.start()
+        ours, theirs = socket.socketpair()
+        self._process = subprocess.Popen(
+            [os.environ["COUNTCLIP_WARM_PYTHON"], __file__], stdin=theirs,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        )  # fmt: skip
         theirs.close()
+        self._connection = Connection(ours.detach())
+        self._connection.send((work, prepare))
 
     def __enter__(self) -> Self:
         return self
@@ -38,7 +43,7 @@ class Forks:
 
     def close(self) -> None:
         self._connection.close()
-        self._process.join()
+        self._process.wait()
 
     def start(self, *arguments: Any, output: str = os.devnull) -> int:
         """Start `work` in a process, whose id this is. It prints to the file `output`."""
@@ -59,7 +64,9 @@ class Forks:
         return self.exit_code()
 
 
-def _fork_often(connection: Connection, work: Callable, prepare: Callable | None) -> None:
+def _fork_often(connection: Connection) -> None:
+    """Serve a `Forks`, whose connection is the input of this process."""
+    work, prepare = connection.recv()
     if prepare:
         prepare()
     gc.freeze()  # or each fork would look through all that is imported
@@ -137,3 +144,7 @@ def _wait_for_ready(forks: Forks, output: Path) -> None:
     while not forks.ended() and b"ready\n" not in output.read_bytes():
         assert time.monotonic() < end, f"no line `ready` after {PATIENCE} s"
         time.sleep(0.005)
+
+
+if __name__ == "__main__":
+    _fork_often(Connection(os.dup(0)))
