@@ -128,9 +128,9 @@ def end(job: str, how: str) -> None:
 
 @pytest.fixture(scope="module")
 def disturbed(profile, finished, tmp_path_factory) -> Disturbed:
-    """Of the finished run all is there that the trainings begin with, and what follows them runs
-    here: a job of SLURM starts two Snakemakes and a Python, twelve CPU seconds, and is submitted the
-    same way for every rule."""
+    """Of the finished run all is there that the trainings begin with; what follows them runs here.
+    A job of SLURM starts two Snakemakes and a Python, twelve CPU seconds, and is submitted the same
+    way for every rule."""
     run = Disturbed(finished.copy(tmp_path_factory.mktemp("disturbed") / "checkout"), {})
     run.workflow.python = sys.executable
     results = run.workflow.folder / "results"

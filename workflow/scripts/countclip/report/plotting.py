@@ -12,6 +12,8 @@ from contextlib import contextmanager
 
 import matplotlib
 import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontEntry, findfont, fontManager
 from matplotlib.ft2font import FT2Font
@@ -27,6 +29,7 @@ INK = ("#000000", "#0072b2", "#d55e00", "#009e73")
 LINES = ("-", "--", "-.", ":")
 MARKERS = ("o", "s", "^", "D")
 FONT = "DejaVu Sans"
+DPI = 150
 STYLE = {
     "font.family": FONT,
     "font.size": 9,
@@ -38,7 +41,6 @@ STYLE = {
     "grid.color": "#dddddd",
     "grid.linewidth": 0.6,
     "legend.frameon": False,
-    "savefig.dpi": 150,
     "svg.hashsalt": "countclip",
     "svg.fonttype": "path",
     "text.parse_math": False,  # a $ in a label is a letter
@@ -67,9 +69,14 @@ def drawing(
             figure.draw_without_rendering()
             _fall_back(figure, svg)
             _settle(figure)
-            for path, metadata in ((svg, {"Date": None}), (png, {"Software": None})):
+            # Not by `savefig`, which draws once more for each, though the layout is settled.
+            for path, save, metadata in (
+                (svg, FigureCanvasSVG(figure).print_svg, {"Date": None}),
+                (png, FigureCanvasAgg(figure).print_png, {"Software": None}),
+            ):
+                figure.dpi = DPI  # print_svg leaves another
                 with publish(path) as temporary:
-                    figure.savefig(temporary, metadata=metadata)
+                    save(temporary, metadata=metadata)
 
 
 def _fall_back(figure: Figure, path: str) -> None:
