@@ -73,10 +73,23 @@ def _imports(path: Path) -> tuple[Path, ...]:
             names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             names += [f"{node.module}.{alias.name}" for alias in node.names]
-    parts = [name.split(".") for name in names]
-    places = {SCRIPTS.joinpath(*name[:n]) for name in parts for n in range(1, len(name) + 1)}
+    return tuple(file for name in set(names) for file in _files(name))
+
+
+@functools.cache
+def _files(name: str) -> frozenset[Path]:
+    """The package's files that `import name` runs: of each package on the way, and of the module."""
+    parts = name.split(".")
+    if parts[0] not in _packages():
+        return frozenset()
+    places = [SCRIPTS.joinpath(*parts[:n]) for n in range(1, len(parts) + 1)]
     files = [file for place in places for file in (place.with_suffix(".py"), place / "__init__.py")]
-    return tuple(file for file in files if file.is_file() and file.stat().st_size)
+    return frozenset(file for file in files if file.is_file() and file.stat().st_size)
+
+
+@functools.cache
+def _packages() -> frozenset[str]:
+    return frozenset(path.stem for path in SCRIPTS.iterdir())
 
 
 def _statements(nodes: Iterable[ast.AST]) -> Iterator[ast.AST]:
