@@ -5,8 +5,8 @@ writes a command that takes the place of `python`. The command hands its argumen
 environment and open files to the server, which forks what `python script.py` would be. Signals to
 the command go on to that process, which dies if the command does; both end with one exit code.
 
-Nothing of the checkout under test is imported ahead. An import that a script lacks fails with a
-plain Python alone, which test_cores.py and tests/slurm start.
+Nothing of the checkout under test is imported ahead. A submodule that a script uses and does not
+import fails in a plain Python alone: test_imports.py looks for those, and tests/slurm starts one.
 """
 
 import json

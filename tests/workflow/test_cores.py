@@ -1,14 +1,12 @@
 """The same bytes, however many jobs run at once; and of results that were deleted."""
 
 import shutil
-import sys
 
 from .conftest import KEPT, Workflow
 
 
 def test_on_one_core_all_up_to_a_training_is_the_same(finished, tmp_path):
-    """And in plain Pythons, as a user's run is."""
-    other = Workflow(tmp_path / "one core", python=sys.executable)
+    other = Workflow(tmp_path / "one core")
     training = f"results/training/{KEPT[1]}/seed1"
     names = [f"{training}/{name}" for name in ("end.safetensors", "history.csv", "lambdas.csv")]
     names += [f"results/counting_set/main/{name}.parquet" for name in ("counting", "non_counting")]
