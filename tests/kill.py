@@ -147,4 +147,6 @@ def _wait_for_ready(forks: Forks, output: Path) -> None:
 
 
 if __name__ == "__main__":
-    _fork_often(Connection(os.dup(0)))
+    connection = Connection(os.dup(0))
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)  # what runs may read its input
+    _fork_often(connection)

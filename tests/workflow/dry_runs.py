@@ -47,7 +47,7 @@ def read_quickly() -> None:
 
 
 def be_quick() -> None:
-    """Read and hash each file once, besides, and collect no garbage.
+    """Also read and hash each file once, and collect no garbage.
 
     Together that is three quarters of the time. A dry run changes no file.
     """

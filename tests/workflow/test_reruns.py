@@ -120,6 +120,7 @@ def reruns(finished) -> dict[str, Any]:
     one = {key: changed(key) for key in KEYS}
     nothing = [key for key in KEYS if TABLE["keys"].get(key) == []]
     together = functools.reduce(merged, (one[key] for key in nothing))
+    assert all(merged(together, one[key]) == together for key in nothing)  # none undoes another
     planned = dict.fromkeys(nothing, finished.plans({"together": together}, "together")["together"])
     if any(planned.values()):
         planned = {}

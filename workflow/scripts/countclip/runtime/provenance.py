@@ -78,7 +78,7 @@ def _imports(path: Path) -> tuple[Path, ...]:
 
 @functools.cache
 def _files(name: str) -> frozenset[Path]:
-    """The package's files that `import name` runs: of each package on the way, and of the module."""
+    """Files of ours that `import name` runs: of each package on the way, and of the module."""
     parts = name.split(".")
     if parts[0] not in _packages():
         return frozenset()
